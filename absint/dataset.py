@@ -1,0 +1,204 @@
+"""Labelled inputs as a verifier needs them: float64, in raw units, each traceable to its place in its file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from absint.errors import InputError, UsageError
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+LAYOUTS = ("auto", "chw", "hwc")
+_SHOWN = 5  # offenders listed before "... and n more"
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """N inputs, perhaps labelled, and where they came from.
+
+    inputs: (N, *shape) float64, raw user values.  labels: (N,) int64, or None where the source has none.
+    name: what messages call it.  sha256: of the bytes of the file read.  notes: what was done to the values, in order.
+    index: (N,) positions in the source; 0..N-1 unless `select` was used, and what every message counts in.
+    Raises InputError E-DATA-LABELS where labels and inputs differ in number, E-DATA-SHAPE without a batch axis.
+    """
+
+    inputs: FloatArray
+    labels: IntArray | None
+    name: str
+    sha256: str
+    notes: tuple[str, ...] = ()
+    index: IntArray = field(default=None)  # type: ignore[arg-type]  # None stands for 0..N-1, set below
+
+    def __post_init__(self) -> None:
+        inputs: FloatArray = np.asarray(self.inputs, dtype=np.float64)
+        if inputs.ndim == 0:
+            raise InputError("E-DATA-SHAPE", "one number has no batch axis", where=self.name, hint="use shape (N, ...)")
+        count = len(inputs)
+        index = np.arange(count) if self.index is None else self.index
+        object.__setattr__(self, "inputs", inputs)
+        object.__setattr__(self, "index", np.asarray(index, dtype=np.int64))
+        if self.labels is not None:
+            object.__setattr__(self, "labels", _whole(np.asarray(self.labels), self.name))
+            if self.labels.shape != (count,):
+                raise InputError(
+                    "E-DATA-LABELS", f"{count} inputs but labels of shape {self.labels.shape}", where=self.name,
+                    hint="give one label an input, in the same order",
+                )
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one input, without the batch axis."""
+        return self.inputs.shape[1:]
+
+    def select(self, indices: Sequence[int] | npt.NDArray[np.integer[Any]]) -> Dataset:
+        """The inputs at these positions, in this order; `index` keeps where they stood in the source.
+
+        Raises InputError E-DATA-INDEX naming every position outside 0..N-1 (negative ones too).
+        """
+        chosen = np.asarray(indices)
+        if chosen.size and not np.issubdtype(chosen.dtype, np.integer):
+            raise InputError("E-DATA-INDEX", f"positions are whole numbers, got {chosen.dtype}", where=self.name)
+        chosen = chosen.astype(np.int64).reshape(-1)
+        bad = chosen[(chosen < 0) | (chosen >= len(self))]
+        if bad.size:
+            raise InputError(
+                "E-DATA-INDEX", f"{_count(bad.size, 'position')} outside the data: {_some(bad)}", where=self.name,
+                hint=f"use positions 0 to {len(self) - 1}" if len(self) else "the data set is empty",
+            )
+        labels = None if self.labels is None else self.labels[chosen]
+        return replace(self, inputs=self.inputs[chosen], labels=labels, index=self.index[chosen])
+
+    def shaped_for(self, input_shape: tuple[int, ...], layout: str = "auto") -> Dataset:
+        """The same inputs as (N, *input_shape); what was changed is added to `notes`.
+
+        Equal shapes stay.  Channels-last images are transposed for a (C, H, W) network.  Flat rows are read
+        channels first unless `layout` is "hwc".  Anything else of the same size is reshaped in row-major order.
+        Raises InputError E-DATA-SHAPE where sizes differ or two arrangements are possible; UsageError E-DATA-LAYOUT.
+        """
+        if layout not in LAYOUTS:
+            raise UsageError("E-DATA-LAYOUT", f"there is no layout '{layout}'", hint=f"use one of {', '.join(LAYOUTS)}")
+        target = tuple(int(size) for size in input_shape)
+        if self.shape == target:
+            return self
+        if math.prod(self.shape) != math.prod(target):
+            raise self._shape_error(target, "sizes differ", _size_hint(self.shape, target))
+        if self._is_flat() and layout == "hwc" and len(target) == 3:
+            return self._transposed(self.inputs.reshape(len(self), *_channels_last(target)), target)
+        if not self._is_flat() and len(target) == 3 and self.shape == _channels_last(target):
+            if _is_ambiguous(target) and layout != "hwc":
+                raise self._shape_error(target, "the order of the axes is ambiguous", "say layout 'hwc', or transpose")
+            return self._transposed(self.inputs, target)
+        if _is_permuted(self.shape, target):
+            raise self._shape_error(target, "the axes are in another order", "transpose the data before giving it")
+        return self._reshaped(target)
+
+    def check_range(self, low: float, high: float) -> None:
+        """Nothing, if every entry is finite and in [low, high].
+
+        Raises InputError E-DATA-NAN naming the inputs that hold NaN or infinity, then E-DATA-RANGE.
+        """
+        entries = self.inputs.reshape(len(self), math.prod(self.shape))
+        broken = self.index[~np.isfinite(entries).all(axis=1)]
+        if broken.size:
+            raise InputError(
+                "E-DATA-NAN", f"{_count(broken.size, 'input')} with NaN or infinite entries: {_some(broken)}",
+                where=self.name, hint="remove or repair these inputs",
+            )
+        outside = (entries < low) | (entries > high)
+        if not outside.any():
+            return
+        least, most = float(entries.min()), float(entries.max())
+        first = self.index[outside.any(axis=1)][0]
+        raise InputError(
+            "E-DATA-RANGE", f"{_count(int(outside.sum()), 'entry', 'entries')} outside [{low:g}, {high:g}]",
+            where=self.name, details=(f"values run from {least:g} to {most:g}", f"first offender: input {first}"),
+            hint=_range_hint(least, most, high),
+        )
+
+    def check_labels(self, classes: int) -> None:
+        """Nothing, if every label is in 0..classes-1 or there are none; else raises InputError E-DATA-LABEL."""
+        if self.labels is None:
+            return
+        bad = np.flatnonzero((self.labels < 0) | (self.labels >= classes))
+        if bad.size:
+            shown = [f"input {self.index[i]}: label {self.labels[i]}" for i in bad[:_SHOWN]]
+            rest = [f"... and {bad.size - _SHOWN} more"] if bad.size > _SHOWN else []
+            raise InputError(
+                "E-DATA-LABEL", f"{_count(bad.size, 'label')} outside 0..{classes - 1}", where=self.name,
+                details=(*shown, *rest), hint=f"the network has {classes} outputs; labels count from 0",
+            )
+
+    def _is_flat(self) -> bool:
+        return sum(size != 1 for size in self.shape) <= 1
+
+    def _reshaped(self, target: tuple[int, ...]) -> Dataset:
+        order = ", flat rows read channels first" if self._is_flat() and len(target) == 3 and target[0] > 1 else ""
+        return self._with(self.inputs.reshape(len(self), *target), f"reshaped {self.shape} to {target}{order}")
+
+    def _transposed(self, images: FloatArray, target: tuple[int, ...]) -> Dataset:
+        moved = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+        return self._with(moved, f"reordered {self.shape} as height, width, channels to {target}")
+
+    def _with(self, inputs: FloatArray, note: str) -> Dataset:
+        return replace(self, inputs=inputs, notes=(*self.notes, note))
+
+    def _shape_error(self, target: tuple[int, ...], why: str, hint: str) -> InputError:
+        what = f"inputs of shape {self.shape} do not fit a network input of shape {target}: {why}"
+        return InputError("E-DATA-SHAPE", what, where=self.name, hint=hint)
+
+
+def _whole(labels: npt.NDArray[Any], name: str) -> IntArray:
+    if labels.size and not np.issubdtype(labels.dtype, np.integer):
+        raise InputError("E-DATA-LABELS", f"labels are whole numbers, got {labels.dtype}", where=name)
+    return labels.astype(np.int64)
+
+
+def _channels_last(target: tuple[int, ...]) -> tuple[int, ...]:
+    channels, height, width = target
+    return height, width, channels
+
+
+def _is_ambiguous(target: tuple[int, ...]) -> bool:
+    """(H, W, C) data could as well be (C, W, H)."""
+    channels, height, width = target
+    return (height, width, channels) == (channels, width, height)
+
+
+def _is_permuted(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
+    """The same axes, axes of size 1 aside, in another order: a row-major reshape would scramble the image."""
+    mine, theirs = [size for size in shape if size != 1], [size for size in target if size != 1]
+    return mine != theirs and sorted(mine) == sorted(theirs)
+
+
+def _size_hint(shape: tuple[int, ...], target: tuple[int, ...]) -> str:
+    given, wanted = math.prod(shape), math.prod(target)
+    if given == wanted + 1:
+        return f"one entry too many ({given} for {wanted}): is the label still in the rows?"
+    return f"the data has {given} entries an input, the network takes {wanted}: is it the right data for this network?"
+
+
+def _range_hint(least: float, most: float, high: float) -> str:
+    if most > 2 and high <= 2:
+        return "divide by 255?"
+    if least < 0:
+        return "is the data normalised already? give raw values, the network normalises"
+    return "scale the data, or state the range it has"
+
+
+def _count(number: int, noun: str, plural: str | None = None) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {plural or noun + 's'}"
+
+
+def _some(values: npt.NDArray[np.int64]) -> str:
+    shown = ", ".join(str(value) for value in values[:_SHOWN])
+    return f"{shown}, ... and {len(values) - _SHOWN} more" if len(values) > _SHOWN else shown

@@ -1,0 +1,222 @@
+"""What an abstract domain offers, the fallbacks it inherits, and the registry of domains and special rules.
+
+A domain states once how it carries a set through each operator family; it never names an operator. Everything is
+batched over instances; one instance is a batch of one.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+from absint.backend import Budget
+from absint.context import Context, Rows, Sense
+from absint.errors import PluginError
+from absint.graph import Graph, Node
+from absint.interval import Band, Interval, Relaxation
+from absint.op import Linear, Nonlinear, Op
+from absint.registry import Registry
+from absint.rounding import Numerics
+from absint.substitute import substitute
+
+__all__ = [
+    "DOMAINS", "BackwardDomain", "Band", "Budget", "Context", "Domain", "Interval", "Node", "Numerics", "Product", "Relaxation",
+    "Rows", "Sense", "register_domain", "rule", "transfer",
+]
+
+E = TypeVar("E")
+D = TypeVar("D", bound="type[Domain[Any]]")
+
+DOMAINS: Registry[type[Domain[Any]]] = Registry("domain", "absint.domains")
+
+
+def register_domain(name: str) -> Callable[[D], D]:
+    """Class decorator: make the domain known under `name` (plug-in files; packages may use entry points instead)."""
+
+    def enter(cls: D) -> D:
+        DOMAINS.add(name, cls)
+        return cls
+
+    return enter
+
+
+class Domain(ABC, Generic[E]):
+    """A forward domain. E is its element: a batch of sets of values of one node.
+
+    Soundness contract: an element produced for a node contains the exact value of that node for every input of the
+    region (that satisfies what is assumed), whatever the rounding; `bounds` and `hull` round outward. NaN or infinity
+    anywhere must come out as an infinite bound. `absint.testing.check_domain` checks all of it.
+    """
+
+    source: ClassVar[str] = ""        # citation, with section
+    mixed: ClassVar[bool] = True      # keeps matrices: float32 matrices with float64 vectors pay
+
+    @abstractmethod
+    def enclose(self, node: Node, interval: Interval, ctx: Context) -> E:
+        """The element of a box, with no relation to anything else."""
+
+    def start(self, node: Node, ctx: Context) -> E:
+        """The element of the region at the input. Default: its hull."""
+        return self.enclose(node, ctx.known[node.name].filled, ctx)
+
+    @abstractmethod
+    def linear(self, node: Node, args: list[E], ctx: Context) -> E:
+        """Image under node.op, a Linear."""
+
+    def nonlinear(self, node: Node, args: list[E], ctx: Context) -> E:
+        """Image under any other family, through its range, band or planes. Default: the box of the result ("loose")."""
+        return self.enclose(node, ctx.known[node.name].filled, ctx)
+
+    @abstractmethod
+    def bounds(self, element: E, rows: Rows, ctx: Context, sense: Sense) -> Interval:
+        """(R,) bounds of each row; the side not asked for is infinite."""
+
+    def hull(self, element: E, ctx: Context) -> Interval | None:
+        """Bounds of all entries, where that costs less than asking rows; None to be asked rows."""
+        return None
+
+    @abstractmethod
+    def take(self, element: E, index: Tensor) -> E:
+        """Instances `index` of an element."""
+
+    def parameters(self, node: Node, ctx: Context) -> Tensor | None:
+        """Start values (batch, *shape) of the free slopes at a node; None where there are none."""
+        return None
+
+    def memory(self, graph: Graph, numerics: Numerics) -> int:
+        """Rough bytes one instance needs at its worst node: the engine sizes batches by it. Default: a few vectors."""
+        return 64 * max(node.size for node in graph.nodes)
+
+
+class BackwardDomain(Domain[str]):
+    """A domain of affine bounds found backward. Its element is the node's name; `relax` is all it states."""
+
+    every_layer: bool = False
+
+    @abstractmethod
+    def relax(self, node: Node, inputs: tuple[Interval, ...], ctx: Context) -> Relaxation:
+        """Affine bounds of a nonlinear node on its inputs' intervals."""
+
+    def enclose(self, node: Node, interval: Interval, ctx: Context) -> str:
+        """The name: what is known of the node is in the context."""
+        return node.name
+
+    def linear(self, node: Node, args: list[str], ctx: Context) -> str:
+        """The name."""
+        return node.name
+
+    def take(self, element: str, index: Tensor) -> str:
+        """The name."""
+        return element
+
+    def bounds(self, element: str, rows: Rows, ctx: Context, sense: Sense) -> Interval:
+        """Backward substitution, one walk per side asked for."""
+        low = high = None
+        if sense is not Sense.UPPER:
+            low = substitute(rows, self._relax, ctx, every_layer=self.every_layer)
+        if sense is not Sense.LOWER:
+            high = -substitute(rows, self._relax, ctx, -1.0, every_layer=self.every_layer)
+        some = low if low is not None else high
+        assert some is not None
+        inf = torch.full_like(some, torch.inf)
+        return Interval(-inf if low is None else low, inf if high is None else high)
+
+    def _relax(self, node: Node, inputs: tuple[Interval, ...], ctx: Context) -> Relaxation:
+        special = find_rule(self, node.op)
+        result = self.relax(node, inputs, ctx) if special is None else special(self, node, inputs, ctx)
+        if not isinstance(result, Relaxation):
+            raise PluginError("E-PLUGIN-CONTRACT", f"relax returned a {type(result).__name__}, not a Relaxation",
+                              where=type(self).__name__)
+        return result
+
+    def memory(self, graph: Graph, numerics: Numerics) -> int:
+        """Vectors only: rows are chunked inside the walk."""
+        return 256 * sum(node.size for node in graph.nodes)
+
+
+# ---- special rules ------------------------------------------------------------------------------------------------
+
+Rule = Callable[..., Any]
+_RULES: dict[tuple[str, str], Rule] = {}
+
+
+def rule(domain: str, op: str) -> Callable[[Rule], Rule]:
+    """Register f(domain, node, args, ctx) (for a BackwardDomain: f(domain, node, intervals, ctx) -> Relaxation) for one
+    pair of class names. Names, so that neither side imports the other; the nearest base class wins.
+    """
+
+    def enter(function: Rule) -> Rule:
+        _RULES[domain, op] = function
+        return function
+
+    return enter
+
+
+def find_rule(domain: Domain[Any], op: Op) -> Rule | None:
+    """The special rule for a pair, or None."""
+    if not _RULES:
+        return None
+    for above_domain in type(domain).__mro__:
+        for above_op in type(op).__mro__:
+            found = _RULES.get((above_domain.__name__, above_op.__name__))
+            if found is not None:
+                return found
+    return None
+
+
+def transfer(domain: Domain[E], node: Node, args: list[E], ctx: Context) -> E:
+    """The domain's image of one node: a special rule, else the family's method."""
+    if not isinstance(domain, BackwardDomain):
+        special = find_rule(domain, node.op)
+        if special is not None:
+            result: E = special(domain, node, args, ctx)
+            return result
+    if isinstance(node.op, Linear):
+        return domain.linear(node, args, ctx)
+    assert isinstance(node.op, Nonlinear)
+    return domain.nonlinear(node, args, ctx)
+
+
+@dataclass(frozen=True)
+class Product(Domain[tuple[Any, Any]]):
+    """Reduced product of two domains: both walk together, share `known`, and the better bound counts."""
+
+    first: Domain[Any]
+    second: Domain[Any]
+
+    def enclose(self, node: Node, interval: Interval, ctx: Context) -> tuple[Any, Any]:
+        """Both."""
+        return self.first.enclose(node, interval, ctx), self.second.enclose(node, interval, ctx)
+
+    def start(self, node: Node, ctx: Context) -> tuple[Any, Any]:
+        """Both."""
+        return self.first.start(node, ctx), self.second.start(node, ctx)
+
+    def linear(self, node: Node, args: list[tuple[Any, Any]], ctx: Context) -> tuple[Any, Any]:
+        """Both, with the special rules of each."""
+        return transfer(self.first, node, [a for a, _ in args], ctx), transfer(self.second, node, [b for _, b in args], ctx)
+
+    nonlinear = linear
+
+    def bounds(self, element: tuple[Any, Any], rows: Rows, ctx: Context, sense: Sense) -> Interval:
+        """The better of both."""
+        one = self.first.bounds(element[0], rows, ctx, sense)
+        return one.meet(self.second.bounds(element[1], rows, ctx, sense))
+
+    def hull(self, element: tuple[Any, Any], ctx: Context) -> Interval | None:
+        """The better of both where both have one."""
+        one, two = self.first.hull(element[0], ctx), self.second.hull(element[1], ctx)
+        return None if one is None or two is None else one.meet(two)
+
+    def take(self, element: tuple[Any, Any], index: Tensor) -> tuple[Any, Any]:
+        """Both."""
+        return self.first.take(element[0], index), self.second.take(element[1], index)
+
+    def memory(self, graph: Graph, numerics: Numerics) -> int:
+        """Both."""
+        return self.first.memory(graph, numerics) + self.second.memory(graph, numerics)

@@ -1,0 +1,76 @@
+"""One exception tree. Every error a user can cause carries a stable code and says what, where, why, and what to do.
+
+The command line prints `render()` and leaves with `exit_code`; a library user catches `AbsintError` or a subclass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+
+class AbsintError(Exception):
+    """Base of every error absint raises on purpose.
+
+    code: stable identifier such as "E-OP-UNSUPPORTED".  where: the file, option or argument at fault.
+    details: one line per offender, all of them at once.  hint: what the user can do.
+    """
+
+    exit_code: ClassVar[int] = 70
+
+    def __init__(
+        self, code: str, what: str, *, where: str | None = None, details: Sequence[str] = (), hint: str | None = None
+    ) -> None:
+        super().__init__(what)
+        self.code = code
+        self.what = what
+        self.where = where
+        self.details = tuple(details)
+        self.hint = hint
+
+    def render(self) -> str:
+        """The message as printed on stderr: one headline, one line per offender, one line of advice."""
+        place = f"{self.where}: " if self.where else ""
+        lines = [f"error[{self.code}] {place}{self.what}", *(f"  {line}" for line in self.details)]
+        if self.hint:
+            lines.append(f"  hint: {self.hint}")
+        return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return self.render()
+
+
+class UsageError(AbsintError):
+    """The command or call itself is wrong: an unknown option value, a contradictory combination."""
+
+    exit_code = 2
+
+
+class InputError(AbsintError):
+    """A file, tensor or number the user gave is missing, malformed or out of range."""
+
+    exit_code = 3
+
+
+class UnsupportedError(AbsintError):
+    """The input is well formed but uses something absint does not (yet) handle soundly."""
+
+    exit_code = 4
+
+
+class ResourceError(AbsintError):
+    """Memory, disk or time ran out, or a device is not there."""
+
+    exit_code = 5
+
+
+class InternalError(AbsintError):
+    """absint contradicted itself: a bug. Never a verdict."""
+
+    exit_code = 70
+
+
+class PluginError(AbsintError):
+    """A plug-in could not be loaded, raised, or broke its contract."""
+
+    exit_code = 4

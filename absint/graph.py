@@ -1,0 +1,244 @@
+"""The intermediate representation: an immutable directed acyclic graph of operators, free of any file format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from absint.errors import InputError, UnsupportedError, UsageError
+from absint.op import Composite, Input, Op, Shape
+
+if TYPE_CHECKING:
+    import networkx
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One operator application. shape: of the result, without the batch axis.
+
+    tensors: every name of the source file this node's value goes by (a removed identity leaves its name here).
+    """
+
+    name: str
+    op: Op
+    inputs: tuple[str, ...]
+    shape: Shape
+    tensors: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Number of entries."""
+        return prod(self.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Where a graph came from, for reports and for replaying witnesses.
+
+    model: the serialized reference model (bytes), or None.  sha256: of the user's file.  full_input_shape: what the
+    reference runtime expects, batch axis included as 1.  range: the input range the import check used.
+    """
+
+    path: str = ""
+    sha256: str = ""
+    model: bytes | None = None
+    input_tensor: str = ""
+    full_input_shape: Shape = ()
+    batched: bool = True
+    passes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    prefix: tuple[Op, ...] = field(default=())
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """Nodes in topological order: the first is the Input, the last the output. Calling it evaluates it."""
+
+    nodes: tuple[Node, ...]
+    source: Source = Source()
+
+    def __post_init__(self) -> None:
+        seen: set[str] = set()
+        for node in self.nodes:
+            missing = [i for i in node.inputs if i not in seen]
+            if missing or node.name in seen:
+                raise InputError("E-GRAPH", f"node '{node.name}' is defined twice or uses undefined {missing}")
+            seen.add(node.name)
+        if not self.nodes or not isinstance(self.nodes[0].op, Input):
+            raise InputError("E-GRAPH", "a graph starts with its Input node")
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Node]:
+        """Nodes by their own name."""
+        return {node.name: node for node in self.nodes}
+
+    @cached_property
+    def tensors(self) -> Mapping[str, str]:
+        """Name in the source file -> node name; node names stand for themselves."""
+        return {alias: node.name for node in self.nodes for alias in (*node.tensors, node.name)}
+
+    @cached_property
+    def consumers(self) -> Mapping[str, tuple[str, ...]]:
+        """Node name -> names of the nodes that read it."""
+        out: dict[str, list[str]] = {node.name: [] for node in self.nodes}
+        for node in self.nodes:
+            for name in node.inputs:
+                out[name].append(node.name)
+        return {name: tuple(users) for name, users in out.items()}
+
+    @cached_property
+    def last_use(self) -> Mapping[str, str]:
+        """Node name -> the last node that reads it."""
+        return {name: node.name for node in self.nodes for name in node.inputs}
+
+    @cached_property
+    def position(self) -> Mapping[str, int]:
+        """Node name -> place in the topological order."""
+        return {node.name: k for k, node in enumerate(self.nodes)}
+
+    def __getitem__(self, name: str) -> Node:
+        return self.by_name[name]
+
+    @property
+    def input(self) -> Node:
+        """The Input node."""
+        return self.nodes[0]
+
+    @property
+    def output(self) -> Node:
+        """The last node."""
+        return self.nodes[-1]
+
+    def find(self, tensor: str) -> Node:
+        """The node that a tensor of the source file ended up in. Raises UsageError E-TENSOR with near names."""
+        if tensor not in self.tensors:
+            raise UsageError("E-TENSOR", f"the graph has no tensor '{tensor}'", where=self.source.path or None,
+                             hint=f"known: {', '.join(list(self.tensors)[:12])}")
+        return self.by_name[self.tensors[tensor]]
+
+    def shapes_of(self, node: Node) -> tuple[Shape, ...]:
+        """Shapes of a node's inputs."""
+        return tuple(self.by_name[i].shape for i in node.inputs)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Concrete output. x: (batch, *input shape), any floating format; differentiable."""
+        return self.evaluate(x)[self.output.name]
+
+    def evaluate(self, x: Tensor, wanted: Iterable[str] = ()) -> dict[str, Tensor]:
+        """Concrete values of the output and of the `wanted` nodes; everything else is freed as early as possible."""
+        keep = {self.output.name, *wanted}
+        values: dict[str, Tensor] = {}
+        for node in self.nodes:
+            values[node.name] = x if isinstance(node.op, Input) else node.op.forward(*(values[i] for i in node.inputs))
+            for name in set(node.inputs):
+                if self.last_use[name] == node.name and name not in keep:
+                    del values[name]
+        return {name: values[name] for name in keep}
+
+    def fits(self, dtype: torch.dtype) -> bool:
+        """Whether every constant converts to `dtype` within its unit roundoff (see Op.fits)."""
+        known: dict[torch.dtype, bool] = self._fits
+        if dtype not in known:
+            known[dtype] = all(node.op.fits(dtype) for node in self.nodes)
+        return known[dtype]
+
+    @cached_property
+    def _fits(self) -> dict[torch.dtype, bool]:
+        return {}
+
+    def upto(self, name: str) -> Graph:
+        """The subgraph that computes node `name`, which becomes the output."""
+        needed, stack = set[str](), [name]
+        while stack:
+            current = stack.pop()
+            if current not in needed:
+                needed.add(current)
+                stack += self.by_name[current].inputs
+        kept = tuple(n for n in self.nodes if n.name in needed or isinstance(n.op, Input))
+        return replace(self, nodes=kept, source=replace(self.source, model=None))
+
+    def to_networkx(self) -> networkx.DiGraph:
+        """For graph questions: nodes carry `op` and `shape`."""
+        import networkx as nx
+
+        graph: Any = nx.DiGraph()
+        for node in self.nodes:
+            graph.add_node(node.name, op=type(node.op).__name__, shape=node.shape)
+            graph.add_edges_from((i, node.name) for i in node.inputs)
+        return graph
+
+
+class GraphBuilder:
+    """Adds operators one by one, expands composites, infers shapes, and freezes the result."""
+
+    def __init__(self, input_name: str, shape: Shape) -> None:
+        self.nodes: dict[str, Node] = {input_name: Node(input_name, Input(shape), (), shape, (input_name,))}
+
+    def shape(self, name: str) -> Shape:
+        """Shape of an added node."""
+        return self.nodes[name].shape
+
+    def add(self, op: Op, inputs: tuple[str, ...], name: str | None = None, tensors: tuple[str, ...] = ()) -> str:
+        """Add `op` under `name` (made up if None). Returns the node's name. Raises UnsupportedError on unfit shapes."""
+        shapes = tuple(self.shape(i) for i in inputs)
+        if isinstance(op, Composite):
+            def build(part: Op, parts: tuple[str, ...]) -> str:
+                return self.add(part, parts, self._fresh(name or type(op).__name__))
+
+            last = op.expand(build, inputs, shapes)
+            return self._rename(last, name, tensors)
+        try:
+            shape = op.output_shape(*shapes)
+        except ValueError as error:
+            raise UnsupportedError("E-SHAPE", str(error), where=name, hint="check the shapes in the model") from error
+        chosen = name or self._fresh(type(op).__name__)
+        if chosen in self.nodes:
+            raise InputError("E-GRAPH", f"the tensor '{chosen}' is defined twice")
+        self.nodes[chosen] = Node(chosen, op, inputs, shape, tensors)
+        return chosen
+
+    def _fresh(self, stem: str) -> str:
+        k = len(self.nodes)
+        while f"{stem}#{k}" in self.nodes:
+            k += 1
+        return f"{stem}#{k}"
+
+    def _rename(self, name: str, wanted: str | None, tensors: tuple[str, ...]) -> str:
+        node = self.nodes.pop(name)
+        chosen = wanted or name
+        self.nodes[chosen] = replace(node, name=chosen, tensors=(*node.tensors, *tensors))
+        return chosen
+
+    def graph(self, output: str, source: Source | None = None) -> Graph:
+        """Freeze, keeping only what `output` needs."""
+        full = Graph(tuple(self.nodes.values()))
+        if output != full.output.name:
+            full = full.upto(output)
+        return replace(full.upto(output), source=source or Source())
+
+
+Rewrite = Callable[[Graph], Graph]
+
+
+def rebuild(graph: Graph, nodes: Iterable[Node]) -> Graph:
+    """A graph of the given nodes with the old source; used by passes."""
+    return Graph(tuple(nodes), graph.source)
+
+
+def chain(first: Graph, second: Graph) -> Graph:
+    """second after first (`first.then(second)` of the API): one graph; node names of the second get the prefix `then/`."""
+    if first.output.shape != second.input.shape:
+        raise InputError("E-SHAPE", f"an output of shape {first.output.shape} cannot feed an input of shape {second.input.shape}")
+    name = {second.input.name: first.output.name}
+    nodes = list(first.nodes)
+    for node in second.nodes[1:]:
+        name[node.name] = f"then/{node.name}"
+        nodes.append(replace(node, name=name[node.name], inputs=tuple(name[i] for i in node.inputs),
+                             tensors=tuple(f"then/{t}" for t in node.tensors)))
+    return Graph(tuple(nodes), replace(first.source, model=None))

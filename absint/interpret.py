@@ -1,0 +1,272 @@
+"""The engine's forward walk. It owns `known`: one box step per node keeps it total, the domain's bounds tighten it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from math import inf
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+from absint.context import Context, Rows, Sense
+from absint.domain import Domain, transfer
+from absint.errors import PluginError, UnsupportedError
+from absint.graph import Node
+from absint.interval import Interval
+from absint.op import Input, Linear, Nonlinear
+from absint.rounding import gamma, no_lower, no_upper, smallest_normal
+from absint.spec import Spec
+
+E = TypeVar("E")
+
+
+@dataclass(frozen=True, eq=False)
+class Analysis(Generic[E]):
+    """The output's element, the elements asked to be kept, and the context whose `known` is total."""
+
+    element: E
+    kept: dict[str, E]
+    ctx: Context
+
+
+def analyse(domain: Domain[E], ctx: Context, keep: frozenset[str] = frozenset()) -> Analysis[E]:
+    """Carry the region through the whole graph. `ctx.known` may hold bounds proved elsewhere; they are met in.
+
+    Raises DeadlineError, UnsupportedError E-DTYPE where a constant does not survive the conversion to the matrix
+    format, and PluginError where proved bounds contradict each other although nothing was assumed.
+    """
+    graph, num = ctx.graph, ctx.numerics
+    for dtype in {num.dtype, num.vector}:
+        if not graph.fits(dtype):
+            raise UnsupportedError("E-DTYPE", f"some constants underflow or overflow in {dtype}", where=graph.source.path or None,
+                                   hint="use --dtype float64")
+    elements: dict[str, E] = {}
+    kept: dict[str, E] = {}
+    tightened: set[str] = set()
+    for node in graph.nodes:
+        ctx.budget.check()
+        if isinstance(node.op, Input):
+            ctx = _enter(node, ctx)
+            element = domain.start(node, ctx)
+        else:
+            if isinstance(node.op, Nonlinear):
+                for position, name in enumerate(node.inputs):
+                    if name not in tightened:
+                        ctx = _tighten(domain, node, node.op, position, elements[name], ctx)
+                        tightened.add(name)
+            ctx = _visit(node, ctx)
+            element = transfer(domain, node, [elements[i] for i in node.inputs], ctx)
+        elements[node.name] = element
+        if node.name in keep:
+            kept[node.name] = element
+        for name in set(node.inputs):
+            if graph.last_use[name] == node.name:
+                del elements[name]
+    return Analysis(elements[graph.output.name], kept, ctx)
+
+
+def margins(domain: Domain[Any], ctx: Context, spec: Spec) -> tuple[Interval, Context]:
+    """Certified lower bounds (batch, rows) of the property's rows; +inf where what was assumed leaves no input.
+
+    Sound: the property holds for every input of instance i if spec.margin(lower)[i] > 0 (with rounding on).
+    """
+    result = analyse(domain, replace(ctx, target=spec))
+    return row_bounds(domain, result.element, result.ctx, spec), result.ctx
+
+
+def row_bounds(domain: Domain[Any], element: Any, ctx: Context, spec: Spec) -> Interval:
+    """Bounds of the property's rows from an analysed output element; see `margins`."""
+    live = torch.ones(spec.bias.shape, dtype=torch.bool, device=spec.bias.device)
+    rows = Rows.of_spec(ctx.graph.output.name, spec, ctx.graph.output.shape, live)
+    found = domain.bounds(element, rows, ctx, Sense.LOWER)
+    lower = torch.full(spec.bias.shape, -inf, dtype=found.lower.dtype, device=found.lower.device)
+    lower[live] = no_lower(found.lower)
+    slack = None
+    if found.slack is not None:
+        slack = torch.zeros_like(lower)
+        slack[live] = found.slack
+    empty = ctx.empty
+    if bool(empty.any()):
+        lower = torch.where(empty[:, None], torch.full_like(lower, inf), lower)
+    return Interval(lower, torch.full_like(lower, inf), None, slack)
+
+
+def tensor_bounds(domain: Domain[Any], ctx: Context, tensors: tuple[str, ...]) -> dict[str, Interval]:
+    """Bounds of every entry of the named nodes: the domain's own, met with everything known."""
+    result = analyse(domain, ctx, frozenset(tensors))
+    out = {}
+    for name in tensors:
+        found = _all_entries(domain, ctx.graph[name], result.kept[name], result.ctx)
+        out[name] = result.ctx.known[name].meet(found)
+    return out
+
+
+def _all_entries(domain: Domain[E], node: Node, element: E, ctx: Context) -> Interval:
+    whole = domain.hull(element, ctx)
+    if whole is not None:
+        return whole
+    mask = torch.ones((ctx.batch, *node.shape), dtype=torch.bool, device=ctx.numerics.device)
+    return _scatter(domain, node, element, mask, ctx)
+
+
+def _enter(node: Node, ctx: Context) -> Context:
+    """The region's hull and centre at the input."""
+    num = ctx.numerics
+    hull = Interval(ctx.region.hull.lower.to(num.device), ctx.region.hull.upper.to(num.device)).to(num.vector)
+    center = ctx.region.center.to(device=num.device, dtype=num.vector)
+    ctx = _learn(ctx, node, hull)
+    return replace(ctx, reference={**ctx.reference, node.name: center}) if _wants_reference(ctx) else ctx
+
+
+def _wants_reference(ctx: Context) -> bool:
+    """A domain without matrices runs in one format and needs no trajectory."""
+    return ctx.numerics.vector == torch.float64
+
+
+def _visit(node: Node, ctx: Context) -> Context:
+    """One box step and one step of the reference trajectory."""
+    if ctx.numerics.float32_semantics:
+        noise = _noise(node, ctx)
+        if noise is not None:
+            ctx = replace(ctx, noise={**ctx.noise, node.name: noise})
+    ctx = _learn(ctx, node, box_step(node, ctx))
+    if not _wants_reference(ctx):
+        return ctx
+    centers = [ctx.reference[i] for i in node.inputs]
+    here = node.op.forward(*centers)
+    ctx = replace(ctx, reference={**ctx.reference, node.name: here})
+    if isinstance(node.op, Linear):
+        ctx = replace(ctx, drift={**ctx.drift, node.name: _drift(node.op, centers, here, ctx)})
+    return ctx
+
+
+def _drift(op: Linear, centers: list[Tensor], here: Tensor, ctx: Context) -> Tensor:
+    """Bound on |here - (L c + b)|: gamma_{n+2} (|L||c| + |b|) plus underflow, plus what passes left in b."""
+    num = ctx.numerics
+    if op.exact or not num.rounding:
+        return torch.zeros_like(here)
+    size = op.apply_abs(*(c.abs() for c in centers))
+    if op.offset is not None:
+        size = size + op.constant("offset", here, absolute=True)
+    drift = size * (num.vector_gamma(op.forward_terms + 4) * (1 + num.vector_gamma(op.forward_terms + 4)))
+    if op.offset_error is not None:
+        drift = drift + op.constant("offset_error", here) * (1 + num.vector_gamma(4))
+    return drift + 2 * op.forward_terms * num.vector_floor
+
+
+def _learn(ctx: Context, node: Node, interval: Interval) -> Context:
+    """Meet into `known`, refuse contradictions, then apply what is assumed."""
+    name = node.name
+    ctx = ctx.learn(name, interval)
+    if name in ctx.assumed:
+        return ctx.learn(name, ctx.assumed[name])
+    return ctx
+
+
+def _tighten(domain: Domain[E], node: Node, op: Nonlinear, position: int, element: E, ctx: Context) -> Context:
+    """Ask the domain for the bounds that matter to `node`, and learn them."""
+    name = node.inputs[position]
+    whole = domain.hull(element, ctx)
+    if whole is not None:
+        if ctx.known[name] is whole:
+            return ctx
+        return _checked(ctx, name, whole)
+    mask = op.undecided(ctx.inputs(node.inputs))[position]
+    if not bool(mask.any()):
+        return ctx
+    return _checked(ctx, name, _scatter(domain, ctx.graph[name], element, mask, ctx))
+
+
+def _scatter(domain: Domain[E], node: Node, element: E, mask: Tensor, ctx: Context) -> Interval:
+    """Bounds of the masked entries as a dense interval, infinite elsewhere."""
+    rows = Rows.units(node.name, mask)
+    found = domain.bounds(element, rows, ctx, Sense.BOTH)
+    if found.lower.shape != (len(rows),) or found.upper.shape != (len(rows),):
+        raise PluginError("E-PLUGIN-CONTRACT", f"bounds returned shape {tuple(found.lower.shape)} for {len(rows)} rows",
+                          where=type(domain).__name__)
+    num = ctx.numerics
+    lower = torch.full(mask.shape, -inf, dtype=num.vector, device=num.device)
+    upper = torch.full(mask.shape, inf, dtype=num.vector, device=num.device)
+    lower[mask], upper[mask] = no_lower(found.lower), no_upper(found.upper)
+    return Interval(lower, upper)
+
+
+def _checked(ctx: Context, name: str, interval: Interval) -> Context:
+    """Learn a domain's bounds. Two sound enclosures of one non-empty set cannot miss each other."""
+    before = ctx.known[name]
+    after = ctx.learn(name, interval)
+    if not ctx.assumed and ctx.numerics.rounding and bool((after.known[name].empty & ~before.empty).any()):
+        raise PluginError("E-CONTRADICTION", f"the bounds found for '{name}' exclude bounds already proved",
+                          hint="the domain, or an operator, is unsound: run absint.testing.check_domain on it")
+    return after
+
+
+def box_step(node: Node, ctx: Context) -> Interval:
+    """One interval step from `known`, rounded outward; Box is exactly this (Gowal et al. 2018, section 3).
+
+    docs/soundness.md, section "Box", proves that lower = fl(c' - R), upper = fl(c' + R) need no further rounding.
+    """
+    op, num = node.op, ctx.numerics
+    inputs = ctx.inputs(node.inputs)
+    if isinstance(op, Nonlinear):
+        image = op.range(inputs, num)
+    elif isinstance(op, Linear) and op.exact:
+        image = Interval(op.apply(*(i.lower for i in inputs)), op.apply(*(i.upper for i in inputs)))
+    else:
+        assert isinstance(op, Linear)
+        image = _linear_box(op, inputs, ctx)
+    if node.name in ctx.noise:
+        noise = ctx.noise[node.name]
+        image = Interval(num.down(image.lower - noise), num.up(image.upper + noise))
+    return image
+
+
+def _linear_box(op: Linear, inputs: tuple[Interval, ...], ctx: Context) -> Interval:
+    num = ctx.numerics
+    g, floor = num.vector_gamma(2 * (op.forward_terms + 8)), num.vector_floor
+    centers, radii = [], []
+    for interval in inputs:
+        total = interval.lower + interval.upper
+        radius = (interval.upper - interval.lower).mul_(0.5 * (1 + g)) if not interval.lower.requires_grad else (
+            (interval.upper - interval.lower) * (0.5 * (1 + g)))
+        if num.rounding:
+            radius = radius.add(total.abs(), alpha=0.5 * g * (1 + g)) + 2 * floor
+        centers.append(total * 0.5)
+        radii.append(radius)
+    center = op.forward(*centers)
+    reach = op.apply_abs(*radii)
+    if num.rounding:
+        reach = reach * (1 + g) + _box_constant(op, reach, g, floor)
+    return Interval(no_lower(center - reach), no_upper(center + reach))
+
+
+def _box_constant(op: Linear, like: Tensor, g: float, floor: float) -> Tensor | float:
+    """g |b| + db + eta, the part of the radius that no input changes."""
+    eta = 4 * op.forward_terms * floor
+    if op.offset is None:
+        return eta
+    constant = op.constant("offset", like, absolute=True) * (g * (1 + g)) + eta
+    if op.offset_error is not None:
+        constant = constant + op.constant("offset_error", like) * (1 + g)
+    return constant
+
+
+def _noise(node: Node, ctx: Context) -> Tensor | None:
+    """What one float32 execution of the node may err by, on inputs of the known magnitude; None for nothing."""
+    op, num = node.op, ctx.numerics
+    inputs = ctx.inputs(node.inputs)
+    if isinstance(op, Nonlinear):
+        return op.execution_error(op.range(inputs, num), num)
+    assert isinstance(op, Linear)
+    if op.exact:
+        return None
+    size = op.apply_abs(*(i.magnitude for i in inputs))
+    if op.offset_magnitude is not None:
+        size = size + op.constant("offset_magnitude", size)
+    g = gamma(op.forward_terms + 2, torch.float32)
+    noise: Tensor = size * (g * (1 + num.vector_gamma(op.forward_terms + 8)))
+    return noise + 2 * op.forward_terms * smallest_normal(torch.float32)
+
+

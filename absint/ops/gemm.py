@@ -1,0 +1,167 @@
+"""Products with a constant matrix: Gemm, and MatMul with the constant on either side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+import torch
+from torch import Tensor
+
+from absint.op import Linear, OnnxNode, Op, Shape, register_import, unsupported
+
+
+@dataclass(frozen=True, eq=False)
+class Gemm(Linear):
+    """y = x W^T + b along the last axis. weight: (out, in); bias: (out,) or None.
+
+    weight_terms: roundings that went into a coefficient when a pass computed it, in float64.
+    """
+
+    weight: Tensor
+    bias: Tensor | None = None
+    weight_terms: int = 0
+    bias_error: Tensor | None = None
+    bias_magnitude: Tensor | None = None
+
+    @property
+    def forward_terms(self) -> int:  # type: ignore[override]  # a property here, a constant in the base
+        """One product per input, one for casting W."""
+        return int(self.weight.shape[1]) + 1 + self.weight_terms
+
+    @property
+    def adjoint_terms(self) -> int:  # type: ignore[override]
+        """One product per output, one for casting W."""
+        return int(self.weight.shape[0]) + 1 + self.weight_terms
+
+    @property
+    def offset(self) -> Tensor | None:
+        """The bias."""
+        return self.bias
+
+    @property
+    def offset_error(self) -> Tensor | None:
+        """Error of the bias made by a pass."""
+        return self.bias_error
+
+    @property
+    def offset_magnitude(self) -> Tensor | None:
+        """|b| unless a pass says otherwise."""
+        return super().offset_magnitude if self.bias_magnitude is None else self.bias_magnitude
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """(..., in) -> (..., out)."""
+        if not shapes[0] or shapes[0][-1] != self.weight.shape[1]:
+            raise ValueError(f"a matrix of shape {tuple(self.weight.shape)} cannot act on {shapes[0]}")
+        return (*shapes[0][:-1], int(self.weight.shape[0]))
+
+    def apply(self, *xs: Tensor) -> Tensor:
+        """x W^T."""
+        return torch.nn.functional.linear(xs[0], self.constant("weight", xs[0]))
+
+    def apply_abs(self, *rs: Tensor) -> Tensor:
+        """r |W|^T."""
+        return torch.nn.functional.linear(rs[0], self.constant("weight", rs[0], absolute=True))
+
+    def forward(self, *xs: Tensor) -> Tensor:
+        """x W^T + b in one kernel."""
+        return torch.nn.functional.linear(xs[0], self.constant("weight", xs[0]), self.offset_as(xs[0]))
+
+    def adjoint(self, y: Tensor, shapes: tuple[Shape, ...]) -> tuple[Tensor, ...]:
+        """y W."""
+        return (y @ self.constant("weight", y),)
+
+    def columns(self, index: Tensor, shape: Shape, like: Tensor) -> Tensor:
+        """Columns of W: a gather instead of a product."""
+        if len(shape) > 1:
+            return super().columns(index, shape, like)
+        return self.constant("weight", like).T[index]
+
+    def unit_rows(self, index: Tensor, shape: Shape, shapes: tuple[Shape, ...], like: Tensor) -> tuple[Tensor, ...]:
+        """Rows of W."""
+        if len(shape) > 1:
+            return super().unit_rows(index, shape, shapes, like)
+        return (self.constant("weight", like)[index],)
+
+
+@dataclass(frozen=True, eq=False)
+class LeftMatMul(Linear):
+    """y = W x along the last but one axis (the last for a vector). weight: (out, in)."""
+
+    weight: Tensor
+
+    @property
+    def forward_terms(self) -> int:  # type: ignore[override]
+        """One product per input, one for casting W."""
+        return int(self.weight.shape[1]) + 1
+
+    @property
+    def adjoint_terms(self) -> int:  # type: ignore[override]
+        """One product per output, one for casting W."""
+        return int(self.weight.shape[0]) + 1
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """(..., in, n) -> (..., out, n)."""
+        (shape,) = shapes
+        if len(shape) < 2 or shape[-2] != self.weight.shape[1]:
+            raise ValueError(f"a matrix of shape {tuple(self.weight.shape)} cannot act from the left on {shape}")
+        return (*shape[:-2], int(self.weight.shape[0]), shape[-1])
+
+    def apply(self, *xs: Tensor) -> Tensor:
+        """W x."""
+        return self.constant("weight", xs[0]) @ xs[0]
+
+    def apply_abs(self, *rs: Tensor) -> Tensor:
+        """|W| r."""
+        return self.constant("weight", rs[0], absolute=True) @ rs[0]
+
+    def adjoint(self, y: Tensor, shapes: tuple[Shape, ...]) -> tuple[Tensor, ...]:
+        """W^T y."""
+        return (self.constant("weight", y).T @ y,)
+
+
+@register_import("Gemm")
+def gemm_from_onnx(node: OnnxNode) -> Op:
+    """Gemm: alpha A' B' + beta C with constant B and C; powers of two for alpha and beta scale without rounding."""
+    weight = node.required(1, "the matrix B").double()
+    weight = weight if node.attribute("transB", 0) else weight.T
+    if node.attribute("transA", 0):
+        raise unsupported(node, "transA is not supported", "transpose the input before Gemm")
+    alpha, beta = float(node.attribute("alpha", 1.0)), float(node.attribute("beta", 1.0))
+    if len(node.shapes) > 2 and node.constant(2) is None and node.shapes[2]:
+        raise unsupported(node, "the bias C must be a constant", "export with constant folding")
+    bias = node.constant(2)
+    terms = 0 if alpha == 1 else 1
+    error = None
+    if bias is not None:
+        bias = (bias.double() * beta).expand(*_bias_shape(node, bias, int(weight.shape[0]))).contiguous()
+        error = None if beta == 1 else bias.abs() * 2.0**-52
+    return Gemm((weight * alpha).contiguous(), bias, terms, error)
+
+
+def _bias_shape(node: OnnxNode, bias: Tensor, outputs: int) -> tuple[int, ...]:
+    if bias.dim() == 2 and bias.shape[0] != 1:
+        raise unsupported(node, f"a bias of shape {tuple(bias.shape)} differs between rows", "use a separate Add")
+    return (1, outputs)[2 - max(1, bias.dim()):] if bias.dim() < 2 else (1, outputs)
+
+
+@register_import("MatMul")
+def matmul_from_onnx(node: OnnxNode) -> Op:
+    """MatMul with exactly one constant factor."""
+    left, right = node.constant(0), node.constant(1)
+    if right is not None:
+        if right.dim() == 1:
+            raise unsupported(node, "a constant vector on the right is not supported", "give it shape (k, 1)")
+        if right.dim() != 2:
+            raise unsupported(node, f"a constant of shape {tuple(right.shape)} is not supported", "use a matrix")
+        return Gemm(right.double().T.contiguous())
+    if left is None:
+        raise unsupported(node, "a product of two computed tensors is not supported")
+    if left.dim() != 2:
+        raise unsupported(node, f"a constant of shape {tuple(left.shape)} is not supported", "use a matrix")
+    shape = node.shapes[1]
+    if node.batched[1] and len(shape) < 3:
+        raise unsupported(node, "the constant on the left contracts the batch axis", "keep the batch axis apart")
+    if prod(shape) and len(shape) == 1:
+        return Gemm(left.double())
+    return LeftMatMul(left.double())

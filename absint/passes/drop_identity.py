@@ -1,0 +1,25 @@
+"""Remove identities and shape changes to the same shape; their names move to the node they repeat."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from absint.graph import Graph, Node, rebuild
+from absint.ops.shape import Identity, Reshape
+
+
+def drop_identity(graph: Graph) -> Graph:
+    """Exact: no number changes. The output node keeps its value under its own name and the removed ones."""
+    stands_for: dict[str, str] = {}
+    nodes: dict[str, Node] = {}
+    for node in graph.nodes:
+        inputs = tuple(stands_for.get(i, i) for i in node.inputs)
+        same = isinstance(node.op, Reshape) and node.shape == nodes[inputs[0]].shape
+        if isinstance(node.op, Identity) or same:
+            kept = nodes[inputs[0]]
+            stands_for[node.name] = kept.name
+            nodes[kept.name] = replace(kept, tensors=(*kept.tensors, *node.tensors, node.name))
+        else:
+            nodes[node.name] = replace(node, inputs=inputs)
+    last = stands_for.get(graph.output.name, graph.output.name)
+    return replace(rebuild(graph, nodes.values()).upto(last), source=graph.source)

@@ -1,0 +1,65 @@
+"""Bundled networks and images, so that every command and example runs without a download.
+
+Networks: MNIST classifiers, input (batch, 1, 28, 28) of raw pixels in [0, 1]; they normalise inside.
+Images: the first 100 test images of MNIST and of Fashion-MNIST.  How all of it was made: provenance.json.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import io
+import math
+from pathlib import Path
+
+import numpy as np
+
+from absint.dataset import Dataset
+from absint.errors import UsageError
+
+_FOLDER = Path(__file__).parent
+_DEFAULT = "mnist_relu_3x50"
+
+
+def names() -> list[str]:
+    """The bundled networks, sorted."""
+    return sorted(path.stem for path in _FOLDER.glob("*.onnx"))
+
+
+def data_names() -> list[str]:
+    """The bundled data sets, sorted."""
+    return sorted(path.stem for path in _FOLDER.glob("*.npz"))
+
+
+def network_path(name: str) -> Path:
+    """The ONNX file of that network, named with or without `.onnx`. Raises UsageError E-SAMPLE-UNKNOWN."""
+    return _FOLDER / f"{_known(name.removesuffix('.onnx'), names(), 'network')}.onnx"
+
+
+def default_network() -> Path:
+    """The ONNX file that a first try should use: small, fully connected, ReLU."""
+    return network_path(_DEFAULT)
+
+
+def data(name: str) -> Dataset:
+    """(100, 28, 28) images in [0, 1] with labels, "mnist" or "fashion_mnist". Raises UsageError E-SAMPLE-UNKNOWN."""
+    raw = (_FOLDER / f"{_known(name, data_names(), 'data set')}.npz").read_bytes()
+    with np.load(io.BytesIO(raw), allow_pickle=False) as archive:
+        images, labels = archive["images"], archive["labels"]
+    notes = (f"first {len(images)} test images", "uint8 values divided by 255")
+    return Dataset(images.astype(np.float64) / 255.0, labels, name, hashlib.sha256(raw).hexdigest(), notes)
+
+
+def for_shape(input_shape: tuple[int, ...]) -> Dataset | None:
+    """The MNIST images as (100, *input_shape) where a network takes 784 entries; None for any other size."""
+    if math.prod(input_shape) != 28 * 28:
+        return None
+    return data("mnist").shaped_for(input_shape)
+
+
+def _known(name: str, known: list[str], noun: str) -> str:
+    if name in known:
+        return name
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean '{near[0]}'?" if near else f"bundled: {', '.join(known)}"
+    raise UsageError("E-SAMPLE-UNKNOWN", f"there is no bundled {noun} '{name}'", hint=hint)

@@ -1,0 +1,77 @@
+"""Verdicts and what they rest on. Three outcomes, never two; everything that is not a proof is UNKNOWN with a reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from math import isfinite
+from typing import Any
+
+
+class Verdict(Enum):
+    """The answer for one instance."""
+
+    VERIFIED = "verified"            # a sound proof: every real input of the region satisfies the property
+    FALSIFIED = "falsified"          # a replayed and proved witness violates it
+    UNKNOWN = "unknown"              # neither; `reason` says why
+    MISCLASSIFIED = "misclassified"  # the unperturbed input already has another label: not counted for or against
+    LIKELY = "likely"                # bounds computed with rounding switched off: a comparison value, never a proof
+
+
+class Assurance(Enum):
+    """What a verdict rests on."""
+
+    SOUND = "sound"          # outward-rounded arithmetic only
+    SOLVER = "solver"        # at least one number of an LP/MILP solver that was not re-proved
+    REPLAYED = "replayed"    # a witness, violated in onnxruntime and proved by interval arithmetic
+    NONE = "none"            # no proof either way
+
+
+class Reason(Enum):
+    """Why an instance is UNKNOWN (or what a verdict is subject to)."""
+
+    IMPRECISE = "imprecise"      # the relaxation is too loose
+    AMBIGUOUS = "ambiguous"      # a candidate witness whose violation could not be proved
+    OVERFLOW = "overflow"        # bounds left the range of floating point
+    MEMORY = "memory"
+    TIMEOUT = "timeout"
+    VACUOUS = "vacuous"          # the region or an assumption is empty
+    INTERRUPTED = "interrupted"
+    PLUGIN = "plugin"            # a plug-in raised or broke its contract
+    UNROUNDED = "unrounded"      # --no-rounding
+
+
+@dataclass(frozen=True)
+class InstanceResult:
+    """One row of a report. `margin`: certified lower bound of the smallest margin, None where it is not finite."""
+
+    index: int
+    verdict: Verdict
+    label: int | None = None
+    predicted: int | None = None
+    reason: Reason | None = None
+    margin: float | None = None
+    assurance: Assurance = Assurance.NONE
+    eps: str | None = None
+    domain: str | None = None
+    time_s: float = 0.0
+    detail: str | None = None
+    witness: tuple[float, ...] | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready row; enums by value, a non-finite margin never appears."""
+        margin = self.margin if self.margin is not None and isfinite(self.margin) else None
+        return {
+            "index": self.index,
+            "label": self.label,
+            "predicted": self.predicted,
+            "verdict": self.verdict.value,
+            "reason": self.reason.value if self.reason else None,
+            "margin": margin,
+            "assurance": self.assurance.value,
+            "eps": self.eps,
+            "domain": self.domain,
+            "time_s": round(self.time_s, 6),
+            "detail": self.detail,
+            "witness": list(self.witness) if self.witness is not None else None,
+        }

@@ -1,0 +1,216 @@
+"""Blocks of zonotope generators: dense, or with a single nonzero entry each (diagonals are never formed)."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from math import prod
+
+import torch
+from torch import Tensor
+
+from absint.op import Linear, Shape
+
+
+class Block(ABC):
+    """Generators (batch, count, *shape) of one symbol source, in the matrix format."""
+
+    @property
+    @abstractmethod
+    def count(self) -> int:
+        """Number of symbols."""
+
+    @abstractmethod
+    def dense(self) -> Tensor:
+        """(batch, count, *shape)."""
+
+    @abstractmethod
+    def spread(self, like: Tensor) -> Tensor:
+        """(batch, *shape) sum of absolute values as computed (not rounded up), in the format of `like`."""
+
+    @abstractmethod
+    def scaled(self, slope: Tensor, shape: Shape) -> Block:
+        """Entries times slope (batch, *own shape), summed over the trailing axes that `shape` lacks."""
+
+    @abstractmethod
+    def through(self, op: Linear, shape: Shape) -> Block:
+        """Image under a linear operator of one input of that shape."""
+
+    @abstractmethod
+    def reach(self, rows: Tensor) -> Tensor:
+        """(batch, k): sum over symbols of |row . generator|; rows: (batch, k, n)."""
+
+    @abstractmethod
+    def norms(self) -> Tensor:
+        """(batch, count): L1 norm of each generator."""
+
+    @abstractmethod
+    def take(self, index: Tensor) -> Block:
+        """Instances."""
+
+    @abstractmethod
+    def pick(self, slots: Tensor, keep: Tensor) -> Block:
+        """Symbols `slots` (batch, m) where `keep` (batch, m), zero elsewhere."""
+
+    def plus(self, other: Block) -> Block:
+        """Sum, symbol by symbol."""
+        return Dense(self.dense() + other.dense())
+
+
+@dataclass(frozen=True, eq=False)
+class Dense(Block):
+    """Every entry stored."""
+
+    generators: Tensor
+
+    @property
+    def count(self) -> int:
+        """Number of symbols."""
+        return self.generators.shape[1]
+
+    def dense(self) -> Tensor:
+        """As stored."""
+        return self.generators
+
+    def spread(self, like: Tensor) -> Tensor:
+        """One pass, no temporary."""
+        return torch.linalg.vector_norm(self.generators, ord=1, dim=1).to(like.dtype)
+
+    def scaled(self, slope: Tensor, shape: Shape) -> Dense:
+        """One product per entry."""
+        product = self.generators * slope[:, None]
+        extra = product.dim() - 2 - len(shape)
+        return Dense(product if extra == 0 else product.flatten(2 + len(shape)).sum(-1))
+
+    def through(self, op: Linear, shape: Shape) -> Dense:
+        """Symbols as a batch of vectors."""
+        batch, count = self.generators.shape[:2]
+        image = op.apply(self.generators.reshape(batch * count, *shape))
+        return Dense(image.reshape(batch, count, *image.shape[1:]))
+
+    def reach(self, rows: Tensor) -> Tensor:
+        """One batched product."""
+        return torch.linalg.vector_norm(rows @ self.generators.flatten(2).transpose(1, 2), ord=1, dim=2)
+
+    def norms(self) -> Tensor:
+        """L1 norms."""
+        return self.generators.flatten(2).abs().sum(2)
+
+    def take(self, index: Tensor) -> Dense:
+        """Instances."""
+        return Dense(self.generators[index])
+
+    def pick(self, slots: Tensor, keep: Tensor) -> Dense:
+        """A gather along the symbols."""
+        view = (*slots.shape, *(1,) * (self.generators.dim() - 2))
+        full = slots.reshape(view).expand(*slots.shape, *self.generators.shape[2:])
+        return Dense(self.generators.gather(1, full) * keep.reshape(view))
+
+
+@dataclass(frozen=True, eq=False)
+class Sparse(Block):
+    """One nonzero entry per symbol: value (batch, count) at flat position index (batch, count). Padding has value 0.
+
+    No two symbols of nonzero value share a position where `spread` must be exact; sums are still rounded up by users.
+    """
+
+    index: Tensor
+    value: Tensor
+    shape: Shape
+
+    @property
+    def count(self) -> int:
+        """Number of symbols."""
+        return self.index.shape[1]
+
+    def dense(self) -> Tensor:
+        """Written out."""
+        batch, count = self.index.shape
+        out = self.value.new_zeros(batch, count, prod(self.shape))
+        return out.scatter(2, self.index[..., None], self.value[..., None]).reshape(batch, count, *self.shape)
+
+    def spread(self, like: Tensor) -> Tensor:
+        """A scatter."""
+        out = torch.zeros(len(self.index), prod(self.shape), dtype=like.dtype, device=like.device)
+        return out.scatter_add(1, self.index, self.value.abs().to(like.dtype)).reshape(-1, *self.shape)
+
+    def scaled(self, slope: Tensor, shape: Shape) -> Sparse:
+        """Still one entry per symbol; trailing axes collapse onto their group."""
+        value = self.value * slope.flatten(1).gather(1, self.index)
+        group = prod(self.shape) // max(1, prod(shape))
+        return Sparse(self.index // group, value, shape)
+
+    def through(self, op: Linear, shape: Shape) -> Block:
+        """Monomial maps keep the form; others scale the operator's columns."""
+        move = op.monomial(shape)
+        if move is not None:
+            value = self.value
+            if move.scale is not None:
+                value = value * move.scale.to(value)[self.index]
+            return Sparse(move.target.to(self.index.device)[self.index], value, op.output_shape(shape))
+        batch, count = self.index.shape
+        if bool((self.index == self.index[:1]).all()):
+            columns = op.columns(self.index[0], shape, self.value)[None]
+        else:
+            columns = op.columns(self.index.reshape(-1), shape, self.value)
+            columns = columns.reshape(batch, count, *columns.shape[1:])
+        return Dense(columns * self.value.reshape(batch, count, *(1,) * (columns.dim() - 2)))
+
+    def reach(self, rows: Tensor) -> Tensor:
+        """A gather of the rows' entries."""
+        picked = rows.gather(2, self.index[:, None].expand(-1, rows.shape[1], -1))
+        return (picked * self.value[:, None]).abs().sum(2)
+
+    def norms(self) -> Tensor:
+        """The entries."""
+        return self.value.abs()
+
+    def take(self, index: Tensor) -> Sparse:
+        """Instances."""
+        return Sparse(self.index[index], self.value[index], self.shape)
+
+    def pick(self, slots: Tensor, keep: Tensor) -> Sparse:
+        """A gather along the symbols."""
+        return Sparse(self.index.gather(1, slots), self.value.gather(1, slots) * keep, self.shape)
+
+
+def join(op: Linear, parts: list[Block | None], shapes: tuple[Shape, ...]) -> Block:
+    """Image of one symbol source that occurs in some of a linear operator's inputs."""
+    if len(parts) == 1:
+        assert parts[0] is not None
+        return parts[0].through(op, shapes[0])
+    images: list[Tensor] = []
+    for position, part in enumerate(parts):
+        if part is not None:
+            full = part.dense()
+            batch, count = full.shape[:2]
+            image = op.part(position, full.reshape(batch * count, *shapes[position]), shapes)
+            images.append(image.reshape(batch, count, *image.shape[1:]))
+    total = images[0]
+    for image in images[1:]:
+        total = total + image
+    return Dense(total)
+
+
+def merge_smallest(blocks: dict[str, Block], limit: int, like: Tensor) -> tuple[dict[str, Block], Tensor]:
+    """Keep the `limit // 2` symbols of largest L1 norm per instance; return them and the spread of all others.
+
+    Halving leaves room before the next reduction. Works on ranks over all blocks, batched.
+    """
+    names = list(blocks)
+    norms = torch.cat([blocks[name].norms() for name in names], 1)
+    keep_count = min(norms.shape[1], max(1, limit // 2))
+    chosen = torch.zeros_like(norms, dtype=torch.bool).scatter(1, norms.topk(keep_count, 1).indices, True)
+    kept: dict[str, Block] = {}
+    dropped = torch.zeros_like(like)
+    start = 0
+    for name in names:
+        block = blocks[name]
+        mine = chosen[:, start : start + block.count]
+        start += block.count
+        order = mine.to(torch.int8).argsort(1, descending=True, stable=True)
+        most = int(mine.sum(1).max())
+        if most:
+            kept[name] = block.pick(order[:, :most], mine.gather(1, order[:, :most]))
+        dropped = dropped + block.pick(order, ~mine.gather(1, order)).spread(like)
+    return kept, dropped

@@ -1,0 +1,282 @@
+"""Zonotope (DeepZ): affine forms over shared noise symbols, with float32 generators and a float64 centre."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from absint.domain import Band, Context, Domain, Interval, Node, Numerics, Rows, Sense
+from absint.graph import Graph
+from absint.op import Linear, Nonlinear
+from absint.rounding import cast_up
+
+from absint.domains.generators import Block, Sparse, join, merge_smallest
+
+
+@dataclass(frozen=True, eq=False)
+class Zono:
+    """{center + sum_i e_i g_i + r : |e_i| <= 1, |r| <= rest}, entry by entry.
+
+    center, rest: (batch, *shape) in the vector format.  blocks: generators by the node whose symbols they carry; a
+    symbol's identity is (node, slot), so residual branches align by it.  rest gathers every rounding error.
+    moved_spread: an upper bound of sum |g_i| carried over from the previous node, or None to compute it.
+    """
+
+    center: Tensor
+    blocks: dict[str, Block]
+    rest: Tensor
+    gamma: float
+    moved_spread: Tensor | None = None
+
+    @cached_property
+    def spread(self) -> Tensor:
+        """(batch, *shape): sum of |g_i| over all symbols, rounded up, in the vector format."""
+        if self.moved_spread is not None:
+            return self.moved_spread
+        total = torch.zeros_like(self.center)
+        for block in self.blocks.values():
+            total = total + block.spread(self.center)
+        # Each block's sum of m terms is low by at most gamma_m; the few block sums are added in float64.
+        return total * (1 + self.gamma)
+
+    @property
+    def count(self) -> int:
+        """Number of symbols."""
+        return sum(block.count for block in self.blocks.values())
+
+
+@dataclass(frozen=True)
+class Zonotope(Domain[Zono]):
+    """DeepZ with a remainder for rounding, in a reduced product with Box.
+
+    product: False takes relaxation intervals from the zonotope alone, as DeepZ does.  max_generators: merge the
+    smallest symbols into a box once there are more (sound, looser); 0 for no limit.
+    Source: Singh et al., Fast and Effective Robustness Certification, NeurIPS 2018, section 3.
+    """
+
+    source: ClassVar[str] = "Singh et al., NeurIPS 2018, section 3"
+    product: bool = True
+    max_generators: int = 0
+
+    def enclose(self, node: Node, interval: Interval, ctx: Context) -> Zono:
+        """One fresh symbol per entry of positive radius, kept as a diagonal; infinite radii go to the remainder."""
+        num = ctx.numerics
+        middle = interval.lower / 2 + interval.upper / 2
+        finite = middle.isfinite()
+        center = torch.where(finite, middle, torch.zeros_like(middle))
+        radius = num.up(torch.maximum(interval.upper - center, center - interval.lower))
+        radius = torch.where(interval.upper == interval.lower, torch.where(finite, torch.zeros_like(radius), radius), radius)
+        block, rest = _fresh(radius, radius > 0, num)
+        return Zono(center, {} if block is None else {node.name: block}, rest, _spread_gamma(num, 0 if block is None else block.count))
+
+    def take(self, element: Zono, index: Tensor) -> Zono:
+        """Instances."""
+        blocks = {name: block.take(index) for name, block in element.blocks.items()}
+        moved = None if element.moved_spread is None else element.moved_spread[index]
+        return Zono(element.center[index], blocks, element.rest[index], element.gamma, moved)
+
+    # ---- transformers ------------------------------------------------------------------------------------------
+
+    def linear(self, node: Node, args: list[Zono], ctx: Context) -> Zono:
+        """Exact but for rounding, which the remainder takes up (docs/soundness.md, section "Zonotope")."""
+        op, num = node.op, ctx.numerics
+        assert isinstance(op, Linear)
+        shapes = ctx.graph.shapes_of(node)
+        blocks = {name: join(op, [a.blocks.get(name) for a in args], shapes)
+                  for name in dict.fromkeys(k for a in args for k in a.blocks)}
+        center = op.forward(*(a.center for a in args))
+        count = sum(b.count for b in blocks.values())
+        if op.exact:
+            rest = op.apply_abs(*(a.rest for a in args))
+            moved = op.apply_abs(args[0].spread) if len(args) == 1 else None
+            return Zono(center, blocks, _no_nan(rest), _spread_gamma(num, count), moved)
+        rest = op.apply_abs(*(self._grown(a, op, num) for a in args))
+        if num.rounding:
+            rest = rest * (1 + num.vector_gamma(2 * op.forward_terms + 10)) + self._constant_error(op, rest, count, num)
+        if node.name in ctx.noise:
+            rest = rest + ctx.noise[node.name] * (1 + num.vector_gamma(4))
+        return Zono(center, blocks, _no_nan(rest), _spread_gamma(num, count))
+
+    def _grown(self, arg: Zono, op: Linear, num: Numerics) -> Tensor:
+        """E + gamma S + gamma |c|: generators err in the matrix format against S, the centre in the vector format."""
+        if not num.rounding:
+            return arg.rest
+        terms = op.forward_terms + 5
+        return arg.rest + (num.gamma(terms) * arg.spread.detach() + num.vector_gamma(terms) * arg.center.detach().abs())
+
+    def _constant_error(self, op: Linear, like: Tensor, count: int, num: Numerics) -> Tensor | float:
+        """gamma |b| + db + underflow of every product of every generator."""
+        floor = 4 * op.forward_terms * ((count + 1) * num.floor + num.vector_floor)
+        if op.offset is None:
+            return floor
+        error = op.constant("offset", like, absolute=True) * num.vector_gamma(op.forward_terms + 5) + floor
+        if op.offset_error is not None:
+            error = error + op.constant("offset_error", like) * (1 + num.vector_gamma(4))
+        return error
+
+    def nonlinear(self, node: Node, args: list[Zono], ctx: Context) -> Zono:
+        """The family's parallel band: slopes scale the symbols, the radius becomes one fresh symbol per undecided entry."""
+        op, num = node.op, ctx.numerics
+        assert isinstance(op, Nonlinear)
+        intervals = ctx.inputs(node.inputs) if self.product else tuple(self.hull(a, ctx).filled for a in args)
+        band = op.band(intervals, num)
+        undecided = torch.zeros_like(band.radius, dtype=torch.bool)
+        for mask in op.undecided(intervals):
+            undecided = undecided | (mask if mask.dim() == undecided.dim() else mask.flatten(undecided.dim()).any(-1))
+        return self._banded(node, args, band, undecided, ctx)
+
+    def _banded(self, node: Node, args: list[Zono], band: Band, undecided: Tensor, ctx: Context) -> Zono:
+        num, like = ctx.numerics, band.offset
+        center, rest, spread = band.offset, torch.zeros_like(like), torch.zeros_like(like)
+        size = band.offset.detach().abs()
+        blocks: dict[str, Block] = {}
+        for arg, slope in zip(args, band.slope, strict=True):
+            steep = slope.abs()
+            product = slope * arg.center
+            center = center + _onto(product, like)
+            rest = rest + _onto(steep * arg.rest, like)
+            spread = spread + _onto(steep * arg.spread, like)
+            size = size + _onto(product.detach().abs(), like)
+            rest = rest + _onto(_rounding_of_scaling(arg, slope, num), like)
+            for name, block in arg.blocks.items():
+                scaled = block.scaled(slope.to(num.dtype), tuple(like.shape[1:]))
+                blocks[name] = scaled if name not in blocks else blocks[name].plus(scaled)
+        terms = 3 + sum(s.shape[like.dim():].numel() for s in band.slope)
+        if num.rounding:
+            exact = size == 0
+            center_error = num.vector_gamma(terms) * size + num.vector_floor
+            rest = (rest + torch.where(exact, torch.zeros_like(size), center_error)) * (1 + num.vector_gamma(terms + 8))
+            spread = spread * (1 + num.gamma(terms + 4)) + self._floor(blocks, num)
+        fresh, left = _fresh(band.radius, undecided & (band.radius > 0), num)
+        rest = _no_nan(rest + left)
+        if node.name in ctx.noise:
+            rest = rest + ctx.noise[node.name]
+        if fresh is not None:
+            blocks[node.name] = fresh
+            spread = (spread + fresh.spread(like)) * (1 + num.vector_gamma(2))
+        out = Zono(center, blocks, rest, _spread_gamma(num, 0), _no_nan(spread))
+        return self._reduced(node, out, ctx)
+
+    def _floor(self, blocks: dict[str, Block], num: Numerics) -> float:
+        return 2 * sum(b.count for b in blocks.values()) * num.floor
+
+    def _reduced(self, node: Node, zono: Zono, ctx: Context) -> Zono:
+        """Order reduction: sound, because a merged symbol is replaced by fresh independent ones around it."""
+        if not self.max_generators or zono.count <= self.max_generators:
+            return zono
+        kept, radius = merge_smallest(zono.blocks, self.max_generators, zono.center)
+        num = ctx.numerics
+        radius = radius * (1 + _spread_gamma(num, zono.count))
+        fresh, rest = _fresh(radius, radius > 0, num)
+        blocks = {f"{name}|{node.name}": block for name, block in kept.items()}
+        if fresh is not None:
+            blocks[f"|{node.name}"] = fresh
+        count = sum(b.count for b in blocks.values())
+        return Zono(zono.center, blocks, _no_nan(zono.rest + rest), _spread_gamma(num, count))
+
+    # ---- bounds ------------------------------------------------------------------------------------------------
+
+    def hull(self, element: Zono, ctx: Context) -> Interval:
+        """center -+ (spread + rest), rounded outward."""
+        num = ctx.numerics
+        radius = num.up((element.spread + element.rest) * (1 + num.vector_gamma(2)))
+        return Interval(num.down(element.center - radius), num.up(element.center + radius))
+
+    def bounds(self, element: Zono, rows: Rows, ctx: Context, sense: Sense) -> Interval:
+        """Unit rows from the hull; others by a batched product with the generators, correlations kept."""
+        i = rows.instance
+        if rows.index is not None and rows.bias is None:
+            box = self.hull(element, ctx)
+            return Interval(box.lower.flatten(1)[i, rows.index], box.upper.flatten(1)[i, rows.index])
+        num, batch = ctx.numerics, len(element.center)
+        shape = tuple(element.center.shape[1:])
+        weight = rows.dense(shape, num.vector).flatten(1)
+        n = weight.shape[1]
+        slot, most = rows.slots(batch)
+        padded = weight.new_zeros(batch, most, n)
+        padded[i, slot] = weight
+        narrow = padded.to(num.dtype)
+        reach = torch.zeros_like(padded[..., 0])
+        for block in element.blocks.values():
+            reach = reach + block.reach(narrow).to(reach.dtype)
+        reach = reach * (1 + _spread_gamma(num, element.count + 4))
+        size = padded.detach().abs()
+        bias = torch.zeros_like(reach[i, slot]) if rows.bias is None else rows.bias.to(reach)
+        center = torch.einsum("bkn,bn->bk", padded, element.center.flatten(1))[i, slot] + bias
+        slack = torch.einsum("bkn,bn->bk", size, element.rest.flatten(1))[i, slot]
+        if num.rounding:
+            generators = num.gamma(n + 5) * element.spread.flatten(1) + num.vector_gamma(n + 5) * element.center.flatten(1).abs()
+            slack = slack + torch.einsum("bkn,bn->bk", size, generators.detach())[i, slot]
+            slack = (slack + num.vector_gamma(n + 5) * bias.abs()) * (1 + num.vector_gamma(n + 8))
+            slack = slack + 2 * n * ((element.count + 1) * num.floor + num.vector_floor) + self._cast_floor(element, num)[i]
+        radius = num.up((reach[i, slot] + slack) * (1 + num.vector_gamma(4)))
+        return Interval(num.down(center - radius), num.up(center + radius), slack=slack.detach())
+
+    def _cast_floor(self, element: Zono, num: Numerics) -> Tensor:
+        """Row weights may underflow on the way to the matrix format: at most floor per entry, times the spread."""
+        return num.floor * element.spread.detach().flatten(1).sum(1)
+
+    def memory(self, graph: Graph, numerics: Numerics) -> int:
+        """Generators of the widest node, counting half of the neurons before it as undecided, twice (in and out)."""
+        count, worst = float(graph.input.size), 0.0
+        for node in graph.nodes:
+            limit = min(count, float(self.max_generators)) if self.max_generators else count
+            worst = max(worst, limit * node.size)
+            if isinstance(node.op, Nonlinear):
+                count += node.size / 2
+        return int(worst * 3 * torch.finfo(numerics.dtype).bits // 8)
+
+
+def _fresh(radius: Tensor, mask: Tensor, num: Numerics) -> tuple[Sparse | None, Tensor]:
+    """One new symbol per masked entry of finite radius; what is left of the radius goes to the remainder.
+
+    Symbols are padded to the most that an instance of the batch needs.
+    """
+    value = cast_up(radius, num.dtype)
+    mask = mask & value.isfinite() & (value > 0)
+    left = torch.where(mask, torch.zeros_like(radius), radius)
+    count = mask.flatten(1).sum(1)
+    most = int(count.max()) if len(count) else 0
+    if most == 0:
+        return None, left
+    shape = tuple(radius.shape[1:])
+    if bool(mask.all()):
+        every = torch.arange(prod(shape), device=radius.device).expand(len(radius), -1)
+        return Sparse(every, value.flatten(1), shape), left
+    instance, entry = mask.flatten(1).nonzero(as_tuple=True)
+    slot = torch.arange(len(instance), device=radius.device) - (count.cumsum(0) - count)[instance]
+    index = torch.zeros(len(radius), most, dtype=torch.int64, device=radius.device)
+    index[instance, slot] = entry
+    filled = value.new_zeros(len(radius), most).index_put((instance, slot), value.flatten(1)[instance, entry])
+    return Sparse(index, filled, shape), left
+
+
+def _rounding_of_scaling(arg: Zono, slope: Tensor, num: Numerics) -> Tensor:
+    """2 u |slope| S in the matrix format and underflow, where multiplying by the slope rounds at all."""
+    if not num.rounding:
+        return torch.zeros_like(slope)
+    size = slope.detach().abs()
+    error = num.gamma(2) * size * arg.spread.detach() + 2 * (arg.count + 3) * num.floor
+    return torch.where((size == 0) | (size == 1), torch.zeros_like(size), error)
+
+
+def _spread_gamma(num: Numerics, count: int) -> float:
+    """A sum of `count` absolute values in the matrix format, plus a few block sums in the vector format."""
+    return num.gamma(count + 2) + num.vector_gamma(64) if num.rounding else 0.0
+
+
+def _onto(value: Tensor, like: Tensor) -> Tensor:
+    """Summed over the trailing axes that `like` lacks."""
+    return value if value.dim() == like.dim() else value.flatten(like.dim()).sum(-1)
+
+
+def _no_nan(rest: Tensor) -> Tensor:
+    """0 * inf arose somewhere: nothing is known there."""
+    return torch.nan_to_num(rest, nan=torch.inf, posinf=torch.inf)
+
+

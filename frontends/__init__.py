@@ -1,0 +1,1 @@
+"""Front ends: files to networks and data."""

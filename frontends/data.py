@@ -1,0 +1,406 @@
+"""Reads labelled inputs from IDX, npz, npy and CSV files; a stranger's format is one decorated function.
+
+    @register_reader(".tsv")
+    def read_tsv(source: Source) -> Content: ...
+
+A reader gets the (unzipped) bytes and returns plain arrays; scaling, labels and checks are the same for all formats.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import io
+import math
+import re
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from absint.dataset import Dataset, FloatArray, IntArray
+from absint.errors import AbsintError, InputError, PluginError
+from absint.registry import Registry
+
+AnyArray = npt.NDArray[Any]
+
+IMAGE_KEYS = ("images", "x", "inputs", "X")
+LABEL_KEYS = ("labels", "y", "targets")
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+_SIGNATURES = ((b"PK", ".npz"), (b"\x93NUMPY", ".npy"), (b"\x00\x00", ".idx"))  # first bytes -> reader
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file as a reader sees it. data: the bytes, already unzipped where the file was gzipped."""
+
+    path: Path
+    data: bytes
+
+    def fail(self, code: str, what: str, hint: str | None = None) -> InputError:
+        """The error to raise about this file."""
+        return InputError(code, what, where=str(self.path), hint=hint)
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a reader found. images: (N, *shape), any real dtype; uint8 is divided by 255 later.
+
+    labels: (N,) whole numbers, or None.  notes: what the reader did to the values.
+    """
+
+    images: AnyArray
+    labels: AnyArray | None = None
+    notes: tuple[str, ...] = ()
+
+
+Reader = Callable[[Source], Content]
+READERS: Registry[Reader] = Registry("data format", "absint.data_formats")
+register_reader = READERS.register
+
+
+class DataFrontEnd:
+    """Any data file -> Dataset; every fault of a file is one InputError whose code starts with E-DATA-."""
+
+    def read(self, path: str | Path, labels_path: str | Path | None = None) -> Dataset:
+        """The inputs of `path`, labelled by `labels_path`, else by the file itself or its IDX sibling, else not.
+
+        uint8 values become float64(value) / 255.0, and a note says so; all other values are kept.
+        Raises InputError E-DATA-MISSING, -EMPTY, -TRUNCATED, -FORMAT, -PICKLE, -RAGGED, -CELL, -LABELS, -SHAPE.
+        """
+        source, digest = _open(Path(path))
+        content = _read_with(_format_of(source), source)
+        inputs, scaling = _to_float(content.images, source)
+        notes = (*content.notes, *scaling)
+        labels = None if content.labels is None else _whole_labels(content.labels, source)
+        separate = Path(labels_path) if labels_path is not None else _idx_sibling(source.path)
+        if separate is not None:
+            labels = _read_labels(separate)
+            notes = (*notes, f"labels read from {separate.name}")
+        if labels is not None and len(labels) != len(inputs):
+            what = f"{len(inputs)} inputs but {len(labels)} labels"
+            raise source.fail("E-DATA-LABELS", what, "are inputs and labels of the same split?")
+        return Dataset(inputs, labels, str(path), digest, notes)
+
+
+def _read_with(name: str, source: Source) -> Content:
+    """What the reader of that name returns; whatever a stranger's reader raises becomes one coded message."""
+    reader = READERS.get(name)
+    try:
+        content = reader(source)
+    except AbsintError:
+        raise
+    except Exception as error:
+        what = f"the reader for '{name}' raised {type(error).__name__}: {error}"
+        hint = "use --debug for the traceback"
+        raise PluginError("E-PLUGIN-RAISED", what, where=str(source.path), hint=hint) from error
+    if not isinstance(content, Content) or not isinstance(content.images, np.ndarray):
+        what = f"the reader for '{name}' must return Content with arrays, got {type(content).__name__}"
+        raise PluginError("E-PLUGIN-CONTRACT", what, where=str(source.path))
+    return content
+
+
+# --- files ----------------------------------------------------------------------------------------------------------
+
+
+def _open(path: Path) -> tuple[Source, str]:
+    """The file, unzipped, and the SHA-256 of its bytes as they lie on disk."""
+    if not path.is_file():
+        what = "this is a folder, not a file" if path.is_dir() else "no such file"
+        raise InputError("E-DATA-MISSING", what, where=str(path), hint="check the path of the data file")
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise InputError("E-DATA-MISSING", f"cannot be read: {error.strerror}", where=str(path)) from error
+    source = Source(path, raw)
+    if not raw:
+        raise source.fail("E-DATA-EMPTY", "the file is empty")
+    data = _unzip(source) if raw.startswith(_GZIP_MAGIC) else raw
+    if not data:
+        raise source.fail("E-DATA-EMPTY", "the file is empty once unzipped")
+    return Source(path, data), hashlib.sha256(raw).hexdigest()
+
+
+def _unzip(source: Source) -> bytes:
+    try:
+        return gzip.decompress(source.data)
+    except EOFError as error:
+        raise source.fail("E-DATA-TRUNCATED", "the gzip stream ends early", "fetch the file again") from error
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise source.fail("E-DATA-FORMAT", f"damaged gzip file: {error}", "fetch the file again") from error
+
+
+def _format_of(source: Source) -> str:
+    """The reader's name: the extension before .gz where one is known, else what the first bytes say."""
+    suffixes = [suffix.lower() for suffix in source.path.suffixes]
+    suffix = next((s for s in reversed(suffixes) if s != ".gz"), "")
+    if suffix in READERS:
+        return suffix
+    for start, name in _SIGNATURES:
+        if source.data.startswith(start):
+            return name
+    known = f"known: IDX files and {', '.join(READERS.names())}, each also gzipped; --plugin adds formats"
+    raise source.fail("E-DATA-FORMAT", f"unknown data format '{suffix or source.path.name}'", known)
+
+
+# --- values and labels ----------------------------------------------------------------------------------------------
+
+
+def _to_float(images: AnyArray, source: Source) -> tuple[FloatArray, tuple[str, ...]]:
+    """float64 values and what was done to them. images: (N, *shape)."""
+    if images.dtype.kind not in "uifb" or images.dtype.itemsize > 8:
+        raise source.fail("E-DATA-FORMAT", f"values of type {images.dtype} are not supported", "store uint8 or float64")
+    if images.ndim < 2:
+        what = f"inputs of shape {images.shape} have no batch axis" if images.ndim else "the file holds one number"
+        raise source.fail("E-DATA-SHAPE", what, "store shape (N, ...), one row an input; a single input is x[None]")
+    if images.size == 0:
+        raise source.fail("E-DATA-EMPTY", f"the file holds no values (shape {images.shape})")
+    values: FloatArray = images.astype(np.float64)
+    if images.dtype == np.uint8:
+        return values / 255.0, ("uint8 values divided by 255",)
+    return values, ()
+
+
+def _whole_labels(labels: AnyArray, source: Source) -> IntArray:
+    """(N,) int64, from whole numbers of any dtype, (N,) or (N, 1)."""
+    flat = labels.reshape(-1) if labels.ndim == 2 and labels.shape[1] == 1 else labels
+    if flat.ndim != 1:
+        hint = "store class numbers, not one-hot rows" if flat.ndim == 2 else "store one class number an input"
+        raise source.fail("E-DATA-LABELS", f"labels have shape {labels.shape}, expected (N,)", hint)
+    if flat.dtype.kind not in "uif":
+        raise source.fail("E-DATA-LABELS", f"labels are class numbers, got values of type {flat.dtype}")
+    broken = np.flatnonzero(~np.isfinite(flat) | (flat != np.trunc(flat)))
+    if broken.size:
+        what = f"{broken.size} labels are not whole numbers, first {flat[broken[0]]} of input {broken[0]}"
+        raise source.fail("E-DATA-LABELS", what, "labels are class numbers counted from 0")
+    return flat.astype(np.int64)
+
+
+def _read_labels(path: Path) -> IntArray:
+    """(N,) labels of a file of their own: IDX, npy, npz (a label key) or CSV with one label a line."""
+    source, _ = _open(path)
+    return _whole_labels(_label_array(source), source)
+
+
+def _label_array(source: Source) -> AnyArray:
+    name = _format_of(source)
+    if name.startswith(".idx"):
+        return _idx_array(source)
+    if name == ".npy":
+        return _npy_array(source)
+    if name == ".npz":
+        arrays = _npz_arrays(source, LABEL_KEYS)
+        return arrays[_first_key(arrays, LABEL_KEYS, source)]
+    if name in (".csv", ".txt"):
+        return _csv_table(source)[0]
+    labels = _read_with(name, source).labels
+    if labels is None:
+        raise source.fail("E-DATA-LABELS", "the file holds no labels")
+    return labels
+
+
+# --- IDX ------------------------------------------------------------------------------------------------------------
+
+
+@register_reader(".idx", ".idx3-ubyte", ".idx4-ubyte")
+def read_idx(source: Source) -> Content:
+    """IDX images (big-endian, as MNIST's); the labels lie in a sibling file, which the front end finds by its name."""
+    images = _idx_array(source)
+    if images.ndim < 2:
+        raise source.fail("E-DATA-FORMAT", "this IDX file has one axis: labels, not images", "give the -images- file")
+    return Content(images)
+
+
+def _idx_array(source: Source) -> AnyArray:
+    """The array of an IDX file. Format: two zero bytes, type, number of axes, their sizes, the values."""
+    data = source.data
+    if len(data) < 4:
+        raise source.fail("E-DATA-TRUNCATED", f"{len(data)} bytes, shorter than an IDX header")
+    zero, kind, axes = data[:2], data[2], data[3]
+    if zero != b"\x00\x00" or kind not in _IDX_TYPES or axes == 0:
+        raise source.fail("E-DATA-FORMAT", f"not an IDX file: it starts with {data[:4].hex(' ')}")
+    start = 4 + 4 * axes
+    if len(data) < start:
+        raise source.fail("E-DATA-TRUNCATED", f"{len(data)} bytes, shorter than its IDX header of {start}")
+    shape = tuple(int(size) for size in np.frombuffer(data, dtype=">u4", count=axes, offset=4))
+    dtype = np.dtype(_IDX_TYPES[kind])
+    expected, found = math.prod(shape) * dtype.itemsize, len(data) - start
+    if found != expected:
+        code = "E-DATA-TRUNCATED" if found < expected else "E-DATA-FORMAT"
+        what = f"the header says shape {shape}, {expected} bytes, but {found} bytes follow it"
+        raise source.fail(code, what, "fetch the file again")
+    return np.frombuffer(data, dtype=dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
+
+
+def _idx_sibling(path: Path) -> Path | None:
+    """...images-idx3... -> ...labels-idx1... in the same folder, gzipped or not."""
+    if "images" not in path.name or not re.search("idx[34]", path.name):
+        return None
+    name = re.sub("idx[34]", "idx1", path.name.replace("images", "labels"))
+    bare = name.removesuffix(".gz")
+    found = (path.with_name(candidate) for candidate in (name, bare, f"{bare}.gz"))
+    return next((candidate for candidate in found if candidate.is_file()), None)
+
+
+# --- numpy ----------------------------------------------------------------------------------------------------------
+
+
+@register_reader(".npy")
+def read_npy(source: Source) -> Content:
+    """One array, (N, *shape)."""
+    return Content(_npy_array(source))
+
+
+@register_reader(".npz")
+def read_npz(source: Source) -> Content:
+    """Images under one of IMAGE_KEYS, labels (if any) under one of LABEL_KEYS."""
+    arrays = _npz_arrays(source, (*IMAGE_KEYS, *LABEL_KEYS))
+    key = _first_key(arrays, IMAGE_KEYS, source)
+    label_key = next((name for name in LABEL_KEYS if name in arrays), None)
+    labels = None if label_key is None else arrays[label_key]
+    return Content(arrays[key], labels, (f"inputs read from key '{key}'",))
+
+
+def _npy_array(source: Source) -> AnyArray:
+    if source.data[:1] == b"\x80":
+        raise _pickled(source)
+    if not source.data.startswith(b"\x93NUMPY"):
+        raise source.fail("E-DATA-FORMAT", "not an npy file", "write it with numpy.save(path, array)")
+    with _numpy_faults(source):
+        array: AnyArray = np.load(io.BytesIO(source.data), allow_pickle=False)
+    return array
+
+
+def _npz_arrays(source: Source, keys: tuple[str, ...]) -> dict[str, AnyArray]:
+    """Those of `keys` that the archive holds: one at least."""
+    if not source.data.startswith((b"PK\x03\x04", b"PK\x05\x06")):  # anything else numpy would take for a pickle
+        raise source.fail("E-DATA-FORMAT", "not an npz file", "write it with numpy.savez(path, images=..., labels=...)")
+    with _numpy_faults(source), np.load(io.BytesIO(source.data), allow_pickle=False) as archive:
+        wanted = [key for key in keys if key in archive.files]
+        if not wanted:
+            raise source.fail(
+                "E-DATA-FORMAT", f"none of the keys {', '.join(keys)} is there; found: {', '.join(archive.files)}",
+                "write it with numpy.savez(path, images=..., labels=...)",
+            )
+        return {key: archive[key] for key in wanted}
+
+
+def _first_key(arrays: dict[str, AnyArray], keys: tuple[str, ...], source: Source) -> str:
+    found = next((key for key in keys if key in arrays), None)
+    if found is None:
+        what = f"none of the keys {', '.join(keys)} is there; found: {', '.join(arrays)}"
+        raise source.fail("E-DATA-FORMAT", what, "write it with numpy.savez(path, images=..., labels=...)")
+    return found
+
+
+@contextmanager
+def _numpy_faults(source: Source) -> Iterator[None]:
+    """numpy's and zipfile's errors as coded ones; on damaged bytes they raise anything, tokenize.TokenError too."""
+    try:
+        yield
+    except AbsintError:
+        raise
+    except zipfile.BadZipFile as error:
+        raise source.fail("E-DATA-TRUNCATED", f"truncated or damaged archive: {error}", "fetch it again") from error
+    except Exception as error:
+        if "pickle" in str(error):
+            raise _pickled(source) from error
+        what = f"damaged, or shorter than its header says: {error}"
+        raise source.fail("E-DATA-TRUNCATED", what, "write or fetch it again") from error
+
+
+def _pickled(source: Source) -> InputError:
+    what = "the file holds pickled Python objects, which absint never loads: unpickling runs code"
+    return source.fail("E-DATA-PICKLE", what, "save a plain numeric array, e.g. numpy.stack(list_of_images)")
+
+
+# --- CSV ------------------------------------------------------------------------------------------------------------
+
+
+@register_reader(".csv", ".txt")
+def read_csv(source: Source) -> Content:
+    """One row an input: label, then values; whole values in 0..255 are divided by 255, others kept.
+
+    The layout of ERAN's test files. A first line without numbers is skipped.
+    """
+    table, notes = _csv_table(source)
+    if table.shape[1] < 2:
+        raise source.fail("E-DATA-FORMAT", "a row is a label, then at least one value", "separate cells by commas")
+    values, scaling = _scaled_cells(table[:, 1:])
+    return Content(values, table[:, 0], (*notes, scaling))
+
+
+def _scaled_cells(values: FloatArray) -> tuple[FloatArray, str]:
+    """values: (N, entries). All 0 and 1 counts as scaled already."""
+    least, most = values.min(), values.max()
+    if least >= 0 and 1 < most <= 255 and np.array_equal(values, np.trunc(values)):
+        return values / 255.0, "whole values in 0..255 divided by 255"
+    if least >= 0 and most <= 1:
+        return values, "values in [0, 1] kept as they are"
+    return values, f"values in [{least:g}, {most:g}] kept as they are"
+
+
+def _csv_table(source: Source) -> tuple[FloatArray, tuple[str, ...]]:
+    """All cells as float64 (rows, columns), and whether a header was skipped."""
+    lines = _csv_lines(source)
+    header = bool(lines) and _is_header(lines[0][1])
+    rows = lines[1:] if header else lines
+    if not rows:
+        raise source.fail("E-DATA-EMPTY", "the file holds no rows")
+    width = len(rows[0][1])
+    for number, cells in rows:
+        if len(cells) != width:
+            what = f"line {number} has {len(cells)} cells, line {rows[0][0]} has {width}"
+            raise source.fail("E-DATA-RAGGED", what, "every row needs a label and the same number of values")
+    table = np.array([_numbers(cells, number, source) for number, cells in rows], dtype=np.float64)
+    return table, ("header line skipped",) if header else ()
+
+
+def _csv_lines(source: Source) -> list[tuple[int, list[str]]]:
+    """(line number from 1, cells) of every line that is not blank."""
+    try:
+        text = source.data.decode("utf-8-sig")
+        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+        return [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
+    except UnicodeDecodeError as error:
+        what = f"not a text file: byte {error.start} is not UTF-8"
+        raise source.fail("E-DATA-FORMAT", what, "is the extension right?") from error
+    except csv.Error as error:
+        raise source.fail("E-DATA-FORMAT", f"not a CSV file: {error}") from error
+
+
+def _is_header(cells: list[str]) -> bool:
+    """No cell is a number, or only column numbers follow the first ("label,0,1,2")."""
+    numeric = [_number(cell) is not None for cell in cells]
+    names = [cell.strip() for cell in cells[1:]]
+    counting = [[str(start + i) for i in range(len(names))] for start in (0, 1)]
+    return not any(numeric) or (not numeric[0] and names in counting)
+
+
+def _numbers(cells: list[str], number: int, source: Source) -> list[float]:
+    """The cells of one line; E-DATA-CELL for the first that is not a number."""
+    values: list[float] = []
+    for column, cell in enumerate(cells, start=1):
+        value = _number(cell)
+        if value is None:
+            what = f"line {number}, column {column}: '{cell[:30]}' is not a number"
+            raise source.fail("E-DATA-CELL", what, "cells are numbers separated by commas")
+        values.append(value)
+    return values
+
+
+def _number(cell: str) -> float | None:
+    """The cell's value; None for anything but a number (float() alone would take "1_000")."""
+    try:
+        return None if "_" in cell else float(cell)
+    except ValueError:
+        return None
