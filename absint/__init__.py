@@ -1,1 +1,28 @@
-""""""
+"""absint: a sound abstract-interpretation verifier for neural networks.
+
+`absint.load` reads a model, `absint.verify` proves robustness, `absint.bounds` bounds any tensor. docs/ explains what a
+verdict means. Names are imported on first use, so that `import absint` and `absint --help` stay fast.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from absint.api import Bounds, bounds, load, verify
+    from absint.errors import AbsintError
+    from absint.registry import load_plugin
+
+__all__ = ["AbsintError", "Bounds", "__version__", "bounds", "load", "load_plugin", "verify"]
+
+_HOME = {"load": "absint.api", "verify": "absint.api", "bounds": "absint.api", "Bounds": "absint.api", "AbsintError": "absint.errors",
+         "load_plugin": "absint.registry"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'absint' has no attribute '{name}'")
+    return getattr(import_module(_HOME[name]), name)

@@ -31,7 +31,8 @@ class Rows:
     """Linear functionals  weight . x + bias  of one node, flat over the batch and sorted by instance.
 
     instance: (R,) int64.  weight: (R, *shape) float64 and exact, or None for unit rows.  index: (R,) flat entry of a
-    unit row, or None.  bias: (R,) float64, or None for zero.
+    unit row, or None.  bias: (R,) float64, or None for zero.  grid: (batch, k) where every instance has exactly k rows,
+    so that the padded layout is a view.
     """
 
     node: str
@@ -39,6 +40,7 @@ class Rows:
     weight: Tensor | None = None
     index: Tensor | None = None
     bias: Tensor | None = None
+    grid: tuple[int, int] | None = None
 
     @staticmethod
     def units(node: str, mask: Tensor) -> Rows:
@@ -47,8 +49,12 @@ class Rows:
         return Rows(node, instance, index=index)
 
     @staticmethod
-    def of_spec(node: str, spec: Spec, shape: tuple[int, ...], live: Tensor) -> Rows:
-        """The rows of a property that are live: (batch, rows) bool."""
+    def of_spec(node: str, spec: Spec, shape: tuple[int, ...], live: Tensor | None = None) -> Rows:
+        """The rows of a property: all of them, or those that are live, (batch, rows) bool."""
+        if live is None:
+            batch, count = spec.bias.shape
+            every = torch.arange(batch, device=spec.bias.device).repeat_interleave(count)
+            return Rows(node, every, spec.weight.reshape(-1, *shape), None, spec.bias.reshape(-1), (batch, count))
         instance, row = live.nonzero(as_tuple=True)
         return Rows(node, instance, spec.weight[instance, row].reshape(-1, *shape), None, spec.bias[instance, row])
 
@@ -80,8 +86,25 @@ class Rows:
         out[torch.arange(len(self), device=out.device), self.index] = 1
         return out.reshape(-1, *shape)
 
-    def slots(self, batch: int) -> tuple[Tensor, int]:
-        """Position of each row among those of its instance, and the most rows an instance has: a padded layout."""
+    def padded(self, batch: int, dtype: torch.dtype) -> Tensor:
+        """(batch, k, n): each instance's rows, flattened, with zero rows up to the most that an instance has."""
+        assert self.weight is not None
+        flat = self.weight.flatten(1).to(dtype)
+        if self.grid is not None:
+            return flat.reshape(*self.grid, -1)
+        slot, most = self._slots(batch)
+        out = flat.new_zeros(batch, most, flat.shape[1])
+        out[self.instance, slot] = flat
+        return out
+
+    def unpadded(self, values: Tensor) -> Tensor:
+        """(batch, k) per padded row -> (R,)."""
+        if self.grid is not None:
+            return values.reshape(-1)
+        return values[self.instance, self._slots(len(values))[0]]
+
+    def _slots(self, batch: int) -> tuple[Tensor, int]:
+        """Position of each row among those of its instance, and the most rows an instance has."""
         count = torch.bincount(self.instance, minlength=batch)
         start = count.cumsum(0) - count
         slot = torch.arange(len(self), device=self.instance.device) - start[self.instance]
@@ -118,13 +141,14 @@ class Context:
         """Number of instances."""
         return self.region.batch
 
-    def learn(self, node: str, interval: Interval) -> Context:
-        """Meet a proved interval into `known`."""
+    def met(self, node: str, interval: Interval) -> Interval:
+        """`interval` met with what is known of the node."""
         present = self.known.get(node)
-        if present is interval:
-            return self
-        met = interval if present is None else present.meet(interval)
-        return replace(self, known={**self.known, node: met})
+        return interval if present is None or present is interval else present.meet(interval)
+
+    def learn(self, node: str, interval: Interval) -> Context:
+        """A context that also knows `interval`."""
+        return replace(self, known={**self.known, node: self.met(node, interval)})
 
     def take(self, index: Tensor) -> Context:
         """Instances `index`, repeats allowed: `ctx.take(rows.instance)` makes every row its own instance."""
@@ -151,5 +175,7 @@ class Context:
     @property
     def empty(self) -> Tensor:
         """(batch,) bool: some known bound of the instance is void, so that no input satisfies what was assumed."""
-        flags = [interval.empty for interval in self.known.values()]
-        return torch.stack(flags).any(0) if flags else torch.zeros(self.batch, dtype=torch.bool)
+        flags = [interval.empty for interval in self.known.values() if not interval.proper]
+        if not flags:
+            return torch.zeros(self.batch, dtype=torch.bool, device=self.numerics.device)
+        return torch.stack(flags).any(0)

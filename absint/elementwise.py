@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import pairwise
 from math import inf
 
 import torch
 from torch import Tensor
 
 from absint.interval import Band, Interval, Relaxation
-from absint.op import Nonlinear, Shape, middle_radius
+from absint.op import Nonlinear, OnnxNode, Shape, middle_radius
 from absint.rounding import Numerics, gamma, no_lower, no_upper, smallest_normal, unit_roundoff
 
 _STEPS = 48
@@ -65,11 +66,24 @@ class Elementwise(Nonlinear):
     piecewise_linear: f is affine between neighbouring knots.
     """
 
-    pieces: tuple[Piece, ...]
-    knots: tuple[Knot, ...] = ()
     piecewise_linear: bool = False
     error: KernelError = KernelError()
     codomain: tuple[float, float] = (-inf, inf)
+
+    @property
+    def pieces(self) -> tuple[Piece, ...]:
+        """See the class; a member states a class attribute, or a property where parameters decide."""
+        raise NotImplementedError
+
+    @property
+    def knots(self) -> tuple[Knot, ...]:
+        """Kinks, from left to right."""
+        return ()
+
+    @classmethod
+    def from_onnx(cls, node: OnnxNode) -> Elementwise:
+        """A member without parameters needs no import rule of its own."""
+        return cls()
 
     def evaluate(self, x: Tensor) -> Tensor:
         """f(x), within `error`."""
@@ -108,7 +122,7 @@ class Elementwise(Nonlinear):
         decided = low == high
         if self.piecewise_linear:
             cuts = [-inf, *(k.x for k in self.knots), inf]
-            for left, right in zip(cuts, cuts[1:], strict=False):
+            for left, right in pairwise(cuts):
                 decided = decided | ((low >= left) & (high <= right))
         return decided
 
@@ -117,19 +131,23 @@ class Elementwise(Nonlinear):
     def range(self, intervals: tuple[Interval, ...], num: Numerics) -> Interval:
         """Image of [l, u]: the extremes lie at the ends of the monotone pieces."""
         low, high = intervals[0].lower, intervals[0].upper
-        points = self._ends(low, high)
-        values = [self.evaluate(x) for x in points]
-        lower, upper = values[0], values[0]
-        for value in values[1:]:
-            lower, upper = torch.minimum(lower, value), torch.maximum(upper, value)
-        if self.error.ulps or self.error.absolute:
+        if all(p.direction > 0 for p in self.pieces):
+            lower, upper = self.evaluate(low), self.evaluate(high)
+        else:
+            values = [self.evaluate(x) for x in self._ends(low, high)]
+            lower, upper = values[0], values[0]
+            for value in values[1:]:
+                lower, upper = torch.minimum(lower, value), torch.maximum(upper, value)
+        if not (self.error.ulps or self.error.absolute):
+            return Interval(lower, upper, proper=intervals[0].proper)
+        if num.rounding:
             lower, upper = lower - self._kernel_error(lower, num), upper + self._kernel_error(upper, num)
             lower, upper = num.down(lower), num.up(upper)
         return Interval(no_lower(lower).clamp(min=self.codomain[0]), no_upper(upper).clamp(max=self.codomain[1]))
 
     def _ends(self, low: Tensor, high: Tensor) -> list[Tensor]:
         """l, u and every turning point between them (clamped into [l, u], where it is harmless)."""
-        turns = {p.high for p, q in zip(self.pieces, self.pieces[1:], strict=False) if p.direction != q.direction}
+        turns = {p.high for p, q in pairwise(self.pieces) if p.direction != q.direction}
         return [low, high, *(torch.minimum(torch.maximum(low, torch.full_like(low, t)), high) for t in sorted(turns))]
 
     def _kernel_error(self, value: Tensor, num: Numerics) -> Tensor:
@@ -240,14 +258,15 @@ class Elementwise(Nonlinear):
         """
         middle = low / 2 + high / 2
         slopes = [self.derivative(x) for x in (low, high)]
-        for x in {p.low for p in self.pieces[1:]} | {k.x for k in self.knots}:
-            inside = torch.minimum(torch.maximum(low, torch.full_like(low, x)), high)
+        for bend in {p.low for p in self.pieces[1:]} | {k.x for k in self.knots}:
+            inside = torch.minimum(torch.maximum(low, torch.full_like(low, bend)), high)
             slopes.append(self.derivative(inside))
         slopes += [torch.full_like(low, v) for k in self.knots for v in (k.left, k.right)]
         a, b = torch.stack(slopes).amin(0), torch.stack(slopes).amax(0)
         for _ in range(_STEPS):
             slope = a / 2 + b / 2
-            best = point = None
+            best: Tensor | None = None
+            point: Tensor | None = None
             for x, _slack in self._candidates(slope, low, high, side, num):
                 value = side * (self.evaluate(x) - slope * x)
                 better = torch.ones_like(low, dtype=torch.bool) if best is None else value < best

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import inf
 from typing import Any, Generic, TypeVar
@@ -16,7 +16,7 @@ from absint.errors import PluginError, UnsupportedError
 from absint.graph import Node
 from absint.interval import Interval
 from absint.op import Input, Linear, Nonlinear
-from absint.rounding import gamma, no_lower, no_upper, smallest_normal
+from absint.rounding import Numerics, gamma, no_lower, no_upper, smallest_normal
 from absint.spec import Spec
 
 E = TypeVar("E")
@@ -42,21 +42,23 @@ def analyse(domain: Domain[E], ctx: Context, keep: frozenset[str] = frozenset())
         if not graph.fits(dtype):
             raise UnsupportedError("E-DTYPE", f"some constants underflow or overflow in {dtype}", where=graph.source.path or None,
                                    hint="use --dtype float64")
+    # The walk fills these mappings in place; every context handed out by the caller stays as it was.
+    ctx = replace(ctx, known=dict(ctx.known), reference={}, drift={}, noise={})
     elements: dict[str, E] = {}
     kept: dict[str, E] = {}
     tightened: set[str] = set()
     for node in graph.nodes:
         ctx.budget.check()
         if isinstance(node.op, Input):
-            ctx = _enter(node, ctx)
+            _enter(node, ctx)
             element = domain.start(node, ctx)
         else:
             if isinstance(node.op, Nonlinear):
                 for position, name in enumerate(node.inputs):
                     if name not in tightened:
-                        ctx = _tighten(domain, node, node.op, position, elements[name], ctx)
+                        _tighten(domain, node, node.op, position, elements[name], ctx)
                         tightened.add(name)
-            ctx = _visit(node, ctx)
+            _visit(node, ctx)
             element = transfer(domain, node, [elements[i] for i in node.inputs], ctx)
         elements[node.name] = element
         if node.name in keep:
@@ -78,19 +80,25 @@ def margins(domain: Domain[Any], ctx: Context, spec: Spec) -> tuple[Interval, Co
 
 def row_bounds(domain: Domain[Any], element: Any, ctx: Context, spec: Spec) -> Interval:
     """Bounds of the property's rows from an analysed output element; see `margins`."""
-    live = torch.ones(spec.bias.shape, dtype=torch.bool, device=spec.bias.device)
-    rows = Rows.of_spec(ctx.graph.output.name, spec, ctx.graph.output.shape, live)
+    rows = Rows.of_spec(ctx.graph.output.name, spec, ctx.graph.output.shape)
     found = domain.bounds(element, rows, ctx, Sense.LOWER)
-    lower = torch.full(spec.bias.shape, -inf, dtype=found.lower.dtype, device=found.lower.device)
-    lower[live] = no_lower(found.lower)
-    slack = None
-    if found.slack is not None:
-        slack = torch.zeros_like(lower)
-        slack[live] = found.slack
+    lower = no_lower(found.lower).reshape(spec.bias.shape)
+    slack = None if found.slack is None else found.slack.reshape(spec.bias.shape)
     empty = ctx.empty
     if bool(empty.any()):
         lower = torch.where(empty[:, None], torch.full_like(lower, inf), lower)
     return Interval(lower, torch.full_like(lower, inf), None, slack)
+
+
+def boxes(ctx: Context) -> Context:
+    """The walk without a domain: `known` of every node by box steps alone."""
+    ctx = replace(ctx, known=dict(ctx.known), reference={}, drift={}, noise={})
+    for node in ctx.graph.nodes:
+        if isinstance(node.op, Input):
+            _enter(node, ctx)
+        else:
+            _visit(node, ctx)
+    return ctx
 
 
 def tensor_bounds(domain: Domain[Any], ctx: Context, tensors: tuple[str, ...]) -> dict[str, Interval]:
@@ -111,35 +119,40 @@ def _all_entries(domain: Domain[E], node: Node, element: E, ctx: Context) -> Int
     return _scatter(domain, node, element, mask, ctx)
 
 
-def _enter(node: Node, ctx: Context) -> Context:
+def _enter(node: Node, ctx: Context) -> None:
     """The region's hull and centre at the input."""
-    num = ctx.numerics
-    hull = Interval(ctx.region.hull.lower.to(num.device), ctx.region.hull.upper.to(num.device)).to(num.vector)
-    center = ctx.region.center.to(device=num.device, dtype=num.vector)
-    ctx = _learn(ctx, node, hull)
-    return replace(ctx, reference={**ctx.reference, node.name: center}) if _wants_reference(ctx) else ctx
+    num, box = ctx.numerics, ctx.region.hull
+    hull = Interval(box.lower.to(num.device), box.upper.to(num.device), proper=box.proper) if num.device.type != "cpu" else box
+    _learn(ctx, node, hull.to(num.vector))
+    if _wants_reference(ctx):
+        _store(ctx.reference, node, ctx.region.center.to(device=num.device, dtype=num.vector))
+
+
+def _store(mapping: Mapping[str, Tensor], node: Node, value: Tensor) -> None:
+    """Write into a mapping that this walk owns."""
+    assert isinstance(mapping, dict)
+    mapping[node.name] = value
 
 
 def _wants_reference(ctx: Context) -> bool:
     """A domain without matrices runs in one format and needs no trajectory."""
-    return ctx.numerics.vector == torch.float64
+    return not ctx.numerics.one_format
 
 
-def _visit(node: Node, ctx: Context) -> Context:
+def _visit(node: Node, ctx: Context) -> None:
     """One box step and one step of the reference trajectory."""
     if ctx.numerics.float32_semantics:
         noise = _noise(node, ctx)
         if noise is not None:
-            ctx = replace(ctx, noise={**ctx.noise, node.name: noise})
-    ctx = _learn(ctx, node, box_step(node, ctx))
+            _store(ctx.noise, node, noise)
+    _learn(ctx, node, box_step(node, ctx))
     if not _wants_reference(ctx):
-        return ctx
+        return
     centers = [ctx.reference[i] for i in node.inputs]
     here = node.op.forward(*centers)
-    ctx = replace(ctx, reference={**ctx.reference, node.name: here})
+    _store(ctx.reference, node, here)
     if isinstance(node.op, Linear):
-        ctx = replace(ctx, drift={**ctx.drift, node.name: _drift(node.op, centers, here, ctx)})
-    return ctx
+        _store(ctx.drift, node, _drift(node.op, centers, here, ctx))
 
 
 def _drift(op: Linear, centers: list[Tensor], here: Tensor, ctx: Context) -> Tensor:
@@ -156,27 +169,27 @@ def _drift(op: Linear, centers: list[Tensor], here: Tensor, ctx: Context) -> Ten
     return drift + 2 * op.forward_terms * num.vector_floor
 
 
-def _learn(ctx: Context, node: Node, interval: Interval) -> Context:
-    """Meet into `known`, refuse contradictions, then apply what is assumed."""
+def _learn(ctx: Context, node: Node, interval: Interval) -> None:
+    """Meet into `known`, then apply what is assumed."""
     name = node.name
-    ctx = ctx.learn(name, interval)
+    met = ctx.met(name, interval)
     if name in ctx.assumed:
-        return ctx.learn(name, ctx.assumed[name])
-    return ctx
+        met = met.meet(ctx.assumed[name])
+    assert isinstance(ctx.known, dict)
+    ctx.known[name] = met
 
 
-def _tighten(domain: Domain[E], node: Node, op: Nonlinear, position: int, element: E, ctx: Context) -> Context:
+def _tighten(domain: Domain[E], node: Node, op: Nonlinear, position: int, element: E, ctx: Context) -> None:
     """Ask the domain for the bounds that matter to `node`, and learn them."""
     name = node.inputs[position]
     whole = domain.hull(element, ctx)
     if whole is not None:
-        if ctx.known[name] is whole:
-            return ctx
-        return _checked(ctx, name, whole)
+        if ctx.known[name] is not whole:
+            _learn_checked(ctx, ctx.graph[name], whole)
+        return
     mask = op.undecided(ctx.inputs(node.inputs))[position]
-    if not bool(mask.any()):
-        return ctx
-    return _checked(ctx, name, _scatter(domain, ctx.graph[name], element, mask, ctx))
+    if bool(mask.any()):
+        _learn_checked(ctx, ctx.graph[name], _scatter(domain, ctx.graph[name], element, mask, ctx))
 
 
 def _scatter(domain: Domain[E], node: Node, element: E, mask: Tensor, ctx: Context) -> Interval:
@@ -193,14 +206,13 @@ def _scatter(domain: Domain[E], node: Node, element: E, mask: Tensor, ctx: Conte
     return Interval(lower, upper)
 
 
-def _checked(ctx: Context, name: str, interval: Interval) -> Context:
+def _learn_checked(ctx: Context, node: Node, interval: Interval) -> None:
     """Learn a domain's bounds. Two sound enclosures of one non-empty set cannot miss each other."""
-    before = ctx.known[name]
-    after = ctx.learn(name, interval)
-    if not ctx.assumed and ctx.numerics.rounding and bool((after.known[name].empty & ~before.empty).any()):
-        raise PluginError("E-CONTRADICTION", f"the bounds found for '{name}' exclude bounds already proved",
+    before = ctx.known[node.name]
+    _learn(ctx, node, interval)
+    if not ctx.assumed and ctx.numerics.rounding and bool((ctx.known[node.name].empty & ~before.empty).any()):
+        raise PluginError("E-CONTRADICTION", f"the bounds found for '{node.name}' exclude bounds already proved",
                           hint="the domain, or an operator, is unsound: run absint.testing.check_domain on it")
-    return after
 
 
 def box_step(node: Node, ctx: Context) -> Interval:
@@ -213,7 +225,8 @@ def box_step(node: Node, ctx: Context) -> Interval:
     if isinstance(op, Nonlinear):
         image = op.range(inputs, num)
     elif isinstance(op, Linear) and op.exact:
-        image = Interval(op.apply(*(i.lower for i in inputs)), op.apply(*(i.upper for i in inputs)))
+        lower, upper = op.apply(*(i.lower for i in inputs)), op.apply(*(i.upper for i in inputs))
+        image = Interval(lower, upper, proper=all(i.proper for i in inputs))
     else:
         assert isinstance(op, Linear)
         image = _linear_box(op, inputs, ctx)
@@ -225,28 +238,32 @@ def box_step(node: Node, ctx: Context) -> Interval:
 
 def _linear_box(op: Linear, inputs: tuple[Interval, ...], ctx: Context) -> Interval:
     num = ctx.numerics
-    g, floor = num.vector_gamma(2 * (op.forward_terms + 8)), num.vector_floor
+    g = num.vector_gamma(2 * (op.forward_terms + 8))
     centers, radii = [], []
     for interval in inputs:
         total = interval.lower + interval.upper
-        radius = (interval.upper - interval.lower).mul_(0.5 * (1 + g)) if not interval.lower.requires_grad else (
-            (interval.upper - interval.lower) * (0.5 * (1 + g)))
+        radius = (interval.upper - interval.lower).mul_(0.5 * (1 + g))
         if num.rounding:
-            radius = radius.add(total.abs(), alpha=0.5 * g * (1 + g)) + 2 * floor
-        centers.append(total * 0.5)
+            radius.add_(total.detach().abs(), alpha=0.5 * g * (1 + g)).add_(2 * num.vector_floor)
+        centers.append(total.mul_(0.5))
         radii.append(radius)
     center = op.forward(*centers)
     reach = op.apply_abs(*radii)
     if num.rounding:
-        reach = reach * (1 + g) + _box_constant(op, reach, g, floor)
-    return Interval(no_lower(center - reach), no_upper(center + reach))
+        reach = reach.mul(1 + g).add_(_box_constant(op, reach, g, num))
+    lower, upper = no_lower(center - reach), no_upper(center + reach)
+    return Interval(lower, upper, proper=all(i.proper for i in inputs))
 
 
-def _box_constant(op: Linear, like: Tensor, g: float, floor: float) -> Tensor | float:
-    """g |b| + db + eta, the part of the radius that no input changes."""
-    eta = 4 * op.forward_terms * floor
+def _box_constant(op: Linear, like: Tensor, g: float, num: Numerics) -> Tensor:
+    """g |b| + db + eta, the part of the radius that no input changes; kept with the operator's other constants."""
+    return op.derived(("box", num.rounding), like, lambda: _make_box_constant(op, like, g, num))
+
+
+def _make_box_constant(op: Linear, like: Tensor, g: float, num: Numerics) -> Tensor:
+    eta = 4 * op.forward_terms * num.vector_floor
     if op.offset is None:
-        return eta
+        return like.new_tensor(eta)
     constant = op.constant("offset", like, absolute=True) * (g * (1 + g)) + eta
     if op.offset_error is not None:
         constant = constant + op.constant("offset_error", like) * (1 + g)
@@ -266,6 +283,8 @@ def _noise(node: Node, ctx: Context) -> Tensor | None:
     if op.offset_magnitude is not None:
         size = size + op.constant("offset_magnitude", size)
     g = gamma(op.forward_terms + 2, torch.float32)
+    # Beyond float32's range an execution overflows: it may be anything.
+    size = torch.where(size < torch.finfo(torch.float32).max / 2, size, torch.full_like(size, inf))
     noise: Tensor = size * (g * (1 + num.vector_gamma(op.forward_terms + 8)))
     return noise + 2 * op.forward_terms * smallest_normal(torch.float32)
 

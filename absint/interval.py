@@ -17,13 +17,15 @@ class Interval:
 
     lower > upper somewhere in an instance marks that instance `empty`: an assumed split has no point there.
     solver: (batch,) bool, True where a solver's number was taken without re-proving it; None means nowhere.
-    slack: (batch,) or row-wise size of the rounding terms inside the bounds: a hint for choosing a finer format, no bound.
+    slack: size of the rounding terms inside the bounds, of their shape: a hint for choosing a finer format, no bound.
+    proper: True where the maker guarantees lower <= upper everywhere, so that nobody needs to look.
     """
 
     lower: Tensor
     upper: Tensor
     solver: Tensor | None = None
     slack: Tensor | None = None
+    proper: bool = False
 
     def meet(self, other: Interval) -> Interval:
         """Intersection. fmax and fmin: NaN never narrows a bound."""
@@ -33,6 +35,8 @@ class Interval:
     @cached_property
     def empty(self) -> Tensor:
         """(batch,) bool: some entry has lower > upper."""
+        if self.proper:
+            return torch.zeros(len(self.lower), dtype=torch.bool, device=self.lower.device)
         return (self.lower > self.upper).flatten(1).any(1)
 
     @cached_property
@@ -43,20 +47,29 @@ class Interval:
     @cached_property
     def filled(self) -> Interval:
         """A non-empty stand-in: the ends swapped where crossed. Anything is sound there: `empty` closes the instance."""
-        if not bool((self.lower > self.upper).any()):
+        if self.proper or not bool((self.lower > self.upper).any()):
             return self
-        return Interval(torch.minimum(self.lower, self.upper), torch.maximum(self.lower, self.upper), self.solver)
+        return Interval(torch.minimum(self.lower, self.upper), torch.maximum(self.lower, self.upper), self.solver, proper=True)
 
     def take(self, index: Tensor) -> Interval:
         """Instances `index` (repeats allowed)."""
         solver = None if self.solver is None else self.solver[index]
-        return Interval(self.lower[index], self.upper[index], solver)
+        return Interval(self.lower[index], self.upper[index], solver, proper=self.proper)
 
     def to(self, dtype: torch.dtype) -> Interval:
         """In another format, rounded outward."""
         if self.lower.dtype == dtype:
             return self
-        return Interval(cast_down(self.lower, dtype), cast_up(self.upper, dtype), self.solver)
+        if dtype not in self._casts:
+            self._casts[dtype] = self._cast(dtype)
+        return self._casts[dtype]
+
+    @cached_property
+    def _casts(self) -> dict[torch.dtype, Interval]:
+        return {}
+
+    def _cast(self, dtype: torch.dtype) -> Interval:
+        return Interval(cast_down(self.lower, dtype), cast_up(self.upper, dtype), self.solver, proper=self.proper)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ An operator is a frozen dataclass, so that a graph can be shared between threads
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -77,12 +77,14 @@ def unsupported(node: OnnxNode, what: str, hint: str | None = None) -> Unsupport
 class FromOnnx(Protocol):
     """Anything that turns an ONNX node into an operator (a class with `from_onnx`, or a function)."""
 
-    def __call__(self, node: OnnxNode) -> Op: ...
+    def __call__(self, node: OnnxNode, /) -> Op:
+        """The operator. Raises UnsupportedError where a variant is not handled."""
+        ...
 
 
 OPS: Registry[FromOnnx] = Registry("operator", "absint.ops")
 C = TypeVar("C", bound="type[Op]")
-F = TypeVar("F", bound=Callable[[OnnxNode], "Op"])
+F = TypeVar("F", bound=FromOnnx)
 
 
 def register_op(*names: str) -> Callable[[C], C]:
@@ -137,9 +139,22 @@ class Op(ABC):
             self._casts[key] = found
         return found
 
+    def derived(self, key: Hashable, like: Tensor, make: Callable[[], Tensor]) -> Tensor:
+        """A tensor computed from the constants, kept under `key` per format and device."""
+        full = (key, like.dtype, like.device)
+        found = self._derived.get(full)
+        if found is None:
+            found = self._derived[full] = make()
+        return found
+
+    @cached_property
+    def _derived(self) -> dict[Hashable, Tensor]:
+        return {}
+
     def constants(self) -> tuple[Tensor, ...]:
-        """All floating-point tensors among the attributes."""
-        values = (getattr(self, name) for name in getattr(self, "__dataclass_fields__", {}))
+        """All floating-point coefficients among the attributes (not the error bounds that passes left beside them)."""
+        names = (n for n in getattr(self, "__dataclass_fields__", {}) if not n.endswith(("_error", "_magnitude")))
+        values = (getattr(self, name) for name in names)
         return tuple(v for v in values if isinstance(v, Tensor) and v.is_floating_point())
 
     def fits(self, dtype: torch.dtype) -> bool:
@@ -186,8 +201,15 @@ class Linear(Op):
     adjoint_terms: the same for one input entry of the adjoint. 1 means that entries are only moved: no rounding at all.
     """
 
-    forward_terms: int = 1
-    adjoint_terms: int = 1
+    @property
+    def forward_terms(self) -> int:
+        """See the class; a subclass overrides it by a property or by a class attribute."""
+        return 1
+
+    @property
+    def adjoint_terms(self) -> int:
+        """See the class."""
+        return 1
 
     @abstractmethod
     def apply(self, *xs: Tensor) -> Tensor:
@@ -292,11 +314,12 @@ class Nonlinear(Op):
 
 def middle_radius(lower: Tensor, upper: Tensor, num: Numerics) -> tuple[Tensor, Tensor]:
     """c, r with [c - r, c + r] containing [lower, upper]; r = +inf (and c = 0) where a bound is infinite."""
-    middle = lower / 2 + upper / 2
+    # A point keeps its very value: halving a subnormal number would round.
+    middle = torch.where(lower == upper, lower, lower / 2 + upper / 2)
     finite = middle.isfinite()
     middle = torch.where(finite, middle, torch.zeros_like(middle))
     radius = num.up(torch.maximum(upper - middle, middle - lower))
-    return middle, torch.where(upper == lower, torch.where(finite, torch.zeros_like(radius), radius), radius)
+    return middle, torch.where((upper == lower) & finite, torch.zeros_like(radius), radius)
 
 
 class Composite(Op):

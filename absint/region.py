@@ -95,7 +95,7 @@ class BoxRegion(Region):
     @cached_property
     def hull(self) -> Interval:
         """The box itself, exact."""
-        return Interval(self.lower.double(), self.upper.double())
+        return Interval(self.lower.double(), self.upper.double(), proper=True)
 
     @property
     def center(self) -> Tensor:
@@ -158,7 +158,7 @@ class LinfBall(Region):
         upper = torch.where(eps == 0, self.center, torch.nextafter(above, above.new_tensor(inf)))
         if self.clip is not None:
             lower, upper = lower.clamp(min=self.clip[0]), upper.clamp(max=self.clip[1])
-        return Interval(lower, upper)
+        return Interval(lower, upper, proper=True)
 
     def take(self, index: Tensor) -> LinfBall:
         """Instances `index`."""

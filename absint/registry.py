@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from absint.errors import PluginError, UsageError
 
@@ -87,7 +87,7 @@ def _origin(thing: object) -> str:
     return f"{getattr(thing, '__module__', kind.__module__)}.{getattr(thing, '__qualname__', kind.__qualname__)}"
 
 
-def _load(point: EntryPoint, noun: str) -> object:
+def _load(point: EntryPoint, noun: str) -> Any:
     try:
         return point.load()
     except Exception as error:  # a stranger's code: whatever it raises becomes one coded message

@@ -54,6 +54,7 @@ class Numerics:
     device: torch.device = torch.device("cpu")
     rounding: bool = True
     float32_semantics: bool = False
+    one_format: bool = False  # set by `single`: vectors in the matrix format
 
     def gamma(self, terms: float) -> float:
         """gamma of the matrix format; 0 without rounding."""
@@ -85,7 +86,7 @@ class Numerics:
 
     def single(self) -> Numerics:
         """The same settings with vectors in the matrix format: what a domain without matrices wants."""
-        return replace(self, vector=self.dtype)
+        return replace(self, vector=self.dtype, one_format=True)
 
 
 def no_lower(x: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from absint.domain import Context, Domain, Interval, Node, Rows, Sense
-from absint.rounding import no_lower, no_upper
+from absint.rounding import gamma, no_lower, no_upper, smallest_normal
 
 
 @dataclass(frozen=True)
@@ -43,22 +43,20 @@ class Box(Domain[Interval]):
 
     def bounds(self, element: Interval, rows: Rows, ctx: Context, sense: Sense) -> Interval:
         """Rows over the box: centre and radius as in a linear step of `n` terms."""
-        num, box, i = ctx.numerics, element.filled, rows.instance
+        num, box = ctx.numerics, element.filled
         if rows.index is not None and rows.bias is None:
+            i = rows.instance
             return Interval(box.lower.flatten(1)[i, rows.index], box.upper.flatten(1)[i, rows.index])
-        weight = rows.dense(tuple(box.lower.shape[1:]), num.vector).flatten(1)
-        n = weight.shape[1]
-        g, floor = num.vector_gamma(2 * (n + 9)), num.vector_floor
-        lower, upper = (b.flatten(1) for b in (box.lower, box.upper))
+        # In float64 whatever the format of the walk: the rows are exact float64 numbers, and few.
+        lower, upper = box.lower.flatten(1).double(), box.upper.flatten(1).double()
+        weight = rows.padded(len(lower), torch.float64)
+        n = weight.shape[2]
+        g, floor = (gamma(2 * (n + 9), torch.float64), smallest_normal(torch.float64)) if num.rounding else (0.0, 0.0)
         total = lower + upper
         rho = ((upper - lower) * 0.5 + total.abs() * (0.5 * g)) * (1 + g) + 2 * floor
-        slot, most = rows.slots(len(box.lower))
-        padded = weight.new_zeros(len(box.lower), most, n)
-        padded[i, slot] = weight
-        center = torch.einsum("bkn,bn->bk", padded, total * 0.5)[i, slot]
-        reach = torch.einsum("bkn,bn->bk", padded.abs(), rho)[i, slot]
+        center = rows.unpadded((weight @ (total * 0.5)[..., None])[..., 0])
+        reach = rows.unpadded((weight.abs() @ rho[..., None])[..., 0])
         if rows.bias is not None:
-            bias = rows.bias.to(center)
-            center, reach = center + bias, reach + g * bias.abs()
+            center, reach = center + rows.bias, reach + g * rows.bias.abs()
         reach = reach * (1 + g) + 4 * n * floor
         return Interval(no_lower(center - reach), no_upper(center + reach))

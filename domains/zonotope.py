@@ -12,7 +12,7 @@ from torch import Tensor
 
 from absint.domain import Band, Context, Domain, Interval, Node, Numerics, Rows, Sense
 from absint.graph import Graph
-from absint.op import Linear, Nonlinear
+from absint.op import Linear, Nonlinear, middle_radius
 from absint.rounding import cast_up
 
 from absint.domains.generators import Block, Sparse, join, merge_smallest
@@ -66,11 +66,7 @@ class Zonotope(Domain[Zono]):
     def enclose(self, node: Node, interval: Interval, ctx: Context) -> Zono:
         """One fresh symbol per entry of positive radius, kept as a diagonal; infinite radii go to the remainder."""
         num = ctx.numerics
-        middle = interval.lower / 2 + interval.upper / 2
-        finite = middle.isfinite()
-        center = torch.where(finite, middle, torch.zeros_like(middle))
-        radius = num.up(torch.maximum(interval.upper - center, center - interval.lower))
-        radius = torch.where(interval.upper == interval.lower, torch.where(finite, torch.zeros_like(radius), radius), radius)
+        center, radius = middle_radius(interval.lower, interval.upper, num)
         block, rest = _fresh(radius, radius > 0, num)
         return Zono(center, {} if block is None else {node.name: block}, rest, _spread_gamma(num, 0 if block is None else block.count))
 
@@ -142,7 +138,7 @@ class Zonotope(Domain[Zono]):
             rest = rest + _onto(steep * arg.rest, like)
             spread = spread + _onto(steep * arg.spread, like)
             size = size + _onto(product.detach().abs(), like)
-            rest = rest + _onto(_rounding_of_scaling(arg, slope, num), like)
+            rest = rest + _rounding_of_scaling(arg, slope, like, len(args), num)
             for name, block in arg.blocks.items():
                 scaled = block.scaled(slope.to(num.dtype), tuple(like.shape[1:]))
                 blocks[name] = scaled if name not in blocks else blocks[name].plus(scaled)
@@ -194,27 +190,23 @@ class Zonotope(Domain[Zono]):
             box = self.hull(element, ctx)
             return Interval(box.lower.flatten(1)[i, rows.index], box.upper.flatten(1)[i, rows.index])
         num, batch = ctx.numerics, len(element.center)
-        shape = tuple(element.center.shape[1:])
-        weight = rows.dense(shape, num.vector).flatten(1)
-        n = weight.shape[1]
-        slot, most = rows.slots(batch)
-        padded = weight.new_zeros(batch, most, n)
-        padded[i, slot] = weight
+        padded = rows.padded(batch, num.vector)
+        n = padded.shape[2]
         narrow = padded.to(num.dtype)
         reach = torch.zeros_like(padded[..., 0])
         for block in element.blocks.values():
             reach = reach + block.reach(narrow).to(reach.dtype)
-        reach = reach * (1 + _spread_gamma(num, element.count + 4))
+        reach = rows.unpadded(reach) * (1 + _spread_gamma(num, element.count + 4))
         size = padded.detach().abs()
-        bias = torch.zeros_like(reach[i, slot]) if rows.bias is None else rows.bias.to(reach)
-        center = torch.einsum("bkn,bn->bk", padded, element.center.flatten(1))[i, slot] + bias
-        slack = torch.einsum("bkn,bn->bk", size, element.rest.flatten(1))[i, slot]
+        bias = torch.zeros_like(reach) if rows.bias is None else rows.bias.to(reach)
+        center = rows.unpadded((padded @ element.center.flatten(1)[..., None])[..., 0]) + bias
+        slack = rows.unpadded((size @ element.rest.flatten(1)[..., None])[..., 0])
         if num.rounding:
             generators = num.gamma(n + 5) * element.spread.flatten(1) + num.vector_gamma(n + 5) * element.center.flatten(1).abs()
-            slack = slack + torch.einsum("bkn,bn->bk", size, generators.detach())[i, slot]
+            slack = slack + rows.unpadded((size @ generators.detach()[..., None])[..., 0])
             slack = (slack + num.vector_gamma(n + 5) * bias.abs()) * (1 + num.vector_gamma(n + 8))
             slack = slack + 2 * n * ((element.count + 1) * num.floor + num.vector_floor) + self._cast_floor(element, num)[i]
-        radius = num.up((reach[i, slot] + slack) * (1 + num.vector_gamma(4)))
+        radius = num.up((reach + slack) * (1 + num.vector_gamma(4)))
         return Interval(num.down(center - radius), num.up(center + radius), slack=slack.detach())
 
     def _cast_floor(self, element: Zono, num: Numerics) -> Tensor:
@@ -256,13 +248,19 @@ def _fresh(radius: Tensor, mask: Tensor, num: Numerics) -> tuple[Sparse | None, 
     return Sparse(index, filled, shape), left
 
 
-def _rounding_of_scaling(arg: Zono, slope: Tensor, num: Numerics) -> Tensor:
-    """2 u |slope| S in the matrix format and underflow, where multiplying by the slope rounds at all."""
+def _rounding_of_scaling(arg: Zono, slope: Tensor, like: Tensor, summands: int, num: Numerics) -> Tensor:
+    """gamma |slope| S in the matrix format and underflow; exactly 0 where an entry is only passed on or dropped.
+
+    Each output entry sums `summands` inputs times the entries of the trailing axes that it lacks.
+    """
     if not num.rounding:
-        return torch.zeros_like(slope)
+        return torch.zeros_like(like)
     size = slope.detach().abs()
-    error = num.gamma(2) * size * arg.spread.detach() + 2 * (arg.count + 3) * num.floor
-    return torch.where((size == 0) | (size == 1), torch.zeros_like(size), error)
+    terms = summands * slope.shape[like.dim():].numel()
+    error = _onto(num.gamma(terms + 1) * size * arg.spread.detach(), like) + 2 * terms * (arg.count + 3) * num.floor
+    passed = ((size == 0) | (size == 1)) if size.dim() == like.dim() else (
+        ((size == 0) | (size == 1)).flatten(like.dim()).all(-1) & ((size != 0).flatten(like.dim()).sum(-1) <= 1))
+    return torch.where(passed, torch.zeros_like(error), error) if summands == 1 else error
 
 
 def _spread_gamma(num: Numerics, count: int) -> float:

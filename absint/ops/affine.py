@@ -29,12 +29,12 @@ class Affine(Linear):
     fan_out: int = 1
 
     @property
-    def forward_terms(self) -> int:  # type: ignore[override]  # a property here, a constant in the base
+    def forward_terms(self) -> int:
         """One product and its cast; 1 (entries only move) without a scale."""
         return 1 if self.scale is None else 2 + self.weight_terms
 
     @property
-    def adjoint_terms(self) -> int:  # type: ignore[override]
+    def adjoint_terms(self) -> int:
         """One product and its cast for each output entry that an input entry reaches."""
         return self.fan_out + self.forward_terms - 1
 
@@ -109,7 +109,8 @@ def _split(node: OnnxNode) -> tuple[int, Tensor]:
 
 def _fan_out(node: OnnxNode, position: int, constant: Tensor) -> int:
     shape = node.unbatched(position)
-    return prod(torch.broadcast_shapes(shape, constant.shape)) // max(1, prod(shape))
+    full: Shape = torch.broadcast_shapes(shape, constant.shape)
+    return prod(full) // max(1, prod(shape))
 
 
 @register_import("Mul")
@@ -130,6 +131,9 @@ def div_from_onnx(node: OnnxNode) -> Op:
     if bool((divisor == 0).any()):
         raise unsupported(node, "division by zero", "repair the constant")
     return Affine(scale=1 / divisor, weight_terms=1, fan_out=_fan_out(node, position, divisor))
+
+
+_EPSILON = float(torch.tensor(1e-5))  # ONNX stores attributes as float32, defaults too
 
 
 def shift_from_onnx(node: OnnxNode) -> Op:
@@ -153,7 +157,7 @@ def batch_norm_from_onnx(node: OnnxNode) -> Op:
         raise unsupported(node, "training mode is not supported", "export the model in evaluation mode")
     names = ("scale", "bias", "mean", "variance")
     weight, beta, mean, variance = (node.required(k + 1, f"the {name}").double() for k, name in enumerate(names))
-    total = variance + float(node.attribute("epsilon", 1e-5))
+    total = variance + float(node.attribute("epsilon", _EPSILON))
     if bool((total <= 0).any()):
         raise unsupported(node, "variance + epsilon is not positive", "repair the batch statistics")
     if not node.batched[0]:

@@ -52,12 +52,12 @@ class Conv(Linear):
         return cls(weight, None if bias is None else bias.double(), stride, pads, dilation, int(node.attribute("group", 1)))
 
     @property
-    def forward_terms(self) -> int:  # type: ignore[override]  # a property here, a constant in the base
+    def forward_terms(self) -> int:
         """One product per kernel entry, one for casting W."""
         return prod(self.weight.shape[1:]) + 1 + self.weight_terms
 
     @property
-    def adjoint_terms(self) -> int:  # type: ignore[override]
+    def adjoint_terms(self) -> int:
         """At most every output channel of the group at every kernel position."""
         return self.weight.shape[0] // self.groups * prod(self.weight.shape[2:]) + 1 + self.weight_terms
 

@@ -25,12 +25,12 @@ class Gemm(Linear):
     bias_magnitude: Tensor | None = None
 
     @property
-    def forward_terms(self) -> int:  # type: ignore[override]  # a property here, a constant in the base
+    def forward_terms(self) -> int:
         """One product per input, one for casting W."""
         return int(self.weight.shape[1]) + 1 + self.weight_terms
 
     @property
-    def adjoint_terms(self) -> int:  # type: ignore[override]
+    def adjoint_terms(self) -> int:
         """One product per output, one for casting W."""
         return int(self.weight.shape[0]) + 1 + self.weight_terms
 
@@ -91,12 +91,12 @@ class LeftMatMul(Linear):
     weight: Tensor
 
     @property
-    def forward_terms(self) -> int:  # type: ignore[override]
+    def forward_terms(self) -> int:
         """One product per input, one for casting W."""
         return int(self.weight.shape[1]) + 1
 
     @property
-    def adjoint_terms(self) -> int:  # type: ignore[override]
+    def adjoint_terms(self) -> int:
         """One product per output, one for casting W."""
         return int(self.weight.shape[0]) + 1
 
@@ -134,15 +134,16 @@ def gemm_from_onnx(node: OnnxNode) -> Op:
     terms = 0 if alpha == 1 else 1
     error = None
     if bias is not None:
-        bias = (bias.double() * beta).expand(*_bias_shape(node, bias, int(weight.shape[0]))).contiguous()
+        bias = (_per_output(node, bias.double(), int(weight.shape[0])) * beta).contiguous()
         error = None if beta == 1 else bias.abs() * 2.0**-52
     return Gemm((weight * alpha).contiguous(), bias, terms, error)
 
 
-def _bias_shape(node: OnnxNode, bias: Tensor, outputs: int) -> tuple[int, ...]:
+def _per_output(node: OnnxNode, bias: Tensor, outputs: int) -> Tensor:
+    """C as one number per output, without the axis of rows."""
     if bias.dim() == 2 and bias.shape[0] != 1:
         raise unsupported(node, f"a bias of shape {tuple(bias.shape)} differs between rows", "use a separate Add")
-    return (1, outputs)[2 - max(1, bias.dim()):] if bias.dim() < 2 else (1, outputs)
+    return bias.reshape(-1).expand(outputs)
 
 
 @register_import("MatMul")

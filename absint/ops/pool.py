@@ -108,12 +108,12 @@ class AveragePool(Linear):
         return cls(window, 1 / count)
 
     @property
-    def forward_terms(self) -> int:  # type: ignore[override]  # a property here, a constant in the base
+    def forward_terms(self) -> int:
         """The window's sum, one product with a rounded and cast reciprocal."""
         return prod(self.window.kernel) + 3
 
     @property
-    def adjoint_terms(self) -> int:  # type: ignore[override]
+    def adjoint_terms(self) -> int:
         """The windows that cover one entry, each with a product."""
         covers = (-(-k // s) for k, s in zip(self.window.kernel, self.window.stride, strict=True))
         return prod(covers) + 3

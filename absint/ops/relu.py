@@ -22,6 +22,11 @@ class Relu(Elementwise):
     piecewise_linear = True
     codomain = (0.0, inf)
 
+    @classmethod
+    def from_onnx(cls, node: OnnxNode) -> Relu:
+        """It has no attributes."""
+        return cls()
+
     def evaluate(self, x: Tensor) -> Tensor:
         """Exact."""
         return x.clamp(min=0)
@@ -46,13 +51,13 @@ class LeakyRelu(Elementwise):
         return cls(float(node.attribute("alpha", float(torch.tensor(0.01)))))
 
     @property
-    def pieces(self) -> tuple[Piece, ...]:  # type: ignore[override]  # depends on alpha here
+    def pieces(self) -> tuple[Piece, ...]:
         """Two affine pieces."""
         left = (self.alpha > 0) - (self.alpha < 0)
         return (Piece(-inf, 0.0, left, Curvature.LINEAR), Piece(0.0, inf, 1, Curvature.LINEAR))
 
     @property
-    def knots(self) -> tuple[Knot, ...]:  # type: ignore[override]
+    def knots(self) -> tuple[Knot, ...]:
         """The kink at 0."""
         return (Knot(0.0, self.alpha, 1.0),)
 

@@ -134,7 +134,7 @@ class Gather(Linear):
         return Gather(index, int(torch.bincount(flat).max()) if len(flat) else 1)
 
     @property
-    def adjoint_terms(self) -> int:  # type: ignore[override]  # a property here, a constant in the base
+    def adjoint_terms(self) -> int:
         """As many summands as the most repeated entry has."""
         return self.repeats
 

@@ -24,16 +24,14 @@ _SAFE = 1e-280  # products of constants below this could lose relative accuracy
 def fold_affine(graph: Graph) -> Graph:
     """Sound over the reals with the error terms set here; not exact for float32 executions."""
     nodes: dict[str, Node] = {}
-    renamed: dict[str, str] = {}
     for node in graph.nodes:
-        inputs = tuple(renamed.get(i, i) for i in node.inputs)
-        node = replace(node, inputs=inputs)
         folded = _folded(graph, nodes, node)
-        if folded is not None:
-            before = nodes.pop(inputs[0])
+        if folded is None:
+            nodes[node.name] = node
+        else:
+            before = nodes.pop(node.inputs[0])
             # The inner value no longer exists: its tensor names go, as documented for names that a pass removed.
-            node = replace(node, op=folded, inputs=before.inputs)
-        nodes[node.name] = node
+            nodes[node.name] = replace(node, op=folded, inputs=before.inputs)
     return rebuild(graph, nodes.values())
 
 

@@ -1,0 +1,141 @@
+"""The Python API: load, verify, bounds. Thin wrappers that turn arrays and names into the engine's objects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import Field, dataclass, fields, is_dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from absint import backend
+from absint.analyses.verify import VerifyOptions, robustness
+from absint.analyses.verify import verify as _verify
+from absint.backend import Budget, numeric_mode
+from absint.context import Context
+from absint.domain import DOMAINS, Domain
+from absint.errors import InputError, UsageError
+from absint.frontend import load_model, normalised
+from absint.graph import Graph
+from absint.interpret import tensor_bounds
+from absint.region import LinfBall, parse_eps
+from absint.rounding import Numerics
+from absint.verdict import InstanceResult
+
+ArrayLike = Tensor | np.ndarray | Sequence[Any]
+
+
+def load(path: str | Path, *, mean: Sequence[float] | None = None, std: Sequence[float] | None = None, fold: bool = True) -> Graph:
+    """Read a model and check it against onnxruntime.
+
+    mean, std: normalisation to prepend, so that eps lives in raw input units.  fold: False keeps every operator of the
+    file as it is (needed for `semantics="float32"`). Raises InputError or UnsupportedError, every offender at once.
+    """
+    graph = load_model(path, fold=fold)
+    return graph if mean is None and std is None else normalised(graph, mean, std)
+
+
+def verify(
+    graph: Graph | str | Path, inputs: ArrayLike, labels: ArrayLike, eps: float | str | Fraction | ArrayLike, *,
+    domain: str | Domain[Any] = "zonotope", clip: tuple[float, float] | None = (0.0, 1.0), targets: ArrayLike | None = None,
+    **options: Any,
+) -> list[InstanceResult]:
+    """Local robustness of labelled inputs in l_inf balls: one InstanceResult per input, in order.
+
+    inputs: (batch, *input shape) in raw units.  labels, targets: (batch,).  eps: a number (its printed decimals are meant)
+    or an array that broadcasts against the inputs.  clip: the data range.  options: fields of VerifyOptions.
+    Sound: see `absint.analyses.verify.verify`.
+    """
+    graph = load(graph) if isinstance(graph, (str, Path)) else graph
+    center = _inputs(graph, inputs)
+    radius, text = _radius(eps)
+    region = LinfBall(center, radius, clip)
+    wanted = None if targets is None else _integers(targets)
+    problem = robustness(graph, region, _integers(labels), targets=wanted, eps=text)
+    return _verify(problem, VerifyOptions(domain=domain_from(domain), **options))
+
+
+@dataclass(frozen=True, eq=False)
+class Bounds:
+    """lower, upper: (batch, *shape) float64 numpy arrays, rounded outward."""
+
+    lower: np.ndarray
+    upper: np.ndarray
+
+
+def bounds(
+    graph: Graph | str | Path, inputs: ArrayLike, eps: float | str | Fraction | ArrayLike, *, tensors: Sequence[str] | None = None,
+    domain: str | Domain[Any] = "zonotope", clip: tuple[float, float] | None = (0.0, 1.0), dtype: str = "float64",
+    device: str = "cpu", rounding: bool = True,
+) -> dict[str, Bounds]:
+    """Sound bounds of tensors by their ONNX names (default: the output) over l_inf balls around the inputs."""
+    graph = load(graph) if isinstance(graph, (str, Path)) else graph
+    names = [graph.output.name] if tensors is None else list(tensors)
+    nodes = {name: graph.find(name).name for name in names}
+    region = LinfBall(_inputs(graph, inputs), _radius(eps)[0], clip)
+    chosen = domain_from(domain)
+    numerics = Numerics(getattr(torch, dtype), device=backend.device(device), rounding=rounding)
+    ctx = Context(graph, region, numerics if chosen.mixed else numerics.single(), Budget(backend.default_memory()))
+    with numeric_mode(), torch.no_grad():
+        found = tensor_bounds(chosen, ctx, tuple(dict.fromkeys(nodes.values())))
+    ends = {node: found[node].to(torch.float64) for node in nodes.values()}
+    return {name: Bounds(ends[node].lower.cpu().numpy(), ends[node].upper.cpu().numpy()) for name, node in nodes.items()}
+
+
+def domain_from(text: str | Domain[Any]) -> Domain[Any]:
+    """A domain from its name, with options after a colon: 'zonotope', 'zonotope:max_generators=500,product=false'.
+
+    Raises UsageError E-DOMAIN-UNKNOWN (with near names) or E-DOMAIN-OPTION.
+    """
+    if isinstance(text, Domain):
+        return text
+    name, _, rest = text.partition(":")
+    cls = DOMAINS.get(name)
+    known: dict[str, Field[Any]] = {f.name: f for f in fields(cls)} if is_dataclass(cls) else {}
+    values: dict[str, Any] = {}
+    for item in filter(None, rest.split(",")):
+        key, _, value = item.partition("=")
+        if key not in known:
+            raise UsageError("E-DOMAIN-OPTION", f"domain '{name}' has no option '{key}'", hint=f"known: {', '.join(known) or 'none'}")
+        values[key] = _option(name, key, value, known[key].default)
+    return cls(**values)
+
+
+def _option(domain: str, key: str, value: str, default: object) -> Any:
+    try:
+        if isinstance(default, bool):
+            return {"true": True, "on": True, "1": True, "false": False, "off": False, "0": False}[value.lower()]
+        if isinstance(default, int):
+            number = int(value)
+            if number < 0:
+                raise ValueError
+            return number
+        return float(value) if isinstance(default, float) else value
+    except (KeyError, ValueError) as error:
+        raise UsageError("E-DOMAIN-OPTION", f"'{value}' is no value for option '{key}' of domain '{domain}'",
+                         hint=f"the default is {default!r}") from error
+
+
+def _inputs(graph: Graph, inputs: ArrayLike) -> Tensor:
+    center = torch.as_tensor(np.asarray(inputs) if not isinstance(inputs, Tensor) else inputs).double()
+    if tuple(center.shape[1:]) != graph.input.shape:
+        if center.dim() < 1 or len(center) == 0 or center[0].numel() != graph.input.size:
+            raise InputError("E-DATA-SHAPE", f"inputs of shape {tuple(center.shape)} for a network that takes (batch, "
+                             f"{', '.join(map(str, graph.input.shape))})", hint="give one row per instance")
+        center = center.reshape(-1, *graph.input.shape)
+    return center
+
+
+def _integers(values: ArrayLike) -> Tensor:
+    return torch.as_tensor(np.asarray(values) if not isinstance(values, Tensor) else values).to(torch.int64)
+
+
+def _radius(eps: float | str | Fraction | ArrayLike) -> tuple[Fraction | Tensor, str]:
+    if isinstance(eps, (float, int, str, Fraction)):
+        return parse_eps(eps), str(eps)
+    values = torch.as_tensor(np.asarray(eps)).double()
+    return values, f"per entry, at most {float(values.max()):g}"

@@ -1,0 +1,77 @@
+"""From a candidate to a proved witness: exact membership, replay in onnxruntime, proof by interval arithmetic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import torch
+
+from absint.context import Context
+from absint.graph import Graph
+from absint.interpret import boxes
+from absint.reference import Runtime
+from absint.region import BoxRegion, Region
+from absint.rounding import Numerics
+from absint.spec import Spec
+
+
+@dataclass(frozen=True)
+class Witness:
+    """A point of the exact region at which the exact-real network provably violates the property.
+
+    point: flat float64.  output: what onnxruntime returned at the nearest point of the model's format.
+    distance: greatest entrywise distance between the two.
+    """
+
+    point: tuple[float, ...]
+    output: tuple[float, ...]
+    distance: float
+
+
+def prove_witness(graph: Graph, region: Region, spec: Spec, instance: int, candidate: np.ndarray) -> Witness | None:
+    """The witness at `candidate` (float64, *input shape) moved into the exact region, or None where any check fails.
+
+    Sound: the returned point lies in the exact region (rationals), onnxruntime violates the property at the point's
+    nearest input, and a zero-width analysis in float64 with outward rounding proves the violation for real arithmetic.
+    """
+    point = _inside(region, instance, candidate)
+    if point is None or not _proved(graph, spec, instance, point):
+        return None
+    if graph.source.model is None:
+        return Witness(tuple(point.reshape(-1).tolist()), (), 0.0)
+    runtime = Runtime(graph.source)
+    output = runtime.run(point[None])
+    if not spec.violated_exactly(instance, output[0]):
+        return None
+    nearest = point.astype(runtime.dtype).astype(np.float64)
+    distance = float(np.abs(nearest - point).max()) if point.size else 0.0
+    return Witness(tuple(point.reshape(-1).tolist()), tuple(output[0].reshape(-1).tolist()), distance)
+
+
+def _inside(region: Region, instance: int, candidate: np.ndarray) -> np.ndarray | None:
+    """The candidate, or the nearest representable point a few steps towards the centre that lies inside exactly."""
+    center = region.center[instance].cpu().numpy()
+    point = candidate.astype(np.float64)
+    for _ in range(4):
+        if region.contains(instance, point):
+            return point
+        point = np.nextafter(point, center)
+    return None
+
+
+def _proved(graph: Graph, spec: Spec, instance: int, point: np.ndarray) -> bool:
+    """Box steps in float64 enclose the exact output; rationals over that box show every row of some disjunct unsafe."""
+    tensor = torch.from_numpy(point)[None]
+    known = boxes(Context(graph, BoxRegion(tensor, tensor), Numerics())).known[graph.output.name]
+    if not bool(known.lower.isfinite().all() and known.upper.isfinite().all()):
+        return False
+    low, high = ([Fraction(v) for v in side[0].flatten().tolist()] for side in (known.lower, known.upper))
+    unsafe = dict.fromkeys(range(spec.disjuncts), True)
+    for row, disjunct in enumerate(spec.disjunct.tolist()):
+        upper = Fraction(float(spec.bias[instance, row]))
+        for weight, a, b in zip(spec.weight[instance, row].tolist(), low, high, strict=True):
+            upper += Fraction(weight) * (b if weight > 0 else a)
+        unsafe[disjunct] &= upper < 0 if bool(spec.strict[row]) else upper <= 0
+    return any(unsafe.values())

@@ -1,0 +1,123 @@
+"""`absint`: parses the command line, runs one subcommand, and turns whatever goes wrong into one coded message.
+
+Parsing and running are apart: a subcommand returns what to do, and `main` does it outside typer, so that interrupts,
+closed pipes and errors are handled in one place. Exit codes: 0 every correctly classified instance verified (or the
+command's own success); 1 the run finished and something is not verified; 2 usage; 3 bad input; 4 unsupported;
+5 resource; 70 internal; 130 interrupted; 141 the reader of our output went away.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+import typer
+
+from absint import __version__
+from absint.cli import doctor, domains, verify
+from absint.errors import AbsintError, InternalError, ResourceError, UsageError
+
+INTERRUPTED, BROKEN_PIPE = 130, 141
+
+
+def build() -> typer.Typer:
+    """The application with its subcommands. Imports nothing of the engine."""
+    plain = os.environ.get("LC_ALL") in ("C", "POSIX") or os.environ.get("TERM") == "dumb"
+    app = typer.Typer(
+        add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None if plain else "rich",
+        help="Prove properties of neural networks: sound in floating point, by abstract interpretation.",
+    )
+    app.callback()(_options)
+    app.command("verify")(verify.verify)
+    app.command("domains")(domains.domains)
+    app.command("doctor")(doctor.doctor)
+    return app
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"absint {__version__}")
+        raise typer.Exit
+
+
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)] = False,
+) -> None:
+    pass
+
+
+def run() -> None:
+    """The console script."""
+    sys.exit(main(sys.argv[1:]))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command line; returns its exit code. Results go to stdout, everything else to stderr."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a path that the locale cannot spell must not stop a report
+            stream.reconfigure(errors="backslashreplace")
+    debug = "--debug" in arguments
+    try:
+        code = _dispatch(list(arguments))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _drop_stdout()
+        return BROKEN_PIPE
+    except KeyboardInterrupt:
+        return _complain("error[E-INTERRUPTED] interrupted before there was a result", INTERRUPTED, debug)
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else 1
+    except Exception as error:  # the one place where anything unforeseen becomes a message
+        coded = _coded(error, list(arguments))
+        return _complain(coded.render(), coded.exit_code, debug)
+    return code
+
+
+def _dispatch(arguments: list[str]) -> int:
+    """Parse, then run the action that the subcommand returned; `--help` and `--version` leave none."""
+    action: Callable[[], int] | Any = build()(arguments or ["--help"], prog_name="absint", standalone_mode=False)
+    return action() if callable(action) else int(action or 0)
+
+
+def _coded(error: Exception, arguments: list[str]) -> AbsintError:
+    """The same failure as one of our own errors."""
+    if isinstance(error, AbsintError):
+        return error
+    message = getattr(error, "format_message", None)  # typer's usage errors
+    if message is not None:
+        command = next((word for word in arguments if word in ("verify", "domains", "doctor")), "")
+        return UsageError("E-USAGE", message().rstrip("."), hint=f"see absint {command} --help".replace("  ", " "))
+    text = str(error)
+    if isinstance(error, MemoryError) or "not enough memory" in text or "out of memory" in text:
+        return ResourceError("E-MEMORY-OUT", "memory ran out", hint="use a smaller --batch or --memory, or --index 0:10")
+    return InternalError(
+        "E-INTERNAL", f"{type(error).__name__}: {text}".rstrip(": "),
+        hint="this is a bug in absint, and no verdict: run again with --debug and report what it prints",
+    )
+
+
+def _complain(message: str, code: int, debug: bool) -> int:
+    """One message on stderr; a traceback only with --debug."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _drop_stdout()
+    try:
+        if debug:
+            sys.stderr.write(traceback.format_exc())
+        sys.stderr.write(message + "\n")
+        sys.stderr.flush()
+    except OSError:
+        pass
+    return code
+
+
+def _drop_stdout() -> None:
+    """Let Python's own flush at exit go nowhere instead of raising again."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):
+        pass

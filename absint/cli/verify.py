@@ -1,0 +1,111 @@
+"""`absint verify`: local robustness of a network on labelled data. Here: its options; `session.py` does the work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+_PROPERTY, _DATA, _LIMITS, _ENGINE, _OUTPUT = "Property", "Data", "Limits", "Analysis", "Output"
+
+
+def _option(panel: str, text: str, *names: str, **more: Any) -> Any:
+    return typer.Option(*names, help=text, rich_help_panel=panel, show_default=more.pop("show_default", True), **more)
+
+
+@dataclass(frozen=True)
+class VerifySettings:
+    """The options of `absint verify` as they were written; parsed in `session.prepare`."""
+
+    net: Path
+    domain: str = "zonotope"
+    eps: str = "0.01"
+    data: Path | None = None
+    labels: Path | None = None
+    index: str | None = None
+    mean: str | None = None
+    std: str | None = None
+    label: int | None = None
+    target: int | None = None
+    clip: str = "0,1"
+    layout: str = "auto"
+    timeout: float | None = None
+    total_timeout: float | None = None
+    device: str = "cpu"
+    dtype: str = "auto"
+    batch: int | None = None
+    memory: str | None = None
+    max_generators: int | None = None
+    attack: str = "pgd"
+    rounding: bool = True
+    semantics: str = "real"
+    format: str = "text"
+    out: Path | None = None
+    journal: Path | None = None
+    resume: bool = False
+    plugin: tuple[Path, ...] = ()
+    threads: int | None = None
+    quiet: bool = False
+    debug: bool = False
+    command: str = ""
+
+
+def verify(
+    context: typer.Context,
+    net: Annotated[Path, typer.Argument(metavar="NET.onnx", help="The network.")],
+    domain: Annotated[str, _option(_ENGINE, "Abstract domain, with options after a colon: zonotope:max_generators=500.")] = "zonotope",
+    eps: Annotated[str, _option(_PROPERTY, "Radius in raw input units: 0.01 or 2/255, taken exactly.")] = "0.01",
+    data: Annotated[Path | None, _option(_DATA, "Inputs: IDX, npz, npy or CSV. Default: a bundled sample that fits.")] = None,
+    labels: Annotated[Path | None, _option(_DATA, "Labels, where they lie in a file of their own.")] = None,
+    index: Annotated[str | None, _option(_DATA, "Which inputs: 0:100 (half open) or 3,5,8. Default: all.")] = None,
+    mean: Annotated[str | None, _option(_DATA, "Normalisation the network expects before it: a or a,b,c by channel.")] = None,
+    std: Annotated[str | None, _option(_DATA, "See --mean.")] = None,
+    label: Annotated[int | None, _option(_PROPERTY, "The true class of every input, instead of the data's labels.")] = None,
+    target: Annotated[int | None, _option(_PROPERTY, "Prove only that this class is not reached.")] = None,
+    clip: Annotated[str, _option(_PROPERTY, "Range of the data, or none.")] = "0,1",
+    layout: Annotated[str, _option(_DATA, "Order of an image's axes in the data: auto, chw or hwc.")] = "auto",
+    timeout: Annotated[float | None, _option(_LIMITS, "Seconds an instance.", show_default="none")] = None,
+    total_timeout: Annotated[float | None, _option(_LIMITS, "Seconds for the whole command.", show_default="none")] = None,
+    device: Annotated[str, _option(_LIMITS, "cpu, cuda or cuda:0.")] = "cpu",
+    dtype: Annotated[str, _option(_ENGINE, "float32, float64, or auto: float64 for what float32 leaves open.")] = "auto",
+    batch: Annotated[int | None, _option(_LIMITS, "Instances analysed together.", show_default="by memory")] = None,
+    memory: Annotated[str | None, _option(_LIMITS, "Memory to use, e.g. 8GiB.", show_default="half of the machine's")] = None,
+    max_generators: Annotated[int | None, _option(_ENGINE, "Bound on generators, for domains that have it.")] = None,
+    attack: Annotated[str, _option(_ENGINE, "Search for counterexamples: pgd or none.")] = "pgd",
+    no_rounding: Annotated[bool, _option(_ENGINE, "Ignore rounding errors; proves nothing.", "--no-rounding")] = False,
+    semantics: Annotated[str, _option(_ENGINE, "real, or float32: every float32 execution as well.")] = "real",
+    format_: Annotated[str, _option(_OUTPUT, "text, json, jsonl or csv.", "--format")] = "text",
+    out: Annotated[Path | None, _option(_OUTPUT, "File for the result instead of stdout.")] = None,
+    journal: Annotated[Path | None, _option(_OUTPUT, "File that keeps each decided instance at once.")] = None,
+    resume: Annotated[bool, _option(_OUTPUT, "Continue the journal.", "--resume")] = False,
+    plugin: Annotated[list[Path] | None, _option(_ENGINE, "Python file with domains, operators, formats; repeatable.")] = None,
+    threads: Annotated[int | None, _option(_LIMITS, "Threads on the CPU.", show_default="torch's choice")] = None,
+    quiet: Annotated[bool, _option(_OUTPUT, "No progress.", "--quiet")] = False,
+    debug: Annotated[bool, _option(_OUTPUT, "Show tracebacks.", "--debug")] = False,
+) -> Callable[[], int]:
+    """Prove that every input within eps of each given one keeps its class.
+
+    Exit code 0: every correctly classified instance is verified (and there is one). 1: finished, not all verified.
+    2 usage, 3 bad input, 4 unsupported, 5 resource, 70 internal error, 130 interrupted.
+    """
+    given = {name: value for name, value in locals().items() if name not in ("context", "no_rounding", "format_", "plugin")}
+    settings = VerifySettings(
+        **given, rounding=not no_rounding, format=format_, plugin=tuple(plugin or ()), command=_command_line(context)
+    )
+    return lambda: _execute(settings)
+
+
+def _execute(settings: VerifySettings) -> int:
+    from absint.cli.session import execute  # loads torch: not for --help
+
+    return execute(settings)
+
+
+def _command_line(context: typer.Context) -> str:
+    """The words that repeat the run; `main` leaves them on the context."""
+    import shlex
+
+    return shlex.join(["absint", *(context.find_root().obj or ["verify"])])

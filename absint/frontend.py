@@ -1,0 +1,129 @@
+"""Model front ends: files to graphs, chosen by suffix; and normalisation in front of a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from math import inf, nextafter, prod
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from absint.errors import InputError, UsageError
+from absint.graph import Graph, Node
+from absint.op import Input, Shape
+from absint.ops.affine import Affine
+from absint.registry import Registry
+
+Number = float | str | Fraction
+Numbers = Number | Sequence[Number] | Tensor
+
+
+class FrontEnd(Protocol):
+    """What a model front end offers. suffixes: in lower case, with their dots."""
+
+    suffixes: tuple[str, ...]
+
+    def read(self, path: str | Path, **options: Any) -> Graph:
+        """The graph of a file."""
+
+
+FRONTENDS: Registry[Callable[[], FrontEnd]] = Registry("front end", "absint.frontends")
+
+
+def load_model(path: str | Path, **options: Any) -> Graph:
+    """The graph of a model file; the front end with the longest fitting suffix reads it and takes the options.
+
+    Raises InputError E-MODEL-FORMAT for an unknown suffix, and whatever the front end raises.
+    """
+    return front_end_for(path).read(path, **options)
+
+
+def front_end_for(path: str | Path) -> FrontEnd:
+    """The front end with the longest suffix that `path` ends in. Raises InputError E-MODEL-FORMAT naming all suffixes."""
+    name = Path(path).name.lower()
+    ends = [FRONTENDS.get(entry)() for entry in FRONTENDS]
+    fitting = [(len(s), k) for k, end in enumerate(ends) for s in end.suffixes if name.endswith(s)]
+    if not fitting:
+        known = ", ".join(sorted({s for end in ends for s in end.suffixes}))
+        raise InputError("E-MODEL-FORMAT", f"no front end reads '{name}'", where=str(path), hint=f"known suffixes: {known}")
+    return ends[max(fitting)[1]]
+
+
+def normalised(graph: Graph, mean: Numbers | None = None, std: Numbers | None = None) -> Graph:
+    """The graph behind x -> (x - mean) / std, so that regions live in the user's raw units.
+
+    mean, std: one number (0 and 1 where None); one per channel (the first axis of a (C, H, W) input, the last of an (H, W, C) one where only
+    that fits); or one per entry. Floats are taken as they are; strings ('0.1307') and Fractions as the exact rational,
+    with the error of their conversion carried along. The original input node keeps its name and its meaning.
+    Raises UsageError E-NORMALISE on a length that does not fit, a number that is none, or std <= 0.
+    """
+    shape = graph.input.shape
+    means, stds = _numbers(0.0 if mean is None else mean, "mean"), _numbers(1.0 if std is None else std, "std")
+    if any(s <= 0 for s in stds):
+        raise UsageError("E-NORMALISE", f"std must be positive, got {float(min(stds)):g}", where="--std")
+    shift = _broadcast([-float(m) for m in means], shape, "mean")
+    error = _broadcast([_above(abs(m - Fraction(float(m)))) for m in means], shape, "mean")
+    scale = _broadcast([float(1 / s) for s in stds], shape, "std")
+    if not bool(scale.isfinite().all() and (scale > torch.finfo(torch.float64).tiny).all()):
+        raise UsageError("E-NORMALISE", "1 / std leaves the range of float64", where="--std")
+    center = Affine(shift=shift, shift_error=error if bool((error > 0).any()) else None)
+    divide = Affine(scale=scale, weight_terms=1)
+    return _prepended(graph, (center, divide))
+
+
+def _prepended(graph: Graph, ops: tuple[Affine, Affine]) -> Graph:
+    """Entrywise operators before the graph; the last takes over the name of the input."""
+    old = graph.input
+    raw, middle = _fresh(graph, f"{old.name}/raw"), _fresh(graph, f"{old.name}/centred")
+    nodes = (
+        Node(raw, Input(old.shape), (), old.shape, (raw,)),
+        Node(middle, ops[0], (raw,), old.shape),
+        Node(old.name, ops[1], (middle,), old.shape, old.tensors),
+        *graph.nodes[1:],
+    )
+    return Graph(nodes, replace(graph.source, prefix=(*ops, *graph.source.prefix)))
+
+
+def _fresh(graph: Graph, name: str) -> str:
+    while name in graph.tensors:
+        name += "'"
+    return name
+
+
+def _numbers(values: Numbers, what: str) -> list[Fraction]:
+    if isinstance(values, Tensor):
+        values = [float(v) for v in values.double().reshape(-1)]
+    if isinstance(values, (str, float, int, Fraction)):
+        values = [values]
+    try:
+        exact = [Fraction(v) for v in values]
+        if not exact or any(abs(float(v)) == inf for v in exact):
+            raise ValueError("nothing given")
+    except (ValueError, OverflowError, ZeroDivisionError, TypeError) as error:
+        raise UsageError("E-NORMALISE", f"not a list of numbers: {values!r} ({error})", where=f"--{what}",
+                         hint="for example 0.1307, or 0.491,0.482,0.447") from error
+    return exact
+
+
+def _above(error: Fraction) -> float:
+    return nextafter(float(error), inf) if error else 0.0
+
+
+def _broadcast(values: list[float], shape: Shape, what: str) -> Tensor:
+    """The numbers in a shape that broadcasts against `shape`."""
+    tensor = torch.tensor(values, dtype=torch.float64)
+    count = len(values)
+    if count == 1:
+        return tensor.reshape(())
+    if len(shape) == 3 and count == shape[0]:
+        return tensor.reshape(-1, 1, 1)
+    if len(shape) == 3 and count == shape[2]:
+        return tensor
+    if count == prod(shape):
+        return tensor.reshape(shape)
+    raise UsageError("E-NORMALISE", f"{count} numbers do not fit an input of shape {shape}", where=f"--{what}",
+                     hint="give one number, one per channel, or one per entry")

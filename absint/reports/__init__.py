@@ -1,0 +1,1 @@
+"""Report formats, one file each; `interface.py` says what a format offers."""
