@@ -361,6 +361,18 @@ def _tiny(make: Maker) -> None:
     make.gemm(3)
 
 
+def _huge(make: Maker) -> None:
+    make.then(Gemm(make.tensor(6, 3, scale=1e300)))
+    make.gemm(3)
+
+
+def _wide(make: Maker) -> None:
+    """Long sums of constants that float32 represents."""
+    make.then(Gemm(make.tensor(4, 96).float().double(), make.tensor(4).float().double()))
+    make.then(Relu())
+    make.then(Gemm(make.tensor(2, 4).float().double(), make.tensor(2).float().double()))
+
+
 NETS: dict[str, tuple[Shape, Callable[[Maker], None]]] = {
     "gemm": ((3,), lambda make: (make.gemm(5), make.gemm(3)) and None),
     "relu": ((3,), _activation(Relu())),
@@ -381,15 +393,15 @@ NETS: dict[str, tuple[Shape, Callable[[Maker], None]]] = {
     "cancelling": ((3,), _cancelling),
     "tiny": ((3,), _tiny),
 }
-SMOOTH = frozenset({"sigmoid", "tanh"})
+EXTRA: dict[str, tuple[Shape, Callable[[Maker], None]]] = {"huge": ((3,), _huge), "wide": ((96,), _wide)}  # for single checks
 SCALES = (1e-30, 1e-6, 1.0, 1e6, 1e30)
 WIDTHS = (0.0, 1e-12, 1e-2, 1.0)  # relative to the scale: one instance each
 
 
 def network(name: str, scale: float) -> Graph:
     """A fresh graph (its caches empty); the same name and scale give the same constants."""
-    shape, fill = NETS[name]
-    make = Maker(shape, scale, 1000 + list(NETS).index(name))
+    shape, fill = (NETS | EXTRA)[name]
+    make = Maker(shape, scale, 1000 + [*NETS, *EXTRA].index(name))
     fill(make)
     return make.graph()
 

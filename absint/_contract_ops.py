@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import product
 from math import inf, prod
 from typing import Any
@@ -32,7 +32,7 @@ def _units(shape: Shape, dtype: torch.dtype = torch.float64) -> Tensor:
 def _same(found: Tensor, truth: Any, what: str) -> Failures:
     """Bitwise agreement with a dense matrix (unit vectors round nothing)."""
     flat = found.reshape(len(found), -1)
-    expected = torch.as_tensor(np.array(truth))
+    expected = truth if isinstance(truth, Tensor) else torch.from_numpy(np.array(truth))
     if flat.shape != expected.shape:
         yield f"{what} has shape {tuple(flat.shape)}, the dense matrix {tuple(expected.shape)}"
     elif not torch.equal(flat, expected):
@@ -170,13 +170,17 @@ LINEAR: dict[str, Callable[[Any, tuple[Shape, ...]], Failures]] = {
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Intervals (batch, *shape) in the vector format, with their points (points, batch, *shape)."""
+    """Intervals (batch, *shape) in the vector format, with their points (points, batch, *shape).
+
+    memory: the exact values at the points, computed once and shared by every copy with the same points.
+    """
 
     num: Numerics
     shapes: tuple[Shape, ...]
     intervals: tuple[Interval, ...]
     points: tuple[Tensor, ...]
     reference: Reference | None
+    memory: dict[str, tuple[Exact, Exact]] = field(default_factory=dict)
 
     @staticmethod
     def of(op: Nonlinear, shapes: tuple[Shape, ...] | None, num: Numerics, reference: Reference | None) -> Table:
@@ -221,6 +225,12 @@ def _elementwise_table(op: Elementwise, num: Numerics, reference: Reference | No
 
 
 def _truth(op: Nonlinear, table: Table) -> tuple[Exact, Exact]:
+    if "truth" not in table.memory:
+        table.memory["truth"] = _values(op, table)
+    return table.memory["truth"]
+
+
+def _values(op: Nonlinear, table: Table) -> tuple[Exact, Exact]:
     """Exact bounds of f at the points: equal with a reference, apart by the stated kernel error without one."""
     points = table.points
     function = table.reference or (reference_of(op) if isinstance(op, Elementwise) else None)

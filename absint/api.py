@@ -18,7 +18,7 @@ from absint.analyses.verify import verify as _verify
 from absint.backend import Budget, numeric_mode
 from absint.context import Context
 from absint.domain import DOMAINS, Domain
-from absint.errors import InputError, UsageError
+from absint.errors import AbsintError, InputError, PluginError, UsageError
 from absint.frontend import load_model, normalised
 from absint.graph import Graph
 from absint.interpret import tensor_bounds
@@ -29,13 +29,14 @@ from absint.verdict import InstanceResult
 ArrayLike = Tensor | np.ndarray | Sequence[Any]
 
 
-def load(path: str | Path, *, mean: Sequence[float] | None = None, std: Sequence[float] | None = None, fold: bool = True) -> Graph:
+def load(path: str | Path, *, mean: Sequence[float] | None = None, std: Sequence[float] | None = None, fold: bool = True,
+         check_range: tuple[float, float] | None = None) -> Graph:
     """Read a model and check it against onnxruntime.
 
     mean, std: normalisation to prepend, so that eps lives in raw input units.  fold: False keeps every operator of the
-    file as it is (needed for `semantics="float32"`). Raises InputError or UnsupportedError, every offender at once.
+    file as it is (needed for `semantics="float32"`).  check_range: input range of the check, [0, 1] if None. Raises InputError or UnsupportedError, every offender at once.
     """
-    graph = load_model(path, fold=fold)
+    graph = load_model(path, fold=fold, check_range=check_range)
     return graph if mean is None and std is None else normalised(graph, mean, std)
 
 
@@ -89,12 +90,14 @@ def bounds(
 def domain_from(text: str | Domain[Any]) -> Domain[Any]:
     """A domain from its name, with options after a colon: 'zonotope', 'zonotope:max_generators=500,product=false'.
 
-    Raises UsageError E-DOMAIN-UNKNOWN (with near names) or E-DOMAIN-OPTION.
+    Raises UsageError E-DOMAIN-UNKNOWN (with near names) or E-DOMAIN-OPTION, PluginError where the class cannot be used.
     """
     if isinstance(text, Domain):
         return text
     name, _, rest = text.partition(":")
     cls = DOMAINS.get(name)
+    if not (isinstance(cls, type) and issubclass(cls, Domain)):
+        raise PluginError("E-PLUGIN-CONTRACT", f"what is registered as domain '{name}' is no subclass of Domain", where=name)
     known: dict[str, Field[Any]] = {f.name: f for f in fields(cls)} if is_dataclass(cls) else {}
     values: dict[str, Any] = {}
     for item in filter(None, rest.split(",")):
@@ -102,7 +105,13 @@ def domain_from(text: str | Domain[Any]) -> Domain[Any]:
         if key not in known:
             raise UsageError("E-DOMAIN-OPTION", f"domain '{name}' has no option '{key}'", hint=f"known: {', '.join(known) or 'none'}")
         values[key] = _option(name, key, value, known[key].default)
-    return cls(**values)
+    try:
+        return cls(**values)
+    except AbsintError:
+        raise
+    except Exception as error:  # a stranger's code, or a class that leaves a method abstract
+        raise PluginError("E-PLUGIN-RAISED", f"the domain could not be made: {type(error).__name__}: {error}", where=name,
+                          hint="--debug shows the traceback; absint.testing.check_domain tests a domain") from error
 
 
 def _option(domain: str, key: str, value: str, default: object) -> Any:

@@ -97,6 +97,16 @@ class Rows:
         out[self.instance, slot] = flat
         return out
 
+    def padded_bias(self, batch: int, dtype: torch.dtype) -> Tensor:
+        """(batch, k): each instance's biases, zero where there is no row."""
+        flat = torch.zeros(len(self), dtype=dtype, device=self.instance.device) if self.bias is None else self.bias.to(dtype)
+        if self.grid is not None:
+            return flat.reshape(self.grid)
+        slot, most = self._slots(batch)
+        out = flat.new_zeros(batch, most)
+        out[self.instance, slot] = flat
+        return out
+
     def unpadded(self, values: Tensor) -> Tensor:
         """(batch, k) per padded row -> (R,)."""
         if self.grid is not None:

@@ -305,6 +305,7 @@ class Elementwise(Nonlinear):
         below = _matrix(self._mixed(low, high, 1, num, below, known), num)
         above = _matrix(self._mixed(low, high, -1, num, above, known), num)
         lower, upper = self.gap(below, low, high, 1, num), self.gap(above, low, high, -1, num)
+        bad = bad | ~(below + above + lower + upper).isfinite()  # f overflowed on finite bounds: its range still holds
         if bool(bad.any()):
             image = self.range(intervals, num)
             below, above = torch.where(bad, 0.0, below), torch.where(bad, 0.0, above)
@@ -323,6 +324,7 @@ class Elementwise(Nonlinear):
         least = torch.where(first.abs() < last.abs(), first, last)
         slope = _matrix(torch.where(one_way | self._affine(low, high), chord, least), num)
         offset, radius = middle_radius(self.gap(slope, low, high, 1, num), self.gap(slope, low, high, -1, num), num)
+        bad = bad | ~(slope + offset + radius).isfinite()
         if bool(bad.any()):
             image = self.range(intervals, num)
             middle, wide = middle_radius(image.lower, image.upper, num)

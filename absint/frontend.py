@@ -56,9 +56,9 @@ def front_end_for(path: str | Path) -> FrontEnd:
 def normalised(graph: Graph, mean: Numbers | None = None, std: Numbers | None = None) -> Graph:
     """The graph behind x -> (x - mean) / std, so that regions live in the user's raw units.
 
-    mean, std: one number (0 and 1 where None); one per channel (the first axis of a (C, H, W) input, the last of an (H, W, C) one where only
-    that fits); or one per entry. Floats are taken as they are; strings ('0.1307') and Fractions as the exact rational,
-    with the error of their conversion carried along. The original input node keeps its name and its meaning.
+    mean, std: one number (0 and 1 where None), one per channel (the first axis of a (C, H, W) input; the last of an
+    (H, W, C) one where only that fits), or one per entry. Floats are taken as they are; strings ('0.1307') and Fractions
+    as the exact rational, with the error of their conversion carried along. The input node of `graph` keeps its name.
     Raises UsageError E-NORMALISE on a length that does not fit, a number that is none, or std <= 0.
     """
     shape = graph.input.shape
@@ -67,9 +67,10 @@ def normalised(graph: Graph, mean: Numbers | None = None, std: Numbers | None = 
         raise UsageError("E-NORMALISE", f"std must be positive, got {float(min(stds)):g}", where="--std")
     shift = _broadcast([-float(m) for m in means], shape, "mean")
     error = _broadcast([_above(abs(m - Fraction(float(m)))) for m in means], shape, "mean")
-    scale = _broadcast([float(1 / s) for s in stds], shape, "std")
-    if not bool(scale.isfinite().all() and (scale > torch.finfo(torch.float64).tiny).all()):
+    tiny, huge = Fraction(torch.finfo(torch.float64).tiny), Fraction(torch.finfo(torch.float64).max)
+    if any(not tiny <= 1 / s <= huge for s in stds):
         raise UsageError("E-NORMALISE", "1 / std leaves the range of float64", where="--std")
+    scale = _broadcast([float(1 / s) for s in stds], shape, "std")
     center = Affine(shift=shift, shift_error=error if bool((error > 0).any()) else None)
     divide = Affine(scale=scale, weight_terms=1)
     return _prepended(graph, (center, divide))

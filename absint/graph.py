@@ -42,7 +42,7 @@ class Source:
     """Where a graph came from, for reports and for replaying witnesses.
 
     model: the serialized reference model (bytes), or None.  sha256: of the user's file.  full_input_shape: what the
-    reference runtime expects, batch axis included as 1.  range: the input range the import check used.
+    reference runtime expects, batch axis included as 1.  prefix: operators applied to the user's input before it.
     """
 
     path: str = ""
@@ -191,7 +191,10 @@ class GraphBuilder:
             def build(part: Op, parts: tuple[str, ...]) -> str:
                 return self.add(part, parts, self._fresh(name or type(op).__name__))
 
-            last = op.expand(build, inputs, shapes)
+            try:
+                last = op.expand(build, inputs, shapes)
+            except ValueError as error:
+                raise UnsupportedError("E-SHAPE", str(error), where=name, hint="check the shapes in the model") from error
             return self._rename(last, name, tensors)
         try:
             shape = op.output_shape(*shapes)
@@ -212,6 +215,8 @@ class GraphBuilder:
     def _rename(self, name: str, wanted: str | None, tensors: tuple[str, ...]) -> str:
         node = self.nodes.pop(name)
         chosen = wanted or name
+        if chosen in self.nodes:
+            raise InputError("E-GRAPH", f"the tensor '{chosen}' is defined twice")
         self.nodes[chosen] = replace(node, name=chosen, tensors=(*node.tensors, *tensors))
         return chosen
 

@@ -16,7 +16,7 @@ from absint.errors import PluginError, UnsupportedError
 from absint.graph import Node
 from absint.interval import Interval
 from absint.op import Input, Linear, Nonlinear
-from absint.rounding import Numerics, gamma, no_lower, no_upper, smallest_normal
+from absint.rounding import Numerics, gamma, no_lower, no_lower_, no_upper, no_upper_, smallest_normal
 from absint.spec import Spec
 
 E = TypeVar("E")
@@ -237,6 +237,7 @@ def box_step(node: Node, ctx: Context) -> Interval:
 
 
 def _linear_box(op: Linear, inputs: tuple[Interval, ...], ctx: Context) -> Interval:
+    # In place wherever a tensor is this function's own: this is all that Box costs beside the two products.
     num = ctx.numerics
     g = num.vector_gamma(2 * (op.forward_terms + 8))
     centers, radii = [], []
@@ -250,8 +251,8 @@ def _linear_box(op: Linear, inputs: tuple[Interval, ...], ctx: Context) -> Inter
     center = op.forward(*centers)
     reach = op.apply_abs(*radii)
     if num.rounding:
-        reach = reach.mul(1 + g).add_(_box_constant(op, reach, g, num))
-    lower, upper = no_lower(center - reach), no_upper(center + reach)
+        reach = reach.mul_(1 + g).add_(_box_constant(op, reach, g, num))
+    lower, upper = no_lower_(center - reach), no_upper_(center.add_(reach))
     return Interval(lower, upper, proper=all(i.proper for i in inputs))
 
 

@@ -114,8 +114,11 @@ class Op(ABC):
 
     @classmethod
     def from_onnx(cls, node: OnnxNode) -> Op:
-        """Build from an ONNX node. Raises UnsupportedError (see `unsupported`) where a variant is not handled."""
-        raise unsupported(node, "has no import rule")
+        """Build from an ONNX node. Raises UnsupportedError (see `unsupported`) where a variant is not handled.
+
+        Default: the operator without parameters.
+        """
+        return cls()
 
     @abstractmethod
     def output_shape(self, *shapes: Shape) -> Shape:

@@ -2,53 +2,134 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import onnxruntime
 import torch
 
-from absint.errors import InternalError
+from absint.errors import UnsupportedError, UsageError
 from absint.graph import Source
+from absint.op import Op, Shape
 
-_FORMATS = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16}
+FloatArray = npt.NDArray[np.float64]
 
+_CHUNK = 64
+_FORMATS: dict[str, type[np.floating[Any]]] = {
+    "tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16,
+}
 
+@dataclass(eq=False)
 class Runtime:
-    """The serialized model of a `Source`, run one input at a time with graph optimisations off."""
+    """A model under onnxruntime, behind the operators that the graph applies before it (`Source.prefix`).
 
-    def __init__(self, source: Source) -> None:
-        if source.model is None:
-            raise InternalError("E-REPLAY", "this graph has no reference model", where=source.path or None)
-        self.source = source
-        self.session = _session(source.model)
-        entry = next(i for i in self.session.get_inputs() if i.name == source.input_tensor)
-        self.dtype = _FORMATS.get(entry.type, np.float32)
+    input_dtype: what the model reads; points are rounded to it.  batchable: whether several instances go in one call.
+    """
 
-    def run(self, points: np.ndarray) -> np.ndarray:
-        """points: (N, *input shape) float64 in the user's units -> outputs (N, *output shape) as float64.
+    session: Any
+    input_name: str
+    input_shape: Shape
+    batched: bool
+    prefix: tuple[Op, ...]
+    input_dtype: type[np.floating[Any]]
+    batchable: bool
 
-        Prefix operators (normalisation given on the command line) are applied in float64, then the input is rounded to
-        the model's format.
+    def run(self, x: npt.NDArray[Any]) -> FloatArray:
+        """Outputs (N, *out) in float64 for raw inputs x (N, *shape): prefix in float64, cast to the model's format, run.
+
+        Raises UnsupportedError E-IMPORT-RUNTIME where onnxruntime fails.
         """
-        outputs = []
-        for point in points:
-            x = torch.from_numpy(np.ascontiguousarray(point, dtype=np.float64))[None]
-            for op in self.source.prefix:
-                x = op.forward(x)
-            feed = x.numpy().reshape(self.source.full_input_shape).astype(self.dtype)
-            result = self.session.run([self.session.get_outputs()[0].name], {self.source.input_tensor: feed})[0]
-            value = np.asarray(result, dtype=np.float64)
-            outputs.append(value[0] if self.source.batched and value.ndim > 0 else value)
-        return np.stack(outputs)
+        feeds = self.feeds(x)
+        if not len(feeds):
+            return self._one(np.zeros((*self.input_shape,), dtype=self.input_dtype))[None][:0]
+        if len(feeds) > 1 and self.batchable:
+            together = self._together(feeds)
+            if together is not None:
+                return together
+        return np.stack([self._one(row) for row in feeds])
+
+    def feeds(self, x: npt.NDArray[Any]) -> npt.NDArray[np.floating[Any]]:
+        """What the model reads for raw inputs x: (N, *full input shape) in its own format."""
+        values = torch.as_tensor(np.asarray(x, dtype=np.float64))
+        with torch.no_grad():
+            for op in self.prefix:
+                values = op.forward(values)
+        return values.numpy().reshape(len(values), *self.input_shape).astype(self.input_dtype)
+
+    def round(self, x: FloatArray) -> FloatArray:
+        """x in the model's input format, as float64; the nearest points that can be fed without error (no prefix)."""
+        return x.astype(self.input_dtype).astype(np.float64)
+
+    def _one(self, row: npt.NDArray[np.floating[Any]]) -> FloatArray:
+        output = self._call(row)
+        return output[0] if self.batched and output.shape[:1] == (1,) else output
+
+    def _call(self, feed: npt.NDArray[np.floating[Any]]) -> FloatArray:
+        try:
+            (output,) = self.session.run(None, {self.input_name: feed})
+        except Exception as error:  # onnxruntime raises a type of its own for each status code
+            raise UnsupportedError("E-IMPORT-RUNTIME", f"onnxruntime fails on the model: {_first_line(error)}",
+                                   hint="repair or re-export the model") from error
+        return np.asarray(output, dtype=np.float64)
+
+    def _together(self, feeds: npt.NDArray[np.floating[Any]]) -> FloatArray | None:
+        """All instances in few calls; None where the model turns out not to keep them apart (then never again)."""
+        try:
+            parts = [self._call(chunk[:, 0]) for chunk in _chunks(feeds)]
+        except UnsupportedError:
+            self.batchable = False
+            return None
+        separate = all(len(p) == len(c) for p, c in zip(parts, _chunks(feeds), strict=True))
+        last, alone = parts[-1][-1], self._one(feeds[-1])
+        close = separate and last.shape == alone.shape and np.allclose(last, alone, rtol=1e-3, atol=1e-3 * np.abs(alone).max(initial=0))
+        self.batchable = bool(close)
+        return np.concatenate(parts) if close else None
 
 
-@lru_cache(maxsize=4)
-def _session(model: bytes) -> Any:
-    import onnxruntime as ort
+def _chunks(feeds: npt.NDArray[np.floating[Any]]) -> Iterator[npt.NDArray[np.floating[Any]]]:
+    for start in range(0, len(feeds), _CHUNK):
+        yield feeds[start : start + _CHUNK]
 
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [""])[0]
+
+
+@lru_cache(maxsize=8)
+def open_session(model: bytes) -> Any:
+    """One session per model; bytes keep their hash, so that a lookup is cheap."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    options.log_severity_level = 4
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"], enable_fallback=0)
+
+
+def runtime(source: Source) -> Runtime:
+    """The reference runtime of a source. Raises UsageError E-RUNTIME-NONE where it has no model.
+
+    Raises UnsupportedError E-IMPORT-RUNTIME where onnxruntime refuses the model.
+    """
+    if source.model is None:
+        raise UsageError("E-RUNTIME-NONE", "this graph has no reference model to run", where=source.path or None,
+                         hint="import the model itself; parts and chains of graphs have none")
+    try:
+        session = open_session(source.model)
+    except Exception as error:  # onnxruntime raises a type of its own for each status code
+        raise UnsupportedError("E-IMPORT-RUNTIME", f"onnxruntime refuses the model: {_first_line(error)}", where=source.path or None,
+                               hint="repair or re-export the model") from error
+    return _wrapped(session, source)
+
+
+def _wrapped(session: Any, source: Source) -> Runtime:
+    (info,) = [i for i in session.get_inputs() if i.name == source.input_tensor]
+    if info.type not in _FORMATS:
+        raise UnsupportedError("E-IMPORT-RUNTIME", f"onnxruntime cannot be fed with {info.type} from Python", where=source.path or None,
+                               hint="convert the model to float32")
+    symbolic = bool(info.shape) and not isinstance(info.shape[0], int)
+    return Runtime(session, info.name, source.full_input_shape, source.batched, source.prefix, _FORMATS[info.type],
+                   source.batched and symbolic)

@@ -99,6 +99,16 @@ def no_upper(x: Tensor) -> Tensor:
     return torch.nan_to_num(x, nan=inf, posinf=inf, neginf=inf)
 
 
+def no_lower_(x: Tensor) -> Tensor:
+    """`no_lower` in place."""
+    return torch.nan_to_num_(x, nan=-inf, posinf=-inf, neginf=-inf)
+
+
+def no_upper_(x: Tensor) -> Tensor:
+    """`no_upper` in place."""
+    return torch.nan_to_num_(x, nan=inf, posinf=inf, neginf=inf)
+
+
 def cast_up(x: Tensor, dtype: torch.dtype) -> Tensor:
     """Convert to `dtype` rounding towards +inf, so that a radius never shrinks by a cast. Overflow becomes +inf."""
     y = x.to(dtype)

@@ -11,11 +11,10 @@ import torch
 from torch import Tensor
 
 from absint.domain import Band, Context, Domain, Interval, Node, Numerics, Rows, Sense
+from absint.domains.generators import Block, Sparse, join, merge_smallest
 from absint.graph import Graph
 from absint.op import Linear, Nonlinear, middle_radius
 from absint.rounding import cast_up
-
-from absint.domains.generators import Block, Sparse, join, merge_smallest
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,6 +17,7 @@ from absint.context import Context
 from absint.domain import DOMAINS, Domain
 from absint.errors import AbsintError, InternalError, PluginError, UsageError
 from absint.graph import Graph
+from absint.import_check import check_import
 from absint.interpret import margins
 from absint.passes import PASSES
 from absint.region import Region
@@ -109,13 +110,16 @@ def verify(problem: Problem, options: VerifyOptions | None = None,
            on_result: Callable[[InstanceResult], None] | None = None) -> list[InstanceResult]:
     """One result per instance, in order. `on_result` is called as soon as an instance is decided or given up.
 
+    The graph is compared with the user's model in onnxruntime on points of the very regions first.
     Sound: VERIFIED only if the domain's outward-rounded bounds prove the property for every real input of the region;
     FALSIFIED only with a proved and replayed witness. Everything else is UNKNOWN with its reason. Verdicts do not
     depend on batch composition, order, threads or chunk size; margins agree within the rounding slack.
-    Raises PluginError where a domain raises or contradicts a concrete execution. KeyboardInterrupt passes through;
+    Raises UnsupportedError E-IMPORT-MISMATCH, and PluginError where a domain raises or contradicts a concrete execution. KeyboardInterrupt passes through;
     what `on_result` was given until then stands.
     """
     options = options or VerifyOptions()
+    if problem.graph.source.model is not None and len(problem.index):
+        check_import(problem.graph, region=problem.region.hull)
     run = _Run(problem, options)
     results: dict[int, InstanceResult] = {}
     with numeric_mode():

@@ -11,7 +11,7 @@ import torch
 from absint.context import Context
 from absint.graph import Graph
 from absint.interpret import boxes
-from absint.reference import Runtime
+from absint.reference import runtime
 from absint.region import BoxRegion, Region
 from absint.rounding import Numerics
 from absint.spec import Spec
@@ -22,7 +22,7 @@ class Witness:
     """A point of the exact region at which the exact-real network provably violates the property.
 
     point: flat float64.  output: what onnxruntime returned at the nearest point of the model's format.
-    distance: greatest entrywise distance between the two.
+    distance: greatest entrywise distance between the point and what was fed (0 behind a normalisation prefix).
     """
 
     point: tuple[float, ...]
@@ -41,12 +41,11 @@ def prove_witness(graph: Graph, region: Region, spec: Spec, instance: int, candi
         return None
     if graph.source.model is None:
         return Witness(tuple(point.reshape(-1).tolist()), (), 0.0)
-    runtime = Runtime(graph.source)
-    output = runtime.run(point[None])
-    if not spec.violated_exactly(instance, output[0]):
+    reference = runtime(graph.source)
+    output = reference.run(point[None])
+    if not np.isfinite(output).all() or not spec.violated_exactly(instance, output[0]):
         return None
-    nearest = point.astype(runtime.dtype).astype(np.float64)
-    distance = float(np.abs(nearest - point).max()) if point.size else 0.0
+    distance = float(np.abs(reference.round(point) - point).max(initial=0.0)) if not reference.prefix else 0.0
     return Witness(tuple(point.reshape(-1).tolist()), tuple(output[0].reshape(-1).tolist()), distance)
 
 

@@ -46,7 +46,7 @@ class Journal:
                                  hint="add --resume to continue it, or give another name")
             journal = Journal(path, file, _restore(content, binding, path))
             end = content.rfind(b"\n") + 1
-            journal._cut(end if journal.done or end else 0)
+            journal._cut(end)
             if not end:
                 journal._write({_MARK: _VERSION, "binding": binding})
         except BaseException:
@@ -95,7 +95,8 @@ def _restore(content: bytes, binding: Mapping[str, Any], path: Path) -> dict[int
     """The results of all whole lines. Raises InputError where the journal is none, or another run's."""
     lines = content.split(b"\n")[:-1]
     if not lines:
-        if content and not content.startswith(b'{"' + _MARK.encode()[: len(content) - 2]):
+        start = b'{"' + _MARK.encode()
+        if not start.startswith(content[: len(start)]):
             raise _not_a_journal(path)
         return {}
     _check_binding(lines[0], binding, path)

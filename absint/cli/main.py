@@ -8,10 +8,12 @@ command's own success); 1 the run finished and something is not verified; 2 usag
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
@@ -21,6 +23,7 @@ from absint.cli import doctor, domains, verify
 from absint.errors import AbsintError, InternalError, ResourceError, UsageError
 
 INTERRUPTED, BROKEN_PIPE = 130, 141
+_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")  # torch says it in a RuntimeError
 
 
 def build() -> typer.Typer:
@@ -78,7 +81,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def _dispatch(arguments: list[str]) -> int:
     """Parse, then run the action that the subcommand returned; `--help` and `--version` leave none."""
-    action: Callable[[], int] | Any = build()(arguments or ["--help"], prog_name="absint", standalone_mode=False)
+    words = arguments or ["--help"]
+    action: Callable[[], int] | Any = build()(words, prog_name="absint", standalone_mode=False, obj=tuple(words))
     return action() if callable(action) else int(action or 0)
 
 
@@ -91,8 +95,10 @@ def _coded(error: Exception, arguments: list[str]) -> AbsintError:
         command = next((word for word in arguments if word in ("verify", "domains", "doctor")), "")
         return UsageError("E-USAGE", message().rstrip("."), hint=f"see absint {command} --help".replace("  ", " "))
     text = str(error)
-    if isinstance(error, MemoryError) or "not enough memory" in text or "out of memory" in text:
+    if isinstance(error, MemoryError) or any(sign in text for sign in _OUT_OF_MEMORY):
         return ResourceError("E-MEMORY-OUT", "memory ran out", hint="use a smaller --batch or --memory, or --index 0:10")
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+        return ResourceError("E-OUTPUT", f"the result cannot be written: {error.strerror}", hint="free some space, or use --out FILE")
     return InternalError(
         "E-INTERNAL", f"{type(error).__name__}: {text}".rstrip(": "),
         hint="this is a bug in absint, and no verdict: run again with --debug and report what it prints",
@@ -103,21 +109,17 @@ def _complain(message: str, code: int, debug: bool) -> int:
     """One message on stderr; a traceback only with --debug."""
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError:
         _drop_stdout()
-    try:
+    with suppress(OSError):
         if debug:
             sys.stderr.write(traceback.format_exc())
         sys.stderr.write(message + "\n")
         sys.stderr.flush()
-    except OSError:
-        pass
     return code
 
 
 def _drop_stdout() -> None:
     """Let Python's own flush at exit go nowhere instead of raising again."""
-    try:
+    with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (OSError, ValueError):
-        pass

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from math import inf, isfinite
 
 from absint.errors import InputError, UsageError
 
 _INDEX = "for example 0:100, 3,5,8 or 0:10,50"
-_PART = re.compile(r"(\d*):(\d*)|(\d+)")
+_PART = re.compile(r"(\d{0,12}):(\d{0,12})|(\d{1,12})")
 
 
 def parse_index(text: str, count: int, name: str) -> list[int]:
@@ -33,7 +34,7 @@ def parse_index(text: str, count: int, name: str) -> list[int]:
     if not chosen:
         raise UsageError("E-INDEX", f"'{text}' chooses no input", where="--index", hint=_INDEX)
     if len(set(chosen)) != len(chosen):
-        twice = sorted({index for index in chosen if chosen.count(index) > 1})[:5]
+        twice = sorted(index for index, times in Counter(chosen).items() if times > 1)[:5]
         raise UsageError("E-INDEX", f"given twice: {', '.join(map(str, twice))}", where="--index", hint="name every input once")
     return chosen
 
@@ -62,3 +63,10 @@ def parse_numbers(text: str, where: str) -> list[str]:
         if not finite:
             raise UsageError("E-NUMBERS", f"not a list of finite numbers: '{text}'", where=where, hint="for example 0.49,0.48,0.45")
     return parts
+
+
+def parse_format(text: str) -> str:
+    """The format of a command that knows only text and json. Raises UsageError E-FORMAT-UNKNOWN."""
+    if text not in ("text", "json"):
+        raise UsageError("E-FORMAT-UNKNOWN", f"there is no format '{text}'", where="--format", hint="text or json")
+    return text

@@ -56,6 +56,7 @@ class VerifySettings:
 def verify(
     context: typer.Context,
     net: Annotated[Path, typer.Argument(metavar="NET.onnx", help="The network.")],
+    *,
     domain: Annotated[str, _option(_ENGINE, "Abstract domain, with options after a colon: zonotope:max_generators=500.")] = "zonotope",
     eps: Annotated[str, _option(_PROPERTY, "Radius in raw input units: 0.01 or 2/255, taken exactly.")] = "0.01",
     data: Annotated[Path | None, _option(_DATA, "Inputs: IDX, npz, npy or CSV. Default: a bundled sample that fits.")] = None,

@@ -135,9 +135,15 @@ def window_pads(
         return ((0, 0),) * rank
     if mode not in ("SAME_UPPER", "SAME_LOWER"):
         raise unsupported(node, f"auto_pad={mode} is not supported", "export with explicit pads")
+    if any(d != 1 for d in node.attribute("dilations", ())):
+        raise unsupported(node, f"auto_pad={mode} with dilations is not supported", "export with explicit pads; runtimes disagree here")
     pairs = []
     for size, k, s in zip(spatial, reach, stride, strict=True):
-        total = max((-(-size // s) - 1) * s + k - size, 0)
+        total = (-(-size // s) - 1) * s + k - size
+        if total < -1:  # at -1, a 1 x 1 window of stride 2, all agree that nothing is padded
+            raise unsupported(node, f"auto_pad={mode} with a stride beyond the window is not supported",
+                              "export with explicit pads; runtimes disagree here")
+        total = max(total, 0)
         small, large = total // 2, total - total // 2
         pairs.append((small, large) if mode == "SAME_UPPER" else (large, small))
     return tuple(pairs)
@@ -149,6 +155,8 @@ def windows(size: int, kernel: int, stride: int, pads: tuple[int, int], dilation
     With a maximum over the window this equals padding with -inf, and never computes with infinities.
     """
     span = size + pads[0] + pads[1] - (kernel - 1) * dilation - 1
+    if span < 0:
+        raise ValueError(f"a window of {kernel} entries (dilation {dilation}) is larger than the padded input of {size} entries")
     count = (-(-span // stride) if ceil else span // stride) + 1
     # A window that would start in the right padding is dropped, as ONNX and PyTorch do.
     while count > 1 and (count - 1) * stride >= size + pads[0]:

@@ -38,6 +38,8 @@ class Window:
         dilation = tuple(node.attribute("dilations", [1] * rank))
         reach = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True))
         pads = window_pads(node, node.shapes[0][2:], reach, stride)
+        if any(size + sum(pair) < k for size, pair, k in zip(node.shapes[0][2:], pads, reach, strict=True)):
+            raise unsupported(node, f"a window of {reach} entries is larger than the padded input", "is the input too small?")
         return Window(kernel, stride, pads, dilation, bool(node.attribute("ceil_mode", 0)))
 
     def index(self, shape: Shape) -> Tensor:

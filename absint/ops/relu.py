@@ -10,6 +10,7 @@ from torch import Tensor
 
 from absint.elementwise import Curvature, Elementwise, KernelError, Knot, Piece
 from absint.op import OnnxNode, register_op
+from absint.rounding import unit_roundoff
 
 
 @register_op("Relu")
@@ -21,11 +22,6 @@ class Relu(Elementwise):
     knots = (Knot(0.0, 0.0, 1.0),)
     piecewise_linear = True
     codomain = (0.0, inf)
-
-    @classmethod
-    def from_onnx(cls, node: OnnxNode) -> Relu:
-        """It has no attributes."""
-        return cls()
 
     def evaluate(self, x: Tensor) -> Tensor:
         """Exact."""
@@ -60,6 +56,11 @@ class LeakyRelu(Elementwise):
     def knots(self) -> tuple[Knot, ...]:
         """The kink at 0."""
         return (Knot(0.0, self.alpha, 1.0),)
+
+    def fits(self, dtype: torch.dtype) -> bool:
+        """`evaluate` rounds alpha to the format of x: a relative error of u, unless alpha is lost by underflow."""
+        cast = float(torch.tensor(self.alpha, dtype=dtype))
+        return abs(cast - self.alpha) <= unit_roundoff(dtype) * abs(self.alpha)
 
     def evaluate(self, x: Tensor) -> Tensor:
         """One rounding below 0."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from absint.elementwise import Curvature, Elementwise, KernelError, Piece
-from absint.op import OnnxNode, register_op
+from absint.op import register_op
 
 _S_SHAPE = (Piece(-inf, 0.0, 1, Curvature.CONVEX), Piece(0.0, inf, 1, Curvature.CONCAVE))
 
@@ -23,11 +23,6 @@ class Sigmoid(Elementwise):
     # exp within 2 ulps, a sum and a quotient; 16 leaves room for vectorised kernels. Checked in tests/ against mpmath.
     error = KernelError(ulps=16, absolute=1e-300)
     codomain = (0.0, 1.0)
-
-    @classmethod
-    def from_onnx(cls, node: OnnxNode) -> Sigmoid:
-        """It has no attributes."""
-        return cls()
 
     def evaluate(self, x: Tensor) -> Tensor:
         """Finite everywhere."""
@@ -52,11 +47,6 @@ class Tanh(Elementwise):
     pieces = _S_SHAPE
     error = KernelError(ulps=16, absolute=1e-300)
     codomain = (-1.0, 1.0)
-
-    @classmethod
-    def from_onnx(cls, node: OnnxNode) -> Tanh:
-        """It has no attributes."""
-        return cls()
 
     def evaluate(self, x: Tensor) -> Tensor:
         """Finite everywhere."""

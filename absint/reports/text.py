@@ -78,12 +78,13 @@ def _origin(header: Header) -> list[tuple[str, str]]:
     clip = "no data range" if claim["clip"] is None else f"data range [{claim['clip'][0]:g}, {claim['clip'][1]:g}]"
     options = "".join(f", {name}={value}" for name, value in header.domain["options"].items())
     rounding = "outward rounding" if numerics["rounding"] else "NO ROUNDING: nothing here is a proof"
+    bundled = "bundled sample " if data["bundled"] else ""
     return [
         ("property", f"{claim['text']}, l_inf eps {claim['eps']}, {clip}"),
         ("domain", f"{header.domain['name']}{options} ({header.domain['source'] or 'no source given'})"),
         ("numerics", f"dtype {numerics['dtype']}, device {numerics['device']}, semantics {numerics['semantics']}, {rounding}"),
         ("model", f"{model['path']} (sha256 {_short(model['sha256'])})"),
-        ("data", f"{data['name']} (sha256 {_short(data['sha256'])}){_accuracy(data['accuracy'])}"),
+        ("data", f"{bundled}{data['name']} (sha256 {_short(data['sha256'])}){_accuracy(data['accuracy'])}"),
         ("command", header.command),
     ]
 

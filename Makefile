@@ -1,0 +1,49 @@
+# Needs only make and python3 (3.11 or newer); everything else goes into .venv.
+#   make demo PIP_ARGS="--extra-index-url URL"      arguments for every pip install, such as PyTorch's CPU index
+PYTHON   ?= python3
+PIP_ARGS ?=
+VENV     := .venv
+BIN      := $(VENV)/bin
+INSTALL  := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+CHECKED  := build/types
+
+.PHONY: demo test slow lint ruff types bench clean
+.DELETE_ON_ERROR:
+
+# Exit code 1 says that the run finished and that some instance is not verified: no failure of the demo.
+demo: $(VENV)/.runtime
+	$(BIN)/absint verify absint/samples/mnist_relu_3x50.onnx --domain zonotope --eps 0.01 || test $$? -eq 1
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -m "not slow"
+
+slow: $(VENV)/.dev
+	$(BIN)/python -m pytest -m slow
+
+bench: $(VENV)/.dev
+	$(BIN)/python benchmarks/run.py
+
+lint: ruff types
+
+ruff: $(VENV)/.dev
+	$(BIN)/ruff check .
+
+# Types are checked on the installed package: in the repository absint.domains and absint.frontends are other folders.
+# The build folder goes first, because setuptools would ship modules that it left there and that are gone since.
+types: $(VENV)/.dev
+	rm -rf build
+	$(INSTALL) --no-deps --no-build-isolation --target $(CHECKED) .
+	test -f $(CHECKED)/absint/py.typed
+	cd $(CHECKED) && $(CURDIR)/$(BIN)/python -m mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache --strict -p absint
+
+clean:
+	rm -rf $(VENV) build
+
+$(VENV)/.runtime: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(INSTALL) -c constraints.txt $(PIP_ARGS) -e .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime
+	$(INSTALL) -c constraints.txt $(PIP_ARGS) -e ".[dev]"
+	touch $@

@@ -1,0 +1,175 @@
+"""`absint doctor`: whether this installation can do its work soundly, and what mends it where not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import re
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, entry_points, requires, version
+from typing import Annotated
+
+import typer
+
+_GROUPS = ("domains", "frontends", "data", "data_formats", "ops", "attacks", "reports", "solvers", "analyses")
+_NEEDED_PYTHON = (3, 11)
+_NEEDED_MEMORY = 1 << 30
+_REINSTALL = "pip install --force-reinstall --no-deps absint"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line. mend: the command that repairs it, where it is not ok."""
+
+    name: str
+    ok: bool
+    found: str
+    mend: str | None = None
+
+
+def doctor(
+    format_: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
+    device: Annotated[str, typer.Option(help="The device whose kernels are tested.")] = "cpu",
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> Callable[[], int]:
+    """Check versions, devices, memory, samples, plug-ins, and that this machine's kernels keep the rounding bounds.
+
+    Exit code 0: all is fine; 5: something is not, and its line says what mends it.
+    """
+    return lambda: _execute(format_, device)
+
+
+def _execute(format_: str, device: str) -> int:
+    from absint.cli.parsing import parse_format
+
+    parse_format(format_)
+    checks = list(all_checks(device))
+    if format_ == "json":
+        sys.stdout.write(json.dumps({"ok": all(c.ok for c in checks), "checks": [asdict(c) for c in checks]}, indent=2) + "\n")
+    else:
+        for check in checks:
+            sys.stdout.write(f"{'ok  ' if check.ok else 'FAIL'}  {check.name}: {check.found}\n")
+            if not check.ok and check.mend:
+                sys.stdout.write(f"      mend: {check.mend}\n")
+    return 0 if all(check.ok for check in checks) else 5
+
+
+def all_checks(device: str) -> Iterator[Check]:
+    """Every check; one that itself fails is a failing line, never a crash."""
+    for checks in (_python, _packages, lambda: _devices(device), _memory, _samples, _plugins, lambda: _kernels(device)):
+        try:
+            yield from checks()
+        except Exception as error:
+            name = getattr(checks, "__name__", "").strip("_<>").replace("lambda", "device")
+            yield Check(name, False, f"{type(error).__name__}: {error}".splitlines()[0], _REINSTALL)
+
+
+def _python() -> Iterator[Check]:
+    wanted = ".".join(map(str, _NEEDED_PYTHON))
+    yield Check("python", sys.version_info >= _NEEDED_PYTHON, f"{platform.python_version()}, needed {wanted} or newer",
+                f"install Python {wanted} and absint with it")
+
+
+def _packages() -> Iterator[Check]:
+    """Every dependency that the package declares, extras aside, is installed and imports."""
+    for requirement in requires("absint") or []:
+        if "extra ==" in requirement:
+            continue
+        name = re.split(r"[\s<>=!~;\[(]", requirement, maxsplit=1)[0]
+        try:
+            found = version(name)
+            import_module(name.replace("-", "_"))
+        except PackageNotFoundError:
+            yield Check(name, False, f"not installed, needed: {requirement}", f"pip install '{requirement}'")
+        except Exception as error:  # a broken binary raises whatever it likes
+            yield Check(name, False, f"does not import: {error}".splitlines()[0], f"pip install --force-reinstall '{requirement}'")
+        else:
+            yield Check(name, True, found)
+
+
+def _devices(wanted: str) -> Iterator[Check]:
+    import torch
+
+    from absint import backend
+    from absint.errors import AbsintError
+
+    yield Check("device cpu", True, f"{torch.get_num_threads()} threads, {platform.machine()}")
+    for k in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(k)
+        yield Check(f"device cuda:{k}", True, f"{properties.name}, {properties.total_memory / (1 << 30):.0f} GiB")
+    try:
+        backend.device(wanted)
+    except AbsintError as error:
+        yield Check(f"device {wanted}", False, error.what, "absint doctor --device cpu")
+
+
+def _memory() -> Iterator[Check]:
+    from absint import backend
+
+    budget = backend.default_memory()
+    free = _available()
+    shown = "" if free is None else f", {free / (1 << 30):.1f} GiB free now"
+    enough = free is None or free >= _NEEDED_MEMORY
+    yield Check("memory", enough, f"budget {budget / (1 << 30):.1f} GiB{shown}", "absint verify NET.onnx --memory 500M --batch 1")
+
+
+def _available() -> int | None:
+    """Bytes that Linux says a new program may use; None elsewhere."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            lines = dict(line.split(":", 1) for line in file)
+        return int(lines["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        return None
+
+
+def _samples() -> Iterator[Check]:
+    """The bundled files are there and are those of provenance.json."""
+    from absint import samples
+
+    folder = samples.default_network().parent
+    provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+    for kind in ("networks", "data"):
+        for name, entry in provenance[kind].items():
+            file = folder / name
+            digest = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
+            found = "missing" if digest is None else "present" if digest == entry["sha256"] else "altered"
+            yield Check(f"sample {name}", found == "present", found, _REINSTALL)
+
+
+def _plugins() -> Iterator[Check]:
+    """Every entry point of every kind loads."""
+    for kind in _GROUPS:
+        for point in sorted(entry_points(group=f"absint.{kind}"), key=lambda point: point.name):
+            package = point.dist.name if point.dist else "the package that provides it"
+            try:
+                point.load()
+            except Exception as error:  # a stranger's code
+                found = f"{type(error).__name__}: {error}".splitlines()[0]
+                yield Check(f"{kind} {point.name}", False, f"{found} ({point.value})", f"pip install --force-reinstall {package}")
+            else:
+                yield Check(f"{kind} {point.name}", True, f"{point.value} of {package}")
+
+
+def _kernels(device: str) -> Iterator[Check]:
+    """One line for each kernel that fails, or one for all of them."""
+    from absint import backend
+    from absint.errors import AbsintError
+    from absint.kernels import check_kernels
+
+    try:
+        backend.device(device)
+    except AbsintError:
+        return  # said already
+    reports = check_kernels(device)
+    bad = [report for report in reports if not report.ok]
+    mend = "pip install --force-reinstall torch" if device == "cpu" else "absint verify NET.onnx --device cpu"
+    for report in bad:
+        yield Check(f"kernel {report.name}", False, f"{report.dtype}, {report.worst_ratio:.3g} times the bound", mend)
+    if not bad:
+        worst = max(report.worst_ratio for report in reports)
+        yield Check("kernels", True, f"{len(reports)} tests on {device} hold, at worst {worst:.2g} of the bound")

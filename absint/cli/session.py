@@ -1,0 +1,286 @@
+"""One run of `absint verify`: check everything, then verify, report as it goes, and survive an interrupt."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, fields, is_dataclass, replace
+from math import inf
+from typing import Any
+
+import numpy as np
+import torch
+
+from absint import backend, samples
+from absint.analyses.verify import Problem, VerifyOptions, robustness, verify
+from absint.api import domain_from
+from absint.cli.header import make_binding, make_header
+from absint.cli.journal import Journal
+from absint.cli.output import check_out, interrupts_deferred, opened
+from absint.cli.parsing import parse_clip, parse_index, parse_numbers
+from absint.cli.progress import Progress, progress
+from absint.cli.verify import VerifySettings
+from absint.data_frontend import read_data
+from absint.dataset import Dataset
+from absint.domain import Domain
+from absint.errors import AbsintError, InputError, PluginError, UnsupportedError, UsageError
+from absint.frontend import load_model, normalised
+from absint.graph import Graph
+from absint.import_check import check_import
+from absint.region import LinfBall, parse_eps
+from absint.registry import load_plugin
+from absint.reports.interface import REPORTS, Header, Report, Summary
+from absint.verdict import InstanceResult, Reason
+
+_SAMPLE = 200          # inputs that the clean accuracy is measured on
+_INTERRUPTED = 130
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """A run whose every option has been checked. data: the chosen inputs; binding: of a journal."""
+
+    settings: VerifySettings
+    graph: Graph
+    data: Dataset
+    region: LinfBall
+    options: VerifyOptions
+    header: Header
+    binding: Mapping[str, Any]
+
+    @property
+    def asked(self) -> list[int]:
+        """The instances by their position in the data."""
+        return [int(index) for index in self.data.index]
+
+
+def execute(settings: VerifySettings) -> int:
+    """Run; returns the exit code."""
+    job = prepare(settings)
+    journal = None if settings.journal is None else Journal.open(settings.journal, job.binding, resume=settings.resume)
+    with nullcontext() if journal is None else closing(journal), opened(settings.out) as stream:
+        report = _guarded(REPORTS.get(settings.format), "made", stream)
+        return Session(job, report, journal).run()
+
+
+def prepare(settings: VerifySettings) -> Job:
+    """Read and check everything; nothing is written. Usage errors come before files are read."""
+    for file in settings.plugin:
+        load_plugin(file)
+    if settings.resume and settings.journal is None:
+        raise UsageError("E-USAGE", "--resume needs the journal to continue", where="--resume", hint="add --journal FILE")
+    named: dict[str, Any] = {"NET": settings.net, "--data": settings.data, "--labels": settings.labels}
+    check_out(settings.out, {**named, "--journal": settings.journal})
+    check_out(settings.journal, named)
+    REPORTS.get(settings.format)
+    eps, clip = parse_eps(settings.eps), parse_clip(settings.clip)
+    options = _options(settings, domain_of(settings))
+    graph = _graph(settings)
+    whole = _labelled(_read(settings, graph), settings, graph)
+    data = whole if settings.index is None else whole.select(parse_index(settings.index, len(whole), whole.name))
+    data.check_range(*(clip or (-inf, inf)))
+    data.check_labels(graph.output.size)
+    _check_target(settings, data, graph)
+    accuracy = _accuracy(graph, whole, settings)
+    region = LinfBall(torch.from_numpy(data.inputs), eps, clip)
+    if graph.source.model is not None:  # compared with onnxruntime on import; now where it will be analysed
+        check_import(graph, region=region.hull)
+    header = make_header(settings, graph, data, options, clip=clip, accuracy=accuracy)
+    return Job(settings, graph, data, region, options, header, make_binding(settings, graph, whole, options, clip=clip))
+
+
+def domain_of(settings: VerifySettings) -> Domain[Any]:
+    """The domain with its options. Raises UsageError E-DOMAIN-UNKNOWN or -OPTION, PluginError where it cannot be made."""
+    text = settings.domain
+    if settings.max_generators is not None:
+        base = domain_from(text)
+        if not is_dataclass(base) or "max_generators" not in {f.name for f in fields(base)}:
+            raise UsageError("E-DOMAIN-OPTION", f"domain '{text}' has no bound on generators", where="--max-generators",
+                             hint="absint domains lists every domain's options")
+        if settings.max_generators < 0:
+            raise UsageError("E-DOMAIN-OPTION", f"the bound is negative: {settings.max_generators}", where="--max-generators")
+        return replace(base, max_generators=settings.max_generators)
+    return domain_from(text)
+
+
+def _options(settings: VerifySettings, domain: Domain[Any]) -> VerifyOptions:
+    if settings.threads is not None:
+        if settings.threads < 1:
+            raise UsageError("E-THREADS", f"at least one thread is needed, not {settings.threads}", where="--threads")
+        torch.set_num_threads(settings.threads)
+    if backend.device(settings.device).type not in ("cpu", "cuda"):
+        raise UnsupportedError("E-DEVICE", f"absint does not compute on '{settings.device}'", where="--device", hint="cpu or cuda")
+    options = VerifyOptions(
+        domain=domain, dtype=settings.dtype, device=settings.device, rounding=settings.rounding, semantics=settings.semantics,
+        batch=settings.batch, memory=None if settings.memory is None else backend.parse_memory(settings.memory),
+        attack=None if settings.attack == "none" else settings.attack,
+        timeout=inf if settings.timeout is None else settings.timeout,
+        total_timeout=inf if settings.total_timeout is None else settings.total_timeout,
+    )
+    if options.attack is not None:
+        from absint.attacks import ATTACKS
+
+        ATTACKS.get(options.attack)
+    return options
+
+
+def _graph(settings: VerifySettings) -> Graph:
+    mean, std = (None if text is None else parse_numbers(text, where)
+                 for text, where in ((settings.mean, "--mean"), (settings.std, "--std")))
+    graph = load_model(settings.net, fold=settings.semantics != "float32")
+    if graph.output.size < 2:
+        raise UnsupportedError("E-CLASSES", "robustness needs two outputs at least, this network has one", where=str(settings.net))
+    return graph if mean is None and std is None else normalised(graph, mean, std)
+
+
+def _read(settings: VerifySettings, graph: Graph) -> Dataset:
+    shape = graph.input.shape
+    if settings.data is not None:
+        data = read_data(settings.data, settings.labels)
+        if not len(data):
+            raise InputError("E-DATA-EMPTY", "the file holds no inputs", where=data.name)
+        return data.shaped_for(shape, settings.layout)
+    if settings.labels is not None:
+        raise UsageError("E-USAGE", "labels without the data they belong to", where="--labels", hint="add --data FILE")
+    sample = samples.for_shape(shape)
+    if sample is None:
+        raise InputError("E-DATA-NONE", f"no bundled sample fits inputs of shape {shape}", where=str(settings.net),
+                         hint="give your own inputs with --data FILE (npz, npy, CSV or IDX)")
+    return sample.shaped_for(shape, settings.layout)
+
+
+def _labelled(data: Dataset, settings: VerifySettings, graph: Graph) -> Dataset:
+    if settings.label is not None:
+        if not 0 <= settings.label < graph.output.size:
+            raise InputError("E-LABEL", f"{settings.label} is not in 0..{graph.output.size - 1}", where="--label",
+                             hint=f"the network has {graph.output.size} outputs; classes count from 0")
+        return replace(data, labels=np.full(len(data), settings.label, dtype=np.int64))
+    if data.labels is None:
+        raise InputError("E-DATA-UNLABELLED", "the data has no labels", where=data.name,
+                         hint="add --labels FILE, or --label N where all inputs are of one class")
+    return data
+
+
+def _check_target(settings: VerifySettings, data: Dataset, graph: Graph) -> None:
+    if settings.target is None:
+        return
+    if not 0 <= settings.target < graph.output.size:
+        raise InputError("E-LABEL", f"{settings.target} is not in 0..{graph.output.size - 1}", where="--target",
+                         hint=f"the network has {graph.output.size} outputs; classes count from 0")
+    assert data.labels is not None
+    same = data.index[data.labels == settings.target]
+    if same.size:
+        shown = ", ".join(map(str, same[:10])) + (", ..." if same.size > 10 else "")
+        raise InputError("E-LABEL", f"{same.size} inputs have the target {settings.target} as their label: {shown}", where="--target",
+                         hint="leave these inputs out with --index")
+
+
+def _accuracy(graph: Graph, data: Dataset, settings: VerifySettings) -> tuple[int, int] | None:
+    """(correct, of) over the first inputs of the data, with a warning where it looks like wrong preprocessing."""
+    if settings.label is not None or data.labels is None:
+        return None
+    count = min(len(data), _SAMPLE)
+    with torch.no_grad():
+        parts = torch.from_numpy(data.inputs[:count]).split(50)
+        predicted = torch.cat([graph(part).flatten(1).argmax(1) for part in parts]).numpy()
+    correct = int((predicted == data.labels[:count]).sum())
+    if 2 * correct < count:
+        sys.stderr.write(
+            f"warning: the network classifies only {correct} of {count} inputs of {data.name} correctly\n"
+            "  hint: is the normalisation or the layout wrong? try --mean and --std as in training, --layout chw or hwc, "
+            "or other --data\n"
+        )
+    return correct, count
+
+
+class Session:
+    """Results on their way to report, journal and progress display."""
+
+    def __init__(self, job: Job, report: Report, journal: Journal | None) -> None:
+        self.job, self.report, self.journal = job, report, journal
+        self.results: dict[int, InstanceResult] = {}
+        self.begin = time.monotonic()
+
+    def run(self) -> int:
+        """Verify what the journal does not hold; returns the exit code."""
+        job, settings = self.job, self.job.settings
+        interrupted = False
+        try:
+            self._begin()
+            busy = self.report.streams and settings.out is None and sys.stdout.isatty()
+            with progress(len(job.asked), quiet=settings.quiet, stdout_busy=busy) as display:
+                for index in job.asked:
+                    if self.journal is not None and index in self.journal.done:
+                        self._deliver(self.journal.done[index], display)
+                self._verify(display)
+        except KeyboardInterrupt:
+            interrupted = True
+        with interrupts_deferred():
+            summary = Summary.of(self.results.values(), job.asked, time.monotonic() - self.begin)
+            _guarded(self.report.end, "ended", summary)
+        if interrupted:
+            sys.stderr.write(f"interrupted: {len(summary.remaining)} of {summary.instances} instances are not decided\n")
+            return _INTERRUPTED
+        return 0 if summary.all_verified else 1
+
+    def _begin(self) -> None:
+        with interrupts_deferred():
+            _guarded(self.report.begin, "begun", self.job.header)
+        if not self.job.settings.quiet:
+            data = self.job.header.data
+            found = data["accuracy"]
+            known = "" if found is None else f", {found['correct']} of {found['of']} classified correctly"
+            origin = "bundled sample " if data["bundled"] else ""
+            sys.stderr.write(f"verifying {len(self.job.asked)} instances of {origin}{data['name']}{known}\n")
+            sys.stderr.flush()
+
+    def _verify(self, display: Progress) -> None:
+        problem = self._problem()
+        if problem is None:
+            return
+        # A run cut short by --total-timeout can be resumed: what it did not reach is no result to keep.
+        end = time.monotonic() + self.job.options.total_timeout
+
+        def on_result(result: InstanceResult) -> None:
+            cut = result.reason is Reason.TIMEOUT and time.monotonic() >= end
+            self._deliver(replace(result, domain=self.job.settings.domain), display, journal=not cut)
+
+        verify(problem, self.job.options, on_result)
+
+    def _problem(self) -> Problem | None:
+        """The robustness problem of the instances not decided yet."""
+        job = self.job
+        left = [slot for slot, index in enumerate(job.asked) if index not in self.results]
+        if not left:
+            return None
+        assert job.data.labels is not None
+        labels = torch.from_numpy(job.data.labels[left])
+        targets = None if job.settings.target is None else torch.full_like(labels, job.settings.target)
+        region = job.region.take(torch.tensor(left))
+        return robustness(job.graph, region, labels, targets=targets, index=tuple(job.asked[slot] for slot in left),
+                          eps=job.settings.eps)
+
+    def _deliver(self, result: InstanceResult, display: Progress, *, journal: bool = True) -> None:
+        """To the journal first: what was shown is never lost."""
+        with interrupts_deferred():
+            if journal and self.journal is not None and result.index not in self.journal.done:
+                self.journal.append(result)
+            self.results[result.index] = result
+            _guarded(self.report.row, "written", result)
+            display.advance(result)
+
+
+def _guarded(step: Any, what: str, *arguments: Any) -> Any:
+    """A report's step; whatever a stranger's format raises becomes one coded message."""
+    try:
+        return step(*arguments)
+    except (AbsintError, OSError):
+        raise
+    except Exception as error:
+        module = getattr(step, "__module__", "")
+        if module.startswith("absint."):
+            raise
+        raise PluginError("E-PLUGIN-RAISED", f"the report could not be {what}: {type(error).__name__}: {error}",
+                          where=module, hint="--debug shows the traceback") from error

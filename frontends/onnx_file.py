@@ -1,0 +1,334 @@
+"""Opens an ONNX file: bytes to a checked list of nodes in topological order. Knows nothing of operators."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import heapq
+import zlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnx.external_data_helper
+import onnx.inliner
+from onnx import numpy_helper
+
+from absint.errors import AbsintError, InputError, UnsupportedError
+from absint.op import Shape
+
+AnyArray = npt.NDArray[Any]
+
+OLDEST_OPSET = 7  # before, broadcasting was an attribute; onnxruntime promises nothing below either
+STANDARD_DOMAINS = ("", "ai.onnx")
+_GZIP_MAGIC = b"\x1f\x8b"
+_FLOATS = {
+    onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.DOUBLE: "float64",
+    onnx.TensorProto.FLOAT16: "float16", onnx.TensorProto.BFLOAT16: "bfloat16",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One node of the file. position: its place in the file, which messages count in."""
+
+    position: int
+    proto: onnx.NodeProto
+
+    @property
+    def name(self) -> str:
+        """What to call it: its name, or its first output where it has none."""
+        return str(self.proto.name) or next((str(o) for o in self.proto.output if o), "")
+
+
+@dataclass(frozen=True, eq=False)
+class OnnxFile:
+    """A model that is well formed as a graph. steps: the nodes its output needs, in topological order.
+
+    model: self-contained bytes for the reference runtime.  dims: of the input, None where unknown.
+    constants: initialisers that are used.  used: every tensor that a step or the graph's output reads.
+    """
+
+    path: str
+    sha256: str
+    model: bytes
+    proto: onnx.ModelProto
+    opset: int
+    input_name: str
+    input_format: str
+    dims: tuple[int | None, ...]
+    output_name: str
+    steps: tuple[Step, ...]
+    constants: Mapping[str, AnyArray]
+    used: frozenset[str]
+    notes: tuple[str, ...] = field(default=())
+
+
+def open_model(path: str | Path) -> OnnxFile:
+    """Read and check a .onnx or .onnx.gz file. Raises InputError or UnsupportedError with a code E-MODEL-*."""
+    file = Path(path)
+    raw = read_bytes(file)
+    sha256 = hashlib.sha256(raw).hexdigest()
+    data = _unzipped(raw, file)
+    proto = _parsed(data, file)
+    if _has_external_data(proto):
+        data = _with_external_data(proto, file)
+    try:
+        if _opened(proto):
+            data = bytes(proto.SerializeToString())
+        if proto.functions:
+            proto = onnx.inliner.inline_local_functions(proto)
+        return _checked(proto, data, sha256, file)
+    except AbsintError:
+        raise
+    except Exception as error:  # damage that the parser let through: whatever onnx raises becomes one coded message
+        raise _malformed(file, f"{type(error).__name__}: {_first_line(error)}") from error
+
+
+def read_bytes(file: Path) -> bytes:
+    """The bytes of a file. Raises InputError E-MODEL-MISSING, E-MODEL-FORMAT (a directory) or E-MODEL-EMPTY."""
+    if file.is_dir():
+        raise InputError("E-MODEL-FORMAT", "is a directory, not a model file", where=str(file), hint="name the .onnx file in it")
+    try:
+        raw = file.read_bytes()
+    except FileNotFoundError as error:
+        raise InputError("E-MODEL-MISSING", "no such file", where=str(file), hint="check the path of the model") from error
+    except (OSError, ValueError) as error:
+        raise InputError("E-MODEL-MISSING", f"cannot be read: {error}", where=str(file), hint="check the path and its rights") from error
+    if not raw:
+        raise InputError("E-MODEL-EMPTY", "the file has no bytes", where=str(file), hint="download or export it again")
+    return raw
+
+
+def _unzipped(raw: bytes, file: Path) -> bytes:
+    if not raw.startswith(_GZIP_MAGIC):
+        return raw
+    try:
+        data = gzip.decompress(raw)
+    except (OSError, EOFError, zlib.error) as error:
+        raise _malformed(file, f"the gzip stream is damaged: {error}") from error
+    if not data:
+        raise InputError("E-MODEL-EMPTY", "the gzip file holds no bytes", where=str(file), hint="download or export it again")
+    return data
+
+
+def _opened(proto: onnx.ModelProto) -> bool:
+    """Old exporters write 0 for an unknown batch size, which onnxruntime takes at its word; True where one was renamed."""
+    stored = {t.name for t in proto.graph.initializer}
+    zero = [
+        info.type.tensor_type.shape.dim[0] for info in (*proto.graph.input, *proto.graph.output)
+        if info.name not in stored and len(info.type.tensor_type.shape.dim) > 1
+    ]
+    zero = [dim for dim in zero if dim.HasField("dim_value") and dim.dim_value <= 0]
+    for dim in zero:
+        dim.dim_param = "batch"
+    return bool(zero)
+
+
+def _malformed(file: Path, what: str) -> InputError:
+    return InputError("E-MODEL-FORMAT", f"not a readable ONNX model: {what}", where=str(file),
+                      hint="is the file complete, and is it ONNX? export or download it again")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [""])[0]
+
+
+def _parsed(data: bytes, file: Path) -> onnx.ModelProto:
+    try:
+        proto = onnx.load_model_from_string(data)
+    except Exception as error:  # protobuf's DecodeError; its package has no types of its own
+        raise _malformed(file, _first_line(error)) from error
+    if not proto.HasField("graph"):
+        raise _malformed(file, "it holds no graph")
+    if not proto.graph.node:
+        raise InputError("E-MODEL-EMPTY", "the graph has no nodes", where=str(file), hint="export the model again")
+    if not proto.opset_import:
+        raise _malformed(file, "it names no operator set (truncated?)")
+    return proto
+
+
+def _has_external_data(proto: onnx.ModelProto) -> bool:
+    return any(t.data_location == onnx.TensorProto.EXTERNAL for t in proto.graph.initializer)
+
+
+def _with_external_data(proto: onnx.ModelProto, file: Path) -> bytes:
+    """Weights stored beside the model, read into it; returns self-contained bytes."""
+    try:
+        onnx.external_data_helper.load_external_data_for_model(proto, str(file.parent))
+        return bytes(proto.SerializeToString())
+    except Exception as error:  # missing, outside the folder, too short, beyond 2 GiB: onnx raises many types
+        raise InputError("E-MODEL-MISSING", f"its external weights cannot be read: {_first_line(error)}", where=str(file),
+                         hint="keep the weight file beside the model, or save the model in one file") from error
+
+
+def _checked(proto: onnx.ModelProto, data: bytes, sha256: str, file: Path) -> OnnxFile:
+    opset = _opset(proto, file)
+    if proto.graph.sparse_initializer:
+        raise UnsupportedError("E-MODEL-SPARSE", "sparse initialisers are not supported", where=str(file),
+                               hint="store the weights dense")
+    stored = {t.name: t for t in proto.graph.initializer}
+    info = _single_input(proto, stored, file)
+    output = _single_output(proto, file)
+    steps = _needed(_sorted(proto, {info.name, *stored}, output, file), output)
+    used = frozenset({output, *(i for step in steps for i in step.proto.input if i)})
+    constants = {name: to_array(tensor) for name, tensor in stored.items() if name in used}
+    _finite(constants, steps, file)
+    element = info.type.tensor_type
+    formats = {str(value.dtype) for value in constants.values() if value.dtype.kind == "f"} - {"float32", "float64"}
+    notes = [f"{' and '.join(sorted(formats))} weights taken exactly; proofs are about the exact-real network"] if formats else []
+    return OnnxFile(
+        str(file), sha256, data, proto, opset, str(info.name), _FLOATS[element.elem_type], _dims(info, file), output,
+        steps, constants, used, tuple(notes),
+    )
+
+
+def _opset(proto: onnx.ModelProto, file: Path) -> int:
+    versions = [int(o.version) for o in proto.opset_import if o.domain in STANDARD_DOMAINS]
+    if not versions:
+        raise UnsupportedError("E-MODEL-OPSET", "it names no version of the standard operator set", where=str(file),
+                               hint="export with the standard ONNX operators")
+    if max(versions) < OLDEST_OPSET:
+        raise UnsupportedError("E-MODEL-OPSET", f"opset {max(versions)} is older than {OLDEST_OPSET}", where=str(file),
+                               hint="upgrade it with onnx.version_converter.convert_version(model, 13)")
+    return max(versions)
+
+
+def _single_input(proto: onnx.ModelProto, stored: Mapping[str, Any], file: Path) -> onnx.ValueInfoProto:
+    """Files of old exporters list their initialisers as inputs, too: these do not count."""
+    free = [i for i in proto.graph.input if i.name not in stored]
+    if len(free) != 1:
+        raise InputError("E-MODEL-INPUTS", f"a network with {len(free)} inputs; one is needed", where=str(file),
+                         details=[_described(i) for i in free], hint="join the inputs into one, or make the others constants")
+    if free[0].type.tensor_type.elem_type not in _FLOATS:
+        raise InputError("E-MODEL-INPUTS", "the input is no tensor of floating-point numbers", where=str(file),
+                         details=[_described(free[0])], hint="export with a float32 input")
+    return free[0]
+
+
+def _described(info: onnx.ValueInfoProto) -> str:
+    kind = info.type.WhichOneof("value") or "no type"
+    if kind != "tensor_type":
+        return f"'{info.name}' {kind}"
+    dims = [str(d.dim_param or d.dim_value or "?") for d in info.type.tensor_type.shape.dim]
+    element = onnx.TensorProto.DataType.Name(info.type.tensor_type.elem_type)
+    return f"'{info.name}' {element} ({', '.join(dims)})"
+
+
+def _single_output(proto: onnx.ModelProto, file: Path) -> str:
+    names = [str(o.name) for o in proto.graph.output]
+    if len(names) != 1:
+        raise InputError("E-MODEL-OUTPUTS", f"a network with {len(names)} outputs; one is needed", where=str(file),
+                         details=[_described(o) for o in proto.graph.output],
+                         hint="keep the one of interest: onnx.utils.extract_model(source, target, inputs, outputs)")
+    return names[0]
+
+
+def _dims(info: onnx.ValueInfoProto, file: Path) -> tuple[int | None, ...]:
+    """Sizes of the input; the first of at least two may be unknown (None). Raises E-MODEL-SHAPE for any other."""
+    if not info.type.tensor_type.HasField("shape"):
+        raise InputError("E-MODEL-SHAPE", f"the input '{info.name}' has no shape", where=str(file), hint="export with a fixed shape")
+    given = info.type.tensor_type.shape.dim
+    dims = tuple(int(d.dim_value) if d.dim_value > 0 else None for d in given)
+    unknown = [k for k, d in enumerate(dims) if d is None and (k > 0 or len(dims) == 1)]
+    if unknown:
+        details = [f"axis {k} of '{info.name}': {given[k].dim_param or 'unknown'}" for k in unknown]
+        raise InputError("E-MODEL-SHAPE", "only the batch axis (axis 0 of at least two) may have an unknown size",
+                         where=str(file), details=details, hint="export with fixed sizes")
+    return dims
+
+
+def _sorted(proto: onnx.ModelProto, given: Iterable[str], output: str, file: Path) -> list[Step]:
+    """All nodes in a topological order that keeps the file's order where it can. Raises on undefined names and cycles."""
+    steps = [Step(k, node) for k, node in enumerate(proto.graph.node)]
+    defined, twice = set(given), []
+    producer: dict[str, int] = {}
+    for step in steps:
+        for name in filter(None, step.proto.output):
+            if name in defined:
+                twice.append(f"'{name}' again by node {step.position} '{step.name}'")
+            defined.add(name)
+            producer[name] = step.position
+    if twice:
+        raise InputError("E-MODEL-DUPLICATE", "tensors are defined more than once", where=str(file), details=twice, hint="repair the model")
+    missing = [f"'{i}' read by node {s.position} '{s.name}'" for s in steps for i in s.proto.input if i and i not in defined]
+    missing += [] if output in defined else [f"'{output}' named as the output"]
+    if missing:
+        raise InputError("E-MODEL-UNDEFINED", "tensors are read that nothing defines", where=str(file), details=missing,
+                         hint="is the model complete? export it again")
+    return _topological(steps, producer, file)
+
+
+def _topological(steps: list[Step], producer: Mapping[str, int], file: Path) -> list[Step]:
+    waiting = {s.position: {producer[i] for i in s.proto.input if i in producer} for s in steps}
+    readers: dict[int, list[int]] = defaultdict(list)
+    for position, sources in waiting.items():
+        for source in sources:
+            readers[source].append(position)
+    ready = [position for position, sources in waiting.items() if not sources]
+    heapq.heapify(ready)
+    order = []
+    while ready:
+        done = heapq.heappop(ready)
+        order.append(steps[done])
+        for reader in readers[done]:
+            waiting[reader].discard(done)
+            if not waiting[reader]:
+                heapq.heappush(ready, reader)
+    if len(order) != len(steps):
+        placed = {s.position for s in order}
+        stuck = [f"node {s.position} '{s.name}' {s.proto.op_type}" for s in steps if s.position not in placed]
+        raise InputError("E-MODEL-CYCLE", "nodes wait for one another in a circle, or for nodes that do", where=str(file),
+                         details=stuck, hint="recurrent networks must be unrolled before export")
+    return order
+
+
+def _needed(steps: list[Step], output: str) -> tuple[Step, ...]:
+    wanted, kept = {output}, []
+    for step in reversed(steps):
+        if wanted.intersection(step.proto.output):
+            wanted.update(i for i in step.proto.input if i)
+            kept.append(step)
+    return tuple(reversed(kept))
+
+
+def to_array(tensor: onnx.TensorProto) -> AnyArray:
+    """A stored tensor; formats that numpy lacks (bfloat16, float8, int4) become the next wider one, exactly."""
+    value: AnyArray = numpy_helper.to_array(tensor)
+    if value.dtype.kind in "SUO" or value.dtype.isbuiltin == 1:
+        return value
+    return value.astype(np.int64 if "int" in value.dtype.name else np.float32)
+
+
+def _finite(constants: Mapping[str, AnyArray], steps: Iterable[Step], file: Path) -> None:
+    """Raise E-MODEL-NONFINITE naming every tensor with NaN or infinite entries."""
+    values = dict(constants)
+    for step in steps:
+        for attribute in step.proto.attribute:
+            if attribute.type == onnx.AttributeProto.TENSOR:
+                values[f"{step.name} {attribute.name}"] = to_array(attribute.t)
+            elif attribute.type in (onnx.AttributeProto.FLOAT, onnx.AttributeProto.FLOATS):
+                values[f"{step.name} {attribute.name}"] = np.array([attribute.f, *attribute.floats], dtype=np.float64)
+    details = []
+    for name, value in values.items():
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            details.append(f"'{name}' {value.shape}: {int(np.isnan(value).sum())} NaN, {int(np.isinf(value).sum())} infinite")
+    if details:
+        raise InputError("E-MODEL-NONFINITE", f"{len(details)} tensors hold NaN or infinity", where=str(file), details=details,
+                         hint="did the training diverge? repair the weights")
+
+
+def standard(domain: str) -> bool:
+    """Whether a node's domain is ONNX's own."""
+    return domain in STANDARD_DOMAINS
+
+
+def input_shape(dims: tuple[int | None, ...]) -> tuple[Shape, bool]:
+    """The full input shape at batch size 1, and whether its axis 0 can be taken for a batch axis."""
+    shape = tuple(1 if d is None else d for d in dims)
+    return shape, len(shape) >= 2 and shape[0] == 1

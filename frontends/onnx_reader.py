@@ -1,0 +1,45 @@
+"""The ONNX front end: a .onnx or .onnx.gz file to a graph that was checked against onnxruntime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from absint.frontends.onnx_file import open_model
+from absint.frontends.onnx_translate import NodeReport, translate
+from absint.graph import Graph
+from absint.import_check import check_import
+from absint.passes import apply_passes
+
+DEFAULT_RANGE = (0.0, 1.0)
+
+
+class OnnxFrontEnd:
+    """Reads networks stored as ONNX: one floating-point input, one output, opset 7 or newer.
+
+    Axis 0 of the input is the batch axis where its size is unknown or 1 and there are two axes or more; otherwise, or
+    where a node mixes it with features, the whole input is one instance. Constants keep their stored values exactly
+    (in float64); constant subexpressions are evaluated where that is exact, else refused.
+    """
+
+    suffixes: ClassVar[tuple[str, ...]] = (".onnx", ".onnx.gz")
+
+    def read(
+        self, path: str | Path, *, fold: bool = True, check: bool = True, check_range: tuple[float, float] | None = None
+    ) -> Graph:
+        """The graph of a file, behind all passes, or only the exact ones (fold=False).
+
+        check: compare with onnxruntime on 34 points of `check_range`, [0, 1] by default, which is sampled entry by entry.
+        Raises InputError E-MODEL-* (missing, empty, not ONNX, NaN weights, inputs, outputs, shapes, cycles) and
+        UnsupportedError E-OP-UNSUPPORTED (all nodes at once), E-IMPORT-MISMATCH, E-IMPORT-RUNTIME.
+        """
+        translation, notes = translate(open_model(path))
+        graph = apply_passes(translation.graph(notes), fold=fold)
+        if check:
+            check_import(graph, *(check_range or DEFAULT_RANGE))
+        return graph
+
+    def survey(self, path: str | Path) -> tuple[NodeReport, ...]:
+        """What becomes of every node the output needs, supported or not. Raises InputError E-MODEL-* for a broken file."""
+        translation, _ = translate(open_model(path))
+        return tuple(translation.reports)

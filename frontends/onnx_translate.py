@@ -1,0 +1,283 @@
+"""Walks the nodes of an ONNX file: folds what is constant, imports the rest, and gathers every problem at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx.checker
+import onnx.shape_inference
+import torch
+from onnx import helper
+from torch import Tensor
+
+import absint.ops  # noqa: F401  # registers the built-in operators
+from absint.errors import AbsintError, InputError, PluginError, UnsupportedError
+from absint.frontends.onnx_file import AnyArray, OnnxFile, Step, input_shape, standard, to_array
+from absint.frontends.onnx_fold import NotExactError, fold, foldable
+from absint.graph import Graph, GraphBuilder, Source
+from absint.op import OPS, OnnxNode, Op, Shape
+
+_FOLD_HINT = "fold the constants before the import (onnxsim, or export with constant folding)"
+
+
+@dataclass(frozen=True, eq=False)
+class NodeReport:
+    """What became of one node. op: None where it was folded or is not supported; reason: None where all is well.
+
+    inputs, output: full ONNX shapes at batch size 1; None where unknown. Constant inputs are left out.
+    """
+
+    position: int
+    name: str
+    op_type: str
+    opset: int
+    inputs: tuple[Shape | None, ...] = ()
+    output: Shape | None = None
+    op: Op | None = None
+    folded: bool = False
+    code: str | None = None
+    reason: str | None = None
+    hint: str | None = None
+
+    def line(self) -> str:
+        """One line of an error message or a table."""
+        head = f"node {self.position} '{self.name}'  {self.op_type} (opset {self.opset})"
+        shapes = ", ".join(_shape_text(s) for s in self.inputs)
+        tail = [] if self.reason is None else [self.reason if self.hint is None else f"{self.reason}; {self.hint}"]
+        return "  ".join([head, *([f"{shapes} -> {_shape_text(self.output)}"] if shapes else []), *tail])
+
+
+def _shape_text(shape: Shape | None) -> str:
+    return "?" if shape is None else str(shape)
+
+
+@dataclass(frozen=True)
+class _Placeholder(Op):
+    """Stands for a node that is not supported, so that the nodes behind it are looked at, too. Never in a result."""
+
+    shape: Shape
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        return self.shape
+
+    def forward(self, *xs: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+class _ProblemError(Exception):
+    """Why one node is not imported."""
+
+    def __init__(self, reason: str, hint: str | None = None, code: str = "E-OP-UNSUPPORTED") -> None:
+        super().__init__(reason)
+        self.reason, self.hint, self.code = reason, hint, code
+
+
+class Translation:
+    """One attempt at a file, with axis 0 of every computed tensor as batch axis or without any.
+
+    Every computed tensor depends on the one input, so either all of them carry the batch axis or none does.
+    """
+
+    def __init__(self, file: OnnxFile, *, batched: bool) -> None:
+        self.file, self.batched = file, batched
+        self.full_input, _ = input_shape(file.dims)
+        self.builder = GraphBuilder(file.input_name, self._inner(self.full_input))
+        self.constants: dict[str, AnyArray] = dict(file.constants)
+        self.shapes: dict[str, Shape | None] = {file.input_name: self.full_input}
+        self.reports = [self._step(step) for step in file.steps]
+
+    @property
+    def problems(self) -> list[NodeReport]:
+        """Nodes that are not supported."""
+        return [r for r in self.reports if r.reason is not None]
+
+    def graph(self, notes: tuple[str, ...]) -> Graph:
+        """The finished graph. Raises what `problems` tells, and E-MODEL-OUTPUTS for a constant output."""
+        file = self.file
+        if self.problems:
+            raise self._error()
+        if file.output_name not in self.builder.nodes:
+            raise InputError("E-MODEL-OUTPUTS", f"the output '{file.output_name}' does not depend on the input", where=file.path,
+                             hint="is this the right model?")
+        source = Source(file.path, file.sha256, file.model, file.input_name, self.full_input, self.batched,
+                        notes=(*file.notes, *notes))
+        return self.builder.graph(file.output_name, source)
+
+    def _error(self) -> AbsintError:
+        problems = self.problems
+        details = [r.line() for r in problems]
+        count = "1 node" if len(problems) == 1 else f"{len(problems)} nodes"
+        if all(r.code == "E-SHAPE" for r in problems):
+            return InputError("E-MODEL-SHAPE", f"the shapes at {count} do not fit together", where=self.file.path, details=details,
+                              hint="repair the model")
+        verb = "uses an operator or variant" if len(problems) == 1 else "use operators or variants"
+        return UnsupportedError("E-OP-UNSUPPORTED", f"{count} {verb} absint does not support", where=self.file.path, details=details)
+
+    def _inner(self, full: Shape) -> Shape:
+        return full[1:] if self.batched else full
+
+    def _step(self, step: Step) -> NodeReport:
+        node = step.proto
+        computed = tuple(i for i in node.input if i and i not in self.constants)
+        report = NodeReport(
+            step.position, step.name, node.op_type if standard(node.domain) else f"{node.domain}.{node.op_type}",
+            self._version(node.domain), tuple(self.shapes.get(i) for i in computed),
+        )
+        try:
+            if standard(node.domain) and self._fold(node, computed):
+                return replace(report, folded=True)
+            op = self._import(node, computed)
+            return replace(report, op=op, output=None if op is None else self.shapes[node.output[0]])
+        except _ProblemError as problem:
+            return replace(report, output=self._place(node), code=problem.code, reason=problem.reason, hint=problem.hint)
+
+    def _version(self, domain: str) -> int:
+        if standard(domain):
+            return self.file.opset
+        return max((int(o.version) for o in self.file.proto.opset_import if o.domain == domain), default=0)
+
+    def _fold(self, node: onnx.NodeProto, computed: tuple[str, ...]) -> bool:
+        """Enter the outputs among the constants where the node has only constant inputs, or asks for a known shape."""
+        if node.op_type in ("Shape", "Size") and computed:
+            shape = self.shapes.get(computed[0])
+            if shape is None:
+                return False
+            # The values do not matter, so a view of one zero stands for the tensor.
+            inputs: list[AnyArray | None] = [np.broadcast_to(np.zeros((), np.float32), shape)]
+        elif computed or not foldable(node.op_type):
+            return False
+        else:
+            inputs = [self.constants[i] if i else None for i in node.input]
+        try:
+            values = fold(node, inputs, self.file.opset)
+        except NotExactError as error:
+            raise _ProblemError(str(error), _FOLD_HINT) from error
+        self.constants.update((name, value) for name, value in zip(node.output, values, strict=True) if name)
+        return True
+
+    def _import(self, node: onnx.NodeProto, computed: tuple[str, ...]) -> Op | None:
+        """Import one node and add it to the graph; None where nothing is known about an input."""
+        self._known(node)
+        if not computed:
+            raise _ProblemError("cannot be evaluated exactly at import", _FOLD_HINT)
+        extra = [str(o) for o in node.output[1:] if o and o in self.file.used]
+        if extra or not node.output or node.output[0] not in self.file.used:
+            raise _ProblemError(f"its output {', '.join(map(repr, extra)) or '?'} is used", "only the first output is supported")
+        self._well_formed(node)
+        if any(self.shapes.get(i) is None for i in computed):
+            self.shapes[node.output[0]] = None
+            return None
+        name = str(node.output[0])
+        try:
+            op = OPS.get(node.op_type)(self._onnx_node(node))
+            inner = self.builder.shape(self.builder.add(op, computed, name, (name,)))
+        except PluginError:
+            raise
+        except AbsintError as error:
+            raise _ProblemError(error.what, error.hint, error.code) from error
+        except Exception as error:  # an import rule met something it did not foresee, perhaps a stranger's rule
+            raise _ProblemError(f"its import rule raised {type(error).__name__}: {error}", "report it with the model") from error
+        if 0 in inner:
+            raise _ProblemError("its result has no entries", "is the input too small for this network?", "E-SHAPE")
+        self.shapes[name] = (1, *inner) if self.batched else inner
+        return op
+
+    def _known(self, node: onnx.NodeProto) -> None:
+        if not standard(node.domain):
+            raise _ProblemError(f"belongs to the custom domain '{node.domain}'", "export with standard ONNX operators only")
+        if node.op_type not in OPS:
+            raise _ProblemError("no entry", "add one file with @register_op and pass --plugin FILE")
+
+    def _well_formed(self, node: onnx.NodeProto) -> None:
+        """Attributes and number of inputs, as ONNX's own schema has them."""
+        if not onnx.defs.has(node.op_type):
+            return
+        try:
+            onnx.checker.check_node(node, self._context)
+        except (onnx.checker.ValidationError, ValueError) as error:  # ValueError: text that is no text
+            text = (str(error).strip().splitlines() or [""])[0]
+            raise _ProblemError(f"is no valid {node.op_type}: {text}", "repair the model") from error
+
+    @cached_property
+    def _context(self) -> Any:
+        context = onnx.checker.C.CheckerContext()
+        context.ir_version = self.file.proto.ir_version
+        context.opset_imports = {"": self.file.opset}
+        return context
+
+    def _onnx_node(self, node: onnx.NodeProto) -> OnnxNode:
+        constants = tuple(_tensor(self.constants[i]) if i in self.constants else None for i in node.input)
+        shapes = tuple(
+            () if not i else tuple(self.constants[i].shape) if i in self.constants else self.shapes[i] or () for i in node.input
+        )
+        batched = tuple(self.batched and bool(i) and i not in self.constants for i in node.input)
+        attributes = {a.name: _attribute(a) for a in node.attribute}
+        return OnnxNode(node.op_type, attributes, self.file.opset, constants, shapes, batched)
+
+    def _place(self, node: onnx.NodeProto) -> Shape | None:
+        """Let the walk go on behind a problem: outputs get the shape that ONNX's shape inference knows, if any."""
+        for name in filter(None, node.output):
+            shape = self._inferred.get(name)
+            if shape is not None and self.batched and (not shape or shape[0] != 1):
+                shape = None
+            self.shapes[name] = shape
+            if shape is not None and name not in self.builder.nodes:
+                self.builder.add(_Placeholder(self._inner(shape)), (), name)
+        return self.shapes.get(node.output[0]) if node.output else None
+
+    @cached_property
+    def _inferred(self) -> dict[str, Shape]:
+        proto = onnx.ModelProto()
+        proto.CopyFrom(self.file.proto)
+        for info in proto.graph.input:
+            if info.name == self.file.input_name:
+                for dim, size in zip(info.type.tensor_type.shape.dim, self.full_input, strict=True):
+                    dim.dim_value = size
+        try:
+            proto = onnx.shape_inference.infer_shapes(proto, data_prop=True)
+        except Exception:  # only better messages depend on it
+            return {}
+        found = {}
+        for info in (*proto.graph.value_info, *proto.graph.output):
+            dims = info.type.tensor_type.shape.dim
+            if info.type.tensor_type.HasField("shape") and all(d.dim_value > 0 for d in dims):
+                found[info.name] = tuple(int(d.dim_value) for d in dims)
+        return found
+
+
+def _tensor(value: AnyArray) -> Tensor:
+    """float64, int64 or bool: each conversion is exact."""
+    if value.dtype.kind == "f":
+        return torch.from_numpy(np.array(value, dtype=np.float64))
+    if value.dtype.kind == "b":
+        return torch.from_numpy(np.array(value))
+    if value.dtype.kind in "iu":
+        return torch.from_numpy(np.array(value, dtype=np.int64))
+    raise _ProblemError(f"a constant of type {value.dtype} is not supported", "use numbers")
+
+
+def _attribute(attribute: onnx.AttributeProto) -> Any:
+    value = helper.get_attribute_value(attribute)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, onnx.TensorProto):
+        return _tensor(to_array(value))
+    return list(value) if isinstance(value, (list, tuple)) or hasattr(value, "append") else value
+
+
+def translate(file: OnnxFile) -> tuple[Translation, tuple[str, ...]]:
+    """The best attempt at a file, and notes on it: with a batch axis, else (where that fails) without one."""
+    shape, can_batch = input_shape(file.dims)
+    if not can_batch:
+        return Translation(file, batched=False), (f"no batch axis: the whole input {shape} is one instance",)
+    first = Translation(file, batched=True)
+    if not first.problems:
+        return first, ()
+    second = Translation(file, batched=False)
+    if len(second.problems) < len(first.problems):
+        return second, (f"a node mixes the batch axis with features: the whole input {shape} is taken as one instance",)
+    return first, ()

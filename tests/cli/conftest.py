@@ -1,0 +1,111 @@
+"""Run the command line in this process, and small models and plug-ins to run it on."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from absint import samples
+from absint.cli.main import main
+from absint.domain import DOMAINS
+from absint.reports.interface import REPORTS
+
+CONV = str(samples.network_path("mnist_conv_small"))
+RELU = str(samples.network_path("mnist_relu_3x50"))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    code: int
+    out: str
+    err: str
+
+    def fails(self, code, error):
+        """One coded message on stderr, no traceback, nothing on stdout."""
+        assert self.code == code, self.err
+        assert self.out == ""
+        assert "Traceback" not in self.err
+        assert self.err.count("error[") == 1
+        assert f"error[{error}" in self.err
+        return self
+
+
+@pytest.fixture
+def cli(capsys, monkeypatch):
+    monkeypatch.setattr(DOMAINS, "_entries", dict(DOMAINS._entries))
+    monkeypatch.setattr(REPORTS, "_entries", dict(REPORTS._entries))
+
+    def run(*arguments):
+        capsys.readouterr()
+        code = main([str(word) for word in arguments])
+        captured = capsys.readouterr()
+        return Outcome(code, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture
+def verify(cli):
+    """`absint verify` on the robust sample, quietly."""
+
+    def run(*arguments, net=CONV):
+        return cli("verify", net, "--quiet", *arguments)
+
+    return run
+
+
+@pytest.fixture
+def plugin(tmp_path):
+    """Write a plug-in file; the name of the file makes its module unique."""
+
+    def write(name, text):
+        file = tmp_path / f"{name}.py"
+        file.write_text(textwrap.dedent(text), encoding="utf-8")
+        return file
+
+    return write
+
+
+@pytest.fixture
+def data_file(tmp_path):
+    def write(name="data.npz", **arrays):
+        path = tmp_path / name
+        np.savez(path, **arrays)
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def small_net(tmp_path_factory):
+    """3 inputs, 2 outputs: y = (x0, x1)."""
+    weight = np.array([[1, 0, 0], [0, 1, 0]], dtype=np.float32)
+    return gemm(tmp_path_factory.mktemp("nets") / "small.onnx", weight)
+
+
+@pytest.fixture(scope="session")
+def unsupported_net(tmp_path_factory):
+    path = tmp_path_factory.mktemp("nets") / "strange.onnx"
+    nodes = [helper.make_node("CumSum", ["x", "axis"], ["s"]), helper.make_node("Det", ["s"], ["y"])]
+    axis = numpy_helper.from_array(np.array(1, dtype=np.int64), "axis")
+    return save(path, nodes, [axis], ["n", 2, 2], ["n"])
+
+
+def gemm(path: Path, weight) -> Path:
+    nodes = [helper.make_node("Gemm", ["x", "w"], ["y"], transB=1)]
+    return save(path, nodes, [numpy_helper.from_array(weight, "w")], ["n", weight.shape[1]], ["n", weight.shape[0]])
+
+
+def save(path: Path, nodes, constants, inputs, outputs) -> Path:
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, inputs)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, outputs)], constants,
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path

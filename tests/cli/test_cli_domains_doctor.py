@@ -1,0 +1,105 @@
+"""What is installed, and whether it works."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from absint import kernels
+from absint.cli import doctor
+from absint.kernels import KernelReport
+
+
+@pytest.fixture
+def quick_kernels(monkeypatch):
+    """The kernels have a test of their own."""
+    monkeypatch.setattr(kernels, "check_kernels", lambda device: [KernelReport("matmul", "float32", True, 0.1)])
+
+
+def test_domains_as_json(cli):
+    rows = {row["name"]: row for row in json.loads(cli("domains", "--format", "json").out)}
+    assert rows.keys() >= {"box", "zonotope", "deeppoly"}
+    zonotope = rows["zonotope"]
+    assert zonotope["class"] == "absint.domains.zonotope.Zonotope"
+    assert zonotope["options"].items() >= {"max_generators": 0, "product": True}.items()
+    assert "Singh" in zonotope["source"]
+    assert zonotope["package"] == "absint"
+    assert zonotope["error"] is None
+
+
+def test_domains_as_text(cli):
+    done = cli("domains")
+    assert done.code == 0
+    assert "max_generators=0" in done.out
+    assert "Gowal" in done.out
+
+
+def test_a_broken_package_is_listed_with_its_error(cli, monkeypatch):
+    point = EntryPoint("broken", "a_module_that_is_nowhere:Thing", "absint.domains")
+    monkeypatch.setattr("absint.domain.DOMAINS._points", lambda: {"broken": point})
+    rows = {row["name"]: row for row in json.loads(cli("domains", "--format", "json").out)}
+    assert "a_module_that_is_nowhere" in rows["broken"]["error"]
+    assert cli("domains").code == 0
+
+
+def test_a_plugin_file_is_listed(cli, plugin):
+    file = plugin("listed", "from absint.domain import register_domain\nfrom absint.domains.box import Box\n"
+                            "@register_domain('listed')\nclass Listed(Box):\n    pass\n")
+    rows = {row["name"]: row for row in json.loads(cli("domains", "--plugin", file, "--format", "json").out)}
+    assert rows["listed"]["package"] == "absint_plugin_listed"
+
+
+@pytest.mark.parametrize("command", ["domains", "doctor"])
+def test_unknown_format(cli, command):
+    cli(command, "--format", "xml").fails(2, "E-FORMAT-UNKNOWN]")
+
+
+def test_doctor_finds_nothing_wrong(cli, quick_kernels):
+    done = cli("doctor")
+    assert done.code == 0, done.out
+    assert "FAIL" not in done.out
+    for word in ("torch", "onnxruntime", "device cpu", "memory", "sample mnist.npz", "domains zonotope", "kernels"):
+        assert word in done.out
+
+
+def test_doctor_as_json(cli, quick_kernels):
+    document = json.loads(cli("doctor", "--format", "json").out)
+    assert document["ok"] is True
+    assert all(check["ok"] for check in document["checks"])
+
+
+@pytest.mark.parametrize(("break_it", "line", "mend"), [
+    (lambda m: m.setattr(kernels, "check_kernels", lambda device: [KernelReport("conv2d", "float32", False, 1e4)]),
+     "kernel conv2d: float32, 1e+04 times the bound", "pip install --force-reinstall torch"),
+    (lambda m: m.setattr(doctor, "version", missing), "torch: not installed", "pip install 'torch'"),
+    (lambda m: m.setattr(doctor, "import_module", unloadable),
+     "numpy: does not import: no library", "pip install --force-reinstall 'numpy'"),
+    (lambda m: m.setattr(doctor, "_available", lambda: 1000), "memory", "--memory 500M"),
+    (lambda m: m.setattr(doctor, "entry_points", lambda group: [EntryPoint("x", "nowhere:X", group)]), "domains x:", "pip install"),
+    (lambda m: m.setattr("absint.samples._FOLDER", __import__("pathlib").Path("/nowhere")), "samples: ", "pip install --force-reinstall"),
+    (lambda m: m.setattr(doctor, "_NEEDED_PYTHON", (4, 0)), "python:", "install Python 4.0"),
+])
+def test_doctor_names_what_is_wrong_and_what_mends_it(cli, quick_kernels, monkeypatch, break_it, line, mend):
+    break_it(monkeypatch)
+    done = cli("doctor")
+    assert done.code == 5
+    assert f"FAIL  {line}" in done.out
+    assert mend in done.out
+    assert done.err == ""
+
+
+def test_doctor_of_a_device_that_is_not_there(cli, quick_kernels, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    done = cli("doctor", "--device", "cuda")
+    assert done.code == 5
+    assert "FAIL  device cuda" in done.out
+
+
+def missing(name):
+    raise doctor.PackageNotFoundError(name)
+
+
+def unloadable(name):
+    raise ImportError("no library")

@@ -1,0 +1,45 @@
+"""Help, version, and usage errors of the parser."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import sys
+from absint.cli.main import main
+code = main(sys.argv[1:])
+sys.exit(code or (9 if {"torch", "numpy", "onnx"} & set(sys.modules) else 0))
+"""
+
+
+@pytest.mark.parametrize("words", [["--help"], ["verify", "--help"], ["domains", "--help"], ["doctor", "--help"], ["--version"]])
+def test_help_answers_without_loading_torch(words):
+    done = subprocess.run([sys.executable, "-c", PROGRAM, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+    assert done.stderr == ""
+
+
+def test_no_words_print_the_help(cli):
+    done = cli()
+    assert done.code == 0
+    assert "verify" in done.out
+
+
+def test_version(cli):
+    assert cli("--version").out.startswith("absint 0.")
+
+
+@pytest.mark.parametrize("words", [
+    ["verfy"], ["verify"], ["verify", "a.onnx", "--epsilon", "1"], ["verify", "a.onnx", "--batch", "many"],
+    ["verify", "a.onnx", "b.onnx"], ["verify", "a.onnx", "--eps"], ["verify", "a.onnx", "--timeout", "soon"],
+])
+def test_usage_errors_are_coded(cli, words):
+    assert "--help" in cli(*words).fails(2, "E-USAGE]").err
+
+
+def test_near_words_are_suggested(cli):
+    assert "'verify'" in cli("verfy").err

@@ -1,0 +1,585 @@
+"""Unsound variants of absint, each a small patch at run time, with the contract checks that must notice it.
+
+A patch names an attribute that must exist: a mutant that no longer applies is an error, never a pass. Killers are
+`claim:NAME`, `per:CLAIM/DOMAIN/SETTING`, `op:INSTANCE`, `domain:NAME/CHECK`.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from importlib import import_module
+from math import inf
+
+import torch
+from absint import backend, elementwise, interpret, region, rounding, substitute
+from absint import context as context_module
+from absint.domains import zonotope
+from absint.domains.generators import Dense
+from absint.elementwise import Elementwise
+from absint.interval import Band, Interval, Relaxation
+from absint.op import Op
+from absint.ops.affine import Affine
+from absint.ops.conv import Conv
+from absint.ops.gemm import Gemm
+from absint.ops.maximum import Maximum
+from absint.ops.pool import AveragePool
+from absint.ops.relu import LeakyRelu, Relu
+from absint.ops.shape import Concat, Gather, Pad, Transpose
+from absint.ops.sum import Sum
+from absint.rounding import Numerics
+from absint.spec import Spec
+
+from contract import claims
+
+
+folding = import_module("absint.passes.fold_affine")
+MUTANTS = {}
+
+
+def mutant(*killers):
+    """Register `function(patch)`; patch(owner, name, value) replaces an existing attribute."""
+
+    def enter(function):
+        MUTANTS[function.__name__] = (function, killers)
+        return function
+
+    return enter
+
+
+@dataclass(frozen=True)
+class NoGamma(Numerics):
+    """Numerics whose relative error terms are gone."""
+
+    def gamma(self, terms):
+        return 0.0
+
+    def vector_gamma(self, terms):
+        return 0.0
+
+
+@dataclass(frozen=True)
+class NoFloor(Numerics):
+    """Numerics without underflow terms."""
+
+    floor = 0.0
+    vector_floor = 0.0
+
+
+def flawed(num, kind):
+    return kind(num.dtype, num.vector, num.device, num.rounding, num.float32_semantics)
+
+
+def with_numerics(method, kind):
+    """The method run with flawed numerics in its context (the argument named ctx, in any position)."""
+
+    def run(*args, **kwargs):
+        def swap(value):
+            return replace(value, numerics=flawed(value.numerics, kind)) if isinstance(value, context_module.Context) else value
+
+        return method(*(swap(a) for a in args), **{k: swap(v) for k, v in kwargs.items()})
+
+    return run
+
+
+# ---- region, outward rounding, formats ----------------------------------------------------------------------------------
+
+
+@mutant("claim:region_rounds_outward")
+def region_not_rounded_outward(patch):
+    def hull(self):
+        eps = self.eps.double() if isinstance(self.eps, torch.Tensor) else float(self.eps)
+        low, high = self.center - eps, self.center + eps
+        return Interval(low, high) if self.clip is None else Interval(low.clamp(*self.clip), high.clamp(*self.clip))
+
+    patch(region.LinfBall, "hull", property(hull))
+
+
+@mutant("claim:region_rounds_outward")
+def radius_rounded_to_nearest(patch):
+    patch(region, "float_above", float)
+
+
+@mutant("claim:outward_of_overflow_is_infinite", "domain:zonotope/overflow")
+def nextafter_of_an_overflow(patch):
+    patch(Numerics, "down", lambda self, x: torch.nextafter(x, x.new_tensor(-inf)))
+    patch(Numerics, "up", lambda self, x: torch.nextafter(x, x.new_tensor(inf)))
+
+
+@mutant("claim:outward_of_overflow_is_infinite")
+def no_outward_step(patch):
+    patch(Numerics, "down", lambda self, x: rounding.no_lower(x))
+    patch(Numerics, "up", lambda self, x: rounding.no_upper(x))
+
+
+@mutant("claim:casts_round_outward")
+def casts_to_nearest(patch):
+    from absint import interval
+
+    for module in (rounding, interval):
+        patch(module, "cast_up", lambda x, dtype: x.to(dtype))
+        patch(module, "cast_down", lambda x, dtype: x.to(dtype))
+
+
+@mutant("claim:nan_never_narrows", "domain:box/known")
+def meet_by_minimum(patch):
+    patch(Interval, "meet", lambda self, other: Interval(torch.maximum(self.lower, other.lower), torch.minimum(self.upper, other.upper)))
+
+
+@mutant("claim:constants_that_float32_loses_are_refused")
+def every_constant_fits(patch):
+    patch(Op, "fits", lambda self, dtype: True)
+
+
+@mutant("claim:constants_that_float32_loses_are_refused")
+def every_slope_fits(patch):
+    patch(LeakyRelu, "fits", lambda self, dtype: True)
+
+
+# ---- box ----------------------------------------------------------------------------------------------------------------
+
+
+@mutant("per:point_dot/box/float64", "per:point_dot/box/float32")
+def box_step_without_gamma(patch):
+    patch(interpret, "box_step", with_numerics(interpret.box_step, NoGamma))
+
+
+@mutant("per:underflow/box/float32", "domain:box/underflow")
+def box_step_without_floor(patch):
+    patch(interpret, "box_step", with_numerics(interpret.box_step, NoFloor))
+
+
+@mutant("per:spec_dot/box/float64", "per:spec_dot/box/float32")
+def box_rows_without_gamma(patch):
+    from absint.domains.box import Box
+
+    patch(Box, "bounds", with_numerics(Box.bounds, NoGamma))
+
+
+@mutant("domain:box/net/gemm")
+def box_forgets_the_bias(patch):
+    patch(Gemm, "forward", lambda self, x: self.apply(x))
+
+
+# ---- zonotope -----------------------------------------------------------------------------------------------------------
+
+
+@mutant("per:point_dot/zonotope/float64", "per:point_dot/zonotope/mixed")
+def zonotope_without_linear_remainder(patch):
+    patch(zonotope.Zonotope, "linear", with_numerics(zonotope.Zonotope.linear, NoGamma))
+
+
+@mutant("per:underflow/zonotope/float64")
+def zonotope_without_floor(patch):
+    patch(zonotope.Zonotope, "linear", with_numerics(zonotope.Zonotope.linear, NoFloor))
+
+
+@mutant("claim:zonotope_concretisation_adds_gamma_m")
+def zonotope_sums_without_gamma_m(patch):
+    original = zonotope.Zonotope.linear
+    patch(zonotope.Zonotope, "linear", lambda *args: replace(original(*args), gamma=0.0))
+
+
+@mutant("per:slope_chain/zonotope/mixed")
+def zonotope_without_scaling_term(patch):
+    patch(zonotope.Zonotope, "nonlinear", with_numerics(zonotope.Zonotope.nonlinear, NoGamma))
+
+
+@mutant("per:spec_dot/zonotope/float64", "per:spec_dot/zonotope/mixed")
+def zonotope_rows_without_gamma(patch):
+    patch(zonotope.Zonotope, "bounds", with_numerics(zonotope.Zonotope.bounds, NoGamma))
+
+
+@mutant("domain:zonotope/net/residual")
+def zonotope_misaligns_symbols(patch):
+    """The second summand's symbols are those of its neighbours."""
+    original = zonotope.Zonotope.linear
+
+    def linear(self, node, args, ctx):
+        if len(args) > 1:
+            blocks = {k: Dense(torch.roll(b.dense(), 1, 1)) for k, b in args[1].blocks.items()}
+            args = [args[0], replace(args[1], blocks=blocks), *args[2:]]
+        return original(self, node, args, ctx)
+
+    patch(zonotope.Zonotope, "linear", linear)
+
+
+@mutant("domain:zonotope/net/relu", "domain:zonotope/net/residual")
+def zonotope_shares_fresh_symbols(patch):
+    """Fresh symbols get the identity of the input's."""
+    original = zonotope.Zonotope.nonlinear
+
+    def nonlinear(self, node, args, ctx):
+        out = original(self, node, args, ctx)
+        if node.name not in out.blocks or "x" not in out.blocks:
+            return out
+        fresh, old = out.blocks[node.name].dense(), out.blocks["x"].dense()
+        count = min(fresh.shape[1], old.shape[1])
+        merged = torch.cat([old[:, :count] + fresh[:, :count], old[:, count:]], 1)
+        rest = {k: b for k, b in out.blocks.items() if k not in (node.name, "x")}
+        left = fresh[:, count:]
+        return replace(out, blocks={**rest, "x": Dense(merged), **({node.name: Dense(left)} if left.shape[1] else {})}, moved_spread=None)
+
+    patch(zonotope.Zonotope, "nonlinear", nonlinear)
+
+
+@mutant("domain:zonotope/net/relu", "domain:zonotope/net/tanh")
+def zonotope_drops_fresh_symbols(patch):
+    original = zonotope.Zonotope.nonlinear
+
+    def nonlinear(self, node, args, ctx):
+        out = original(self, node, args, ctx)
+        return replace(out, blocks={k: b for k, b in out.blocks.items() if k != node.name}, moved_spread=None)
+
+    patch(zonotope.Zonotope, "nonlinear", nonlinear)
+
+
+# ---- backward substitution ----------------------------------------------------------------------------------------------
+
+
+@mutant("claim:backward_linear_term_is_charged", "claim:drift_of_the_reference_is_charged")
+def backward_without_linear_term(patch):
+    patch(substitute._Plan, "cost_of_linear", lambda self, node, op: torch.zeros_like(self.spread(node.name)))
+
+
+@mutant("claim:drift_of_the_reference_is_charged", "claim:offset_errors_reach_every_domain")
+def reference_without_drift(patch):
+    original = substitute._Plan.cost_of_linear
+
+    def cost(self, node, op):
+        plan = replace(self, ctx=replace(self.ctx, drift={k: torch.zeros_like(v) for k, v in self.ctx.drift.items()}))
+        return original(plan, node, op)
+
+    patch(substitute._Plan, "cost_of_linear", cost)
+
+
+@mutant("claim:fan_out_is_charged")
+def backward_without_fan_out_term(patch):
+    def gather(self, node):
+        return sum(self.frontier.pop(node.name))
+
+    patch(substitute._Walk, "_gather", gather)
+
+
+@mutant("claim:relaxation_offsets_are_charged", "per:slope_chain/deeppoly/mixed")
+def backward_without_relaxation_term(patch):
+    original = substitute._Plan.through
+
+    def through(self, node, op):
+        lines, below, above, cost = original(self, node, op)
+        return lines, below, above, torch.zeros_like(cost)
+
+    patch(substitute._Plan, "through", through)
+
+
+@mutant("claim:concretising_is_charged")
+def backward_without_concretising_term(patch):
+    original = substitute._Walk._concretise
+
+    def concretise(self, node, adjoint):
+        kept, self.num = self.num, flawed(self.num, NoGamma)
+        original(self, node, adjoint)
+        self.num = kept
+
+    patch(substitute._Walk, "_concretise", concretise)
+
+
+@mutant("domain:deeppoly/net/relu")
+def backward_swaps_planes(patch):
+    original = substitute._Plan.through
+
+    def through(self, node, op):
+        lines, below, above, cost = original(self, node, op)
+        return Relaxation(lines.upper, lines.upper_offset, lines.lower, lines.lower_offset), above, below, cost
+
+    patch(substitute._Plan, "through", through)
+
+
+@mutant("domain:deeppoly/net/residual", "domain:deeppoly/net/fan-out")
+def backward_forgets_a_branch(patch):
+    patch(substitute._Walk, "_gather", lambda self, node: self.frontier.pop(node.name)[-1])
+
+
+@mutant("domain:deeppoly/net/residual")
+def concretises_before_all_branches_arrived(patch):
+    """every_layer may only stop where a single node carries all of the row."""
+    original = substitute._Walk._gather
+
+    def gather(self, node):
+        total = original(self, node)
+        if node.name != self.rows.node and self.plan.every_layer:
+            self._concretise(node, total)
+        return total
+
+    patch(substitute._Walk, "_gather", gather)
+
+
+@mutant("domain:deeppoly/net/gemm", "domain:deeppoly/net/cancelling")
+def backward_keeps_only_the_first_charge(patch):
+    patch(substitute._Walk, "_charge", lambda self, size, vector: torch.zeros_like(self.d))
+
+
+# ---- elementwise and maximum --------------------------------------------------------------------------------------------
+
+
+@mutant("op:relu", "op:sigmoid")
+def planes_swapped(patch):
+    original = Elementwise.planes
+
+    def planes(self, *args):
+        r = original(self, *args)
+        return Relaxation(r.upper, r.upper_offset, r.lower, r.lower_offset)
+
+    patch(Elementwise, "planes", planes)
+
+
+@mutant("op:relu", "domain:deeppoly/net/relu")
+def slope_sign_flipped(patch):
+    original = Elementwise.planes
+
+    def planes(self, *args):
+        r = original(self, *args)
+        return replace(r, upper=tuple(-s for s in r.upper))
+
+    patch(Elementwise, "planes", planes)
+
+
+@mutant("op:relu", "op:leaky-relu(0.3)")
+def slopes_not_of_the_matrix_format(patch):
+    patch(elementwise, "_matrix", lambda slope, num: slope)
+
+
+@mutant("op:relu", "op:leaky-relu(0.3)")
+def offsets_of_the_unrounded_slope(patch):
+    """Lambda is rounded after its radius was computed."""
+    original_band, original_planes, matrix = Elementwise.band, Elementwise.planes, elementwise._matrix
+
+    def band(self, intervals, num):
+        found = original_band(self, intervals, replace(num, dtype=num.vector))
+        return Band(tuple(matrix(s, num) for s in found.slope), found.offset, found.radius)
+
+    def planes(self, intervals, num, free=None):
+        found = original_planes(self, intervals, replace(num, dtype=num.vector), free)
+        return Relaxation(tuple(matrix(s, num) for s in found.lower), found.lower_offset, tuple(matrix(s, num) for s in found.upper),
+                          found.upper_offset)
+
+    patch(Elementwise, "band", band)
+    patch(Elementwise, "planes", planes)
+
+
+@mutant("op:relu", "op:leaky-relu(0.3)", "op:tanh")
+def line_offset_without_slack(patch):
+    patch(Elementwise, "_product_error", lambda self, value, product, slope, num: torch.zeros_like(value))
+
+
+@mutant("claim:touch_points_may_be_anywhere")
+def touch_point_without_slack(patch):
+    patch(Elementwise, "_slope_distance", lambda self, point, slope, num: torch.zeros_like(point))
+
+
+@mutant("op:sigmoid", "op:tanh")
+def kernel_error_forgotten(patch):
+    patch(Elementwise, "_kernel_error", lambda self, value, num: torch.zeros_like(value))
+
+
+@mutant("op:relu", "domain:zonotope/net/relu")
+def band_radius_halved(patch):
+    original = Elementwise.band
+
+    def band(self, intervals, num):
+        found = original(self, intervals, num)
+        return Band(found.slope, found.offset, found.radius / 2)
+
+    patch(Elementwise, "band", band)
+
+
+@mutant("op:leaky-relu(-0.7)", "domain:box/net/leaky-negative")
+def range_by_the_ends_only(patch):
+    patch(Elementwise, "_ends", lambda self, low, high: [low, high])
+
+
+@mutant("op:leaky-relu(2.5)", "op:leaky-relu(-0.7)")
+def every_kink_is_convex(patch):
+    patch(LeakyRelu, "knots", property(lambda self: ()))
+
+
+@mutant("op:relu", "op:tanh")
+def everything_is_decided(patch):
+    patch(Elementwise, "undecided", lambda self, intervals: (torch.zeros_like(intervals[0].lower, dtype=torch.bool),))
+
+
+@mutant("op:relu")
+def relu_without_its_kink(patch):
+    patch(Relu, "knots", ())
+
+
+@mutant("op:maximum", "domain:deeppoly/net/maximum")
+def maximum_of_greatest_lower_bound(patch):
+    patch(Maximum, "_winner", lambda self, interval: (
+        torch.zeros_like(interval.lower).scatter_(-1, interval.lower.argmax(-1, keepdim=True), 1.0),
+        torch.ones(interval.lower.shape[:-1], dtype=torch.bool)))
+
+
+# ---- linear operators ---------------------------------------------------------------------------------------------------
+
+
+@mutant("op:gemm", "domain:box/net/gemm")
+def gemm_drops_an_abs(patch):
+    patch(Gemm, "apply_abs", lambda self, r: self.apply(r))
+
+
+@mutant("op:conv", "domain:box/net/conv")
+def conv_drops_an_abs(patch):
+    patch(Conv, "apply_abs", lambda self, r: self.apply(r))
+
+
+@mutant("op:scale", "domain:box/net/affine")
+def scale_drops_an_abs(patch):
+    patch(Affine, "apply_abs", lambda self, r: self.apply(r))
+
+
+@mutant("op:sub", "domain:box/net/residual")
+def sub_subtracts_radii(patch):
+    patch(Sum, "apply_abs", lambda self, *rs: self.apply(*rs))
+
+
+@mutant("op:gemm")
+def gemm_adjoint_not_transposed(patch):
+    patch(Gemm, "adjoint", lambda self, y, shapes: (y @ self.constant("weight", y).T,))
+
+
+@mutant("op:conv", "domain:deeppoly/net/conv")
+def conv_adjoint_forgets_padding(patch):
+    original = Conv.adjoint
+
+    def adjoint(self, y, shapes):
+        free = replace(self, pads=tuple((0, a + b) for a, b in self.pads))
+        return original(free, y, shapes)
+
+    patch(Conv, "adjoint", adjoint)
+
+
+@mutant("op:sub", "domain:deeppoly/net/residual")
+def sub_adjoint_forgets_the_sign(patch):
+    patch(Sum, "adjoint", lambda self, y, shapes: (y, y))
+
+
+@mutant("op:sub", "domain:zonotope/net/residual")
+def sub_part_forgets_the_sign(patch):
+    patch(Sum, "part", lambda self, position, x, shapes: x)
+
+
+@mutant("op:concat", "domain:deeppoly/net/concat-gather")
+def concat_adjoint_in_wrong_order(patch):
+    original = Concat.adjoint
+    patch(Concat, "adjoint", lambda self, y, shapes: original(self, y.flip(self.axis + 1), shapes))
+
+
+@mutant("op:gather", "domain:deeppoly/net/concat-gather")
+def gather_adjoint_overwrites(patch):
+    def adjoint(self, y, shapes):
+        back = y.new_zeros(len(y), *shapes[0]).flatten(1)
+        return (back.index_copy(1, self.index.reshape(-1), y.flatten(1)).reshape(len(y), *shapes[0]),)
+
+    patch(Gather, "adjoint", adjoint)
+
+
+@mutant("op:transpose")
+def transpose_adjoint_not_inverted(patch):
+    patch(Transpose, "adjoint", lambda self, y, shapes: (self.apply(y),))
+
+
+@mutant("op:pad", "domain:deeppoly/net/shapes")
+def pad_adjoint_forgets_padding(patch):
+    original = Pad.adjoint
+    patch(Pad, "adjoint", lambda self, y, shapes: (original(self, y, shapes)[0].roll(1, 1),))
+
+
+@mutant("op:scale", "domain:zonotope/net/affine")
+def monomial_forgets_the_scale(patch):
+    original = Affine.monomial
+    patch(Affine, "monomial", lambda self, shape: None if original(self, shape) is None else replace(original(self, shape), scale=None))
+
+
+@mutant("op:gemm-wide")
+def gemm_counts_one_term(patch):
+    patch(Gemm, "forward_terms", 1)
+
+
+@mutant("op:average-pool")
+def pool_adjoint_counts_one_term(patch):
+    patch(AveragePool, "adjoint_terms", 1)
+
+
+@mutant("op:negate")
+def negation_claims_to_move_entries(patch):
+    patch(Affine, "forward_terms", property(lambda self: 1))
+
+
+# ---- passes, semantics, kernels -----------------------------------------------------------------------------------------
+
+
+@mutant("claim:folding_bounds_its_errors")
+def folding_forgets_the_bias_error(patch):
+    patch(folding, "gamma", lambda terms, dtype: 0.0)
+
+
+@mutant("claim:folding_bounds_its_errors")
+def folding_forgets_the_weight_error(patch):
+    original = folding._combine
+
+    def combine(op, affine, scale, shift):
+        found = original(op, affine, scale, shift)
+        return None if found is None else replace(found, weight_terms=op.weight_terms)
+
+    patch(folding, "_combine", combine)
+
+
+@mutant("claim:batch_normalisation_bounds_its_errors", "claim:offset_errors_reach_every_domain")
+def offset_errors_ignored(patch):
+    patch(Gemm, "offset_error", property(lambda self: None))
+    patch(Affine, "offset_error", property(lambda self: None))
+
+
+@mutant("domain:box/float32-semantics", "domain:zonotope/float32-semantics", "domain:deeppoly/float32-semantics")
+def no_float32_noise(patch):
+    patch(interpret, "_noise", lambda node, ctx: None)
+
+
+@mutant("claim:subnormals_survive")
+def subnormals_flushed(patch):
+    for module in (backend, claims):
+        patch(module, "numeric_mode", nullcontext)
+
+
+# ---- properties and splits ----------------------------------------------------------------------------------------------
+
+
+@mutant("claim:equality_is_no_proof")
+def equality_counts_as_proof(patch):
+    original = Spec.margin
+    patch(Spec, "margin", lambda self, lower: (original(self, lower) + 1e-9))
+
+
+@mutant("claim:every_disjunct_must_be_refuted")
+def one_disjunct_is_enough(patch):
+    patch(Spec, "margin", lambda self, lower: self.refutation(lower).amax(1))
+
+
+@mutant("claim:every_disjunct_must_be_refuted")
+def nan_margin_is_infinite(patch):
+    patch(Spec, "refutation", lambda self, lower: lower.new_full((len(lower), self.disjuncts), -inf).scatter_reduce(
+        1, self.disjunct.expand_as(lower), torch.nan_to_num(lower, nan=inf, posinf=inf), "amax"))
+
+
+@mutant("claim:an_empty_split_closes_only_its_instance", "domain:box/split")
+def an_empty_split_closes_the_batch(patch):
+    original = context_module.Context.empty.fget
+    patch(context_module.Context, "empty", property(lambda self: original(self).any().expand(self.batch)))
+
+
+@mutant("claim:an_empty_split_closes_only_its_instance")
+def a_tight_split_counts_as_empty(patch):
+    patch(Interval, "empty", property(lambda self: (self.lower >= self.upper - 2).flatten(1).any(1)))
+    patch(context_module.Context, "empty", property(lambda self: torch.stack([v.empty for v in self.known.values()]).any(0)))
+

@@ -1,0 +1,28 @@
+"""Every network of the VNN-COMP collection imports and agrees with onnxruntime within 1e-5 of the output scale."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from absint.import_check import check_import
+
+from absint.frontend import load_model
+
+FOLDER = Path(__file__).parents[2] / "shared" / "vnncomp"
+NETS = sorted(FOLDER.glob("*/onnx/*.onnx*")) if FOLDER.is_dir() else []
+
+
+@pytest.mark.skipif(not NETS, reason="the VNN-COMP networks are not beside this checkout")
+def test_the_collection_is_complete():
+    assert len({net.parts[-3] for net in NETS}) == 14
+
+
+@pytest.mark.parametrize("net", NETS, ids=[f"{n.parts[-3]}/{n.name}" for n in NETS])
+@pytest.mark.parametrize("fold", [True, False], ids=["folded", "plain"])
+def test_network_agrees_with_onnxruntime(net, fold):
+    torch.set_num_threads(1)
+    graph = load_model(net, fold=fold, check=False)
+    assert check_import(graph) <= 1e-5
+    assert check_import(graph, -1.0, 2.0, seed=1) <= 1e-4
