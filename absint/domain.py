@@ -56,6 +56,11 @@ class Domain(ABC, Generic[E]):
     source: ClassVar[str] = ""        # citation, with section
     mixed: ClassVar[bool] = True      # keeps matrices: float32 matrices with float64 vectors pay
 
+    @property
+    def needs_reference(self) -> bool:
+        """Whether the engine must keep the reference trajectory (backward rows are relative to it)."""
+        return False
+
     @abstractmethod
     def enclose(self, node: Node, interval: Interval, ctx: Context) -> E:
         """The element of a box, with no relation to anything else."""
@@ -97,6 +102,11 @@ class BackwardDomain(Domain[str]):
     """A domain of affine bounds found backward. Its element is the node's name; `relax` is all it states."""
 
     every_layer: bool = False
+
+    @property
+    def needs_reference(self) -> bool:
+        """Rows are."""
+        return True
 
     @abstractmethod
     def relax(self, node: Node, inputs: tuple[Interval, ...], ctx: Context) -> Relaxation:
@@ -188,6 +198,11 @@ class Product(Domain[tuple[Any, Any]]):
 
     first: Domain[Any]
     second: Domain[Any]
+
+    @property
+    def needs_reference(self) -> bool:
+        """If either does."""
+        return self.first.needs_reference or self.second.needs_reference
 
     def enclose(self, node: Node, interval: Interval, ctx: Context) -> tuple[Any, Any]:
         """Both."""

@@ -50,7 +50,7 @@ def analyse(domain: Domain[E], ctx: Context, keep: frozenset[str] = frozenset())
     for node in graph.nodes:
         ctx.budget.check()
         if isinstance(node.op, Input):
-            _enter(node, ctx)
+            _enter(node, ctx, reference=domain.needs_reference)
             element = domain.start(node, ctx)
         else:
             if isinstance(node.op, Nonlinear):
@@ -58,7 +58,7 @@ def analyse(domain: Domain[E], ctx: Context, keep: frozenset[str] = frozenset())
                     if name not in tightened:
                         _tighten(domain, node, node.op, position, elements[name], ctx)
                         tightened.add(name)
-            _visit(node, ctx)
+            _visit(node, ctx, reference=domain.needs_reference)
             element = transfer(domain, node, [elements[i] for i in node.inputs], ctx)
         elements[node.name] = element
         if node.name in keep:
@@ -95,9 +95,9 @@ def boxes(ctx: Context) -> Context:
     ctx = replace(ctx, known=dict(ctx.known), reference={}, drift={}, noise={})
     for node in ctx.graph.nodes:
         if isinstance(node.op, Input):
-            _enter(node, ctx)
+            _enter(node, ctx, reference=False)
         else:
-            _visit(node, ctx)
+            _visit(node, ctx, reference=False)
     return ctx
 
 
@@ -119,12 +119,12 @@ def _all_entries(domain: Domain[E], node: Node, element: E, ctx: Context) -> Int
     return _scatter(domain, node, element, mask, ctx)
 
 
-def _enter(node: Node, ctx: Context) -> None:
+def _enter(node: Node, ctx: Context, *, reference: bool) -> None:
     """The region's hull and centre at the input."""
     num, box = ctx.numerics, ctx.region.hull
     hull = Interval(box.lower.to(num.device), box.upper.to(num.device), proper=box.proper) if num.device.type != "cpu" else box
     _learn(ctx, node, hull.to(num.vector))
-    if _wants_reference(ctx):
+    if reference:
         _store(ctx.reference, node, ctx.region.center.to(device=num.device, dtype=num.vector))
 
 
@@ -134,19 +134,14 @@ def _store(mapping: Mapping[str, Tensor], node: Node, value: Tensor) -> None:
     mapping[node.name] = value
 
 
-def _wants_reference(ctx: Context) -> bool:
-    """A domain without matrices runs in one format and needs no trajectory."""
-    return not ctx.numerics.one_format
-
-
-def _visit(node: Node, ctx: Context) -> None:
+def _visit(node: Node, ctx: Context, *, reference: bool) -> None:
     """One box step and one step of the reference trajectory."""
     if ctx.numerics.float32_semantics:
         noise = _noise(node, ctx)
         if noise is not None:
             _store(ctx.noise, node, noise)
     _learn(ctx, node, box_step(node, ctx))
-    if not _wants_reference(ctx):
+    if not reference:
         return
     centers = [ctx.reference[i] for i in node.inputs]
     here = node.op.forward(*centers)

@@ -9,10 +9,11 @@ copies only), and compares with that product in higher precision: float64 for fl
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
+from math import inf
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +25,8 @@ from absint.rounding import gamma, smallest_normal
 
 Kernel = Callable[[Tensor, Tensor], Tensor]
 Operands = tuple[Tensor, Tensor]
+Mode = Callable[[], AbstractContextManager[None]]
+Run = Callable[[Tensor, Tensor], Mapping[str, Tensor]]     # threads -> result
 
 _HUGE = 1e8
 _SAMPLED = 32                     # outputs of a float64 case that are checked in rationals
@@ -32,7 +35,11 @@ _SUBNORMAL = {torch.float32: 2.0**-149, torch.float64: 2.0**-1074}
 
 @dataclass(frozen=True)
 class KernelReport:
-    """One kernel at one size. worst_ratio: greatest error over its bound; inf where a result is not finite."""
+    """One kernel at one size.
+
+    worst_ratio: greatest error over its bound, inf where a result is not finite; in a test of subnormals, the share of
+    wrong entries.
+    """
 
     name: str
     dtype: str
@@ -56,21 +63,18 @@ class Case:
 
 
 def check_kernels(device: str = "cpu", *, wrap: Mapping[str, Callable[[Kernel], Kernel]] | None = None,
-                  mode: Callable[[], AbstractContextManager[None]] = numeric_mode) -> list[KernelReport]:
+                  mode: Mode = numeric_mode) -> list[KernelReport]:
     """Every case in float32 and float64, on one thread and on several.
 
     mode: the numeric mode to test; contextlib.nullcontext tests torch as it comes.  wrap: kernel name -> what to put around that
     kernel, for tests of this test.
     """
     reports = []
-    for threads in _thread_counts(device):
-        with _threads(threads), mode(), torch.no_grad():
-            for case in CASES:
-                compute = (wrap or {}).get(case.kernel, _same)(case.compute)
-                for dtype in (torch.float32, torch.float64):
-                    name = f"{case.name}, {threads} thread{'s' if threads > 1 else ''}"
-                    reports.append(_accuracy(case, compute, dtype, device, name))
-                    reports.append(_subnormals(case, compute, dtype, device, name))
+    for case in CASES:
+        compute = (wrap or {}).get(case.kernel, _same)(case.compute)
+        run = partial(_run, compute, device=device, mode=mode)
+        for dtype in (torch.float32, torch.float64):
+            reports += [*_accuracy(case, run, dtype), *_subnormals(case, run, dtype)]
     return reports
 
 
@@ -78,75 +82,84 @@ def _same(kernel: Kernel) -> Kernel:
     return kernel
 
 
-def _thread_counts(device: str) -> tuple[int, ...]:
-    return (1, max(2, torch.get_num_threads())) if device == "cpu" else (1,)
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
+def _run(compute: Kernel, x: Tensor, w: Tensor, device: str, mode: Mode) -> dict[str, Tensor]:
+    """What the kernel returns with each number of threads."""
+    found = {}
     before = torch.get_num_threads()
-    torch.set_num_threads(count)
     try:
-        yield
+        for threads in _thread_counts(device):
+            torch.set_num_threads(threads)
+            with mode(), torch.no_grad():
+                found[f"{threads} thread{'s' if threads > 1 else ''}"] = compute(x.to(device), w.to(device)).cpu()
     finally:
         torch.set_num_threads(before)
+    return found
+
+
+def _thread_counts(device: str) -> tuple[int, ...]:
+    return (1, max(2, torch.get_num_threads())) if device == "cpu" else (1,)
 
 
 # ---- the two questions -----------------------------------------------------------------------------------------------
 
 
-def _accuracy(case: Case, compute: Kernel, dtype: torch.dtype, device: str, name: str) -> KernelReport:
+def _accuracy(case: Case, run: Run, dtype: torch.dtype) -> Iterator[KernelReport]:
     """Random operands with one huge entry in the input: errors within gamma_n of the sum of absolute values."""
     generator = torch.Generator().manual_seed(7)
     x = torch.randn(case.x, generator=generator, dtype=torch.float64).to(dtype)
     w = torch.randn(case.w, generator=generator, dtype=torch.float64).to(dtype)
     x.view(-1)[x.numel() // 2] = _HUGE
-    found = compute(x.to(device), w.to(device)).cpu()
     left, right = case.unfold(x, w)
-    worst = _worst_float32 if dtype is torch.float32 else _worst_float64
-    ratio = worst(found.reshape(len(found), left.shape[-2], -1), left, right) if bool(found.isfinite().all()) else float("inf")
-    return KernelReport(f"{name}: error", _label(dtype), ratio <= 1, ratio)
+    worst = _float32_judge(left, right) if dtype is torch.float32 else _float64_judge(left, right)
+    for threads, found in run(x, w).items():
+        finite = bool(found.isfinite().all())
+        ratio = worst(found.reshape(len(found), left.shape[-2], -1)) if finite else inf
+        yield KernelReport(f"{case.name}, {threads}: error", _label(dtype), ratio <= 1, ratio)
 
 
-def _worst_float32(found: Tensor, left: Tensor, right: Tensor) -> float:
+def _float32_judge(left: Tensor, right: Tensor) -> Callable[[Tensor], float]:
     """All outputs. The float64 product errs by 2^-29 of the bound; float64 itself is checked in rationals."""
     terms = left.shape[-1]
     exact, mass = left.double() @ right.double(), left.double().abs() @ right.double().abs()
     bound = gamma(terms, torch.float32) * mass + terms * smallest_normal(torch.float32)
-    return float(((found.double() - exact).abs() / bound).max())
+    return lambda found: float(((found.double() - exact).abs() / bound).max())
 
 
-def _worst_float64(found: Tensor, left: Tensor, right: Tensor) -> float:
+def _float64_judge(left: Tensor, right: Tensor) -> Callable[[Tensor], float]:
     """Outputs spread over the whole result and around the huge entry's, in rationals."""
-    batch, rows, columns = found.shape
-    terms, total = left.shape[-1], found.numel()
+    mass = left.abs() @ right.abs()
+    batch, rows, columns = mass.shape
+    terms, total, hit = left.shape[-1], mass.numel(), int(mass.argmax())
     left, right = left.expand(batch, -1, -1), right.expand(batch, -1, -1)
-    hit = int((left.abs() @ right.abs()).argmax())
     spread = {k * (total - 1) // (_SAMPLED - 1) for k in range(_SAMPLED)}
     around = {hit + k for k in range(-_SAMPLED // 4, _SAMPLED // 4) if 0 <= hit + k < total}
     unit, floor = Fraction(gamma(terms, torch.float64)), terms * Fraction(smallest_normal(torch.float64))
-    worst = Fraction(0)
+    exact: dict[int, tuple[Fraction, Fraction]] = {}
     for flat in spread | around:
         b, r, c = flat // (rows * columns), flat // columns % rows, flat % columns
         products = [Fraction(p) * Fraction(q) for p, q in zip(left[b, r].tolist(), right[b, :, c].tolist(), strict=True) if p and q]
-        error = abs(Fraction(float(found[b, r, c])) - sum(products))
-        worst = max(worst, error / (unit * sum(map(abs, products)) + floor))
-    return float(worst)
+        exact[flat] = sum(products, Fraction(0)), unit * sum(map(abs, products)) + floor
+
+    def worst(found: Tensor) -> float:
+        values = found.reshape(-1)
+        return float(max(abs(Fraction(float(values[flat])) - value) / bound for flat, (value, bound) in exact.items()))
+
+    return worst
 
 
-def _subnormals(case: Case, compute: Kernel, dtype: torch.dtype, device: str, name: str) -> KernelReport:
+def _subnormals(case: Case, run: Run, dtype: torch.dtype) -> Iterator[KernelReport]:
     """Whole multiples of the smallest subnormal number times whole numbers: every sum is exact unless flushed."""
     generator = torch.Generator().manual_seed(11)
     x = torch.randint(-8, 9, case.x, generator=generator)
     w = torch.randint(-2, 3, case.w, generator=generator)
-    found = compute((x.to(torch.float64) * _SUBNORMAL[dtype]).to(dtype).to(device), w.to(dtype).to(device)).cpu()
     left, right = case.unfold(x.double(), w.double())
     exact = left @ right
-    # Scaled in two steps: the reciprocal of the smallest subnormal overflows.
-    small = found.double().reshape(exact.shape)
-    scaled = small * 2.0**149 if dtype is torch.float32 else small * 2.0**600 * 2.0**474
-    wrong = int((scaled != exact).sum())
-    return KernelReport(f"{name}: subnormals", _label(dtype), not wrong, wrong / exact.numel())
+    for threads, found in run((x.double() * _SUBNORMAL[dtype]).to(dtype), w.to(dtype)).items():
+        # Scaled in two steps: the reciprocal of the smallest subnormal overflows.
+        small = found.double().reshape(exact.shape)
+        scaled = small * 2.0**149 if dtype is torch.float32 else small * 2.0**600 * 2.0**474
+        wrong = int((scaled != exact).sum())
+        yield KernelReport(f"{case.name}, {threads}: subnormals", _label(dtype), not wrong, wrong / exact.numel())
 
 
 def _label(dtype: torch.dtype) -> str:

@@ -54,7 +54,6 @@ class Numerics:
     device: torch.device = torch.device("cpu")
     rounding: bool = True
     float32_semantics: bool = False
-    one_format: bool = False  # set by `single`: vectors in the matrix format
 
     def gamma(self, terms: float) -> float:
         """gamma of the matrix format; 0 without rounding."""
@@ -86,7 +85,7 @@ class Numerics:
 
     def single(self) -> Numerics:
         """The same settings with vectors in the matrix format: what a domain without matrices wants."""
-        return replace(self, vector=self.dtype, one_format=True)
+        return replace(self, vector=self.dtype)
 
 
 def no_lower(x: Tensor) -> Tensor:

@@ -12,6 +12,9 @@ from torch import Tensor
 from absint.op import Linear, Shape
 
 
+_CHUNK_ENTRIES = 1 << 18
+
+
 class Block(ABC):
     """Generators (batch, count, *shape) of one symbol source, in the matrix format."""
 
@@ -73,8 +76,14 @@ class Dense(Block):
         return self.generators
 
     def spread(self, like: Tensor) -> Tensor:
-        """One pass, no temporary."""
-        return torch.linalg.vector_norm(self.generators, ord=1, dim=1).to(like.dtype)
+        """One pass in chunks that stay in cache (torch's vector_norm along this axis was 4 to 40 times slower)."""
+        batch, count = self.generators.shape[:2]
+        entries = _CHUNK_ENTRIES if self.generators.device.type == "cpu" else _CHUNK_ENTRIES << 6
+        size = max(8, entries // max(1, batch * self.generators[0, 0].numel()) if count else 8)
+        total = self.generators.new_zeros(batch, *self.generators.shape[2:])
+        for part in self.generators.split(size, 1):
+            total = total + part.abs().sum(1)
+        return total.to(like.dtype)
 
     def scaled(self, slope: Tensor, shape: Shape) -> Dense:
         """One product per entry."""
@@ -90,7 +99,7 @@ class Dense(Block):
 
     def reach(self, rows: Tensor) -> Tensor:
         """One batched product."""
-        return torch.linalg.vector_norm(rows @ self.generators.flatten(2).transpose(1, 2), ord=1, dim=2)
+        return (rows @ self.generators.flatten(2).transpose(1, 2)).abs().sum(2)
 
     def norms(self) -> Tensor:
         """L1 norms."""

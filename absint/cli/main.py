@@ -25,6 +25,8 @@ from absint.errors import AbsintError, InternalError, ResourceError, UsageError
 INTERRUPTED, BROKEN_PIPE = 130, 141
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")  # torch says it in a RuntimeError
 
+_DISK = (errno.ENOSPC, errno.EIO, getattr(errno, "EDQUOT", errno.ENOSPC))
+
 
 def build() -> typer.Typer:
     """The application with its subcommands. Imports nothing of the engine."""
@@ -97,7 +99,7 @@ def _coded(error: Exception, arguments: list[str]) -> AbsintError:
     text = str(error)
     if isinstance(error, MemoryError) or any(sign in text for sign in _OUT_OF_MEMORY):
         return ResourceError("E-MEMORY-OUT", "memory ran out", hint="use a smaller --batch or --memory, or --index 0:10")
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+    if isinstance(error, OSError) and error.errno in _DISK:
         return ResourceError("E-OUTPUT", f"the result cannot be written: {error.strerror}", hint="free some space, or use --out FILE")
     return InternalError(
         "E-INTERNAL", f"{type(error).__name__}: {text}".rstrip(": "),

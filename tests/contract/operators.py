@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+
 from absint.ops.affine import Affine
 from absint.ops.conv import Conv
 from absint.ops.gemm import Gemm, LeftMatMul

@@ -3,18 +3,9 @@
 from __future__ import annotations
 
 import pytest
-import torch
+
 from absint.domain import DOMAINS
-
 from contract import claims
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("name", claims.CLAIMS)

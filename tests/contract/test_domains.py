@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-import torch
+
 from absint.domain import DOMAINS, Product
 from absint.testing import ContractError, check_domain, domain_checks
 
@@ -20,14 +20,6 @@ BROKEN = {(v, "subnormal"): SUBNORMAL for v in ("zonotope", "zonotope-without-bo
 BROKEN |= {("zonotope-reduced", check): "merge_smallest calls argsort(1, stable=True), which torch refuses; batch-dependent"
            for check, _ in domain_checks()}
 CHECKS = dict(domain_checks())
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("check", CHECKS)

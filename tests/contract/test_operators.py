@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import absint.ops  # noqa: F401  # registers the operators
 import pytest
 import torch
+
+import absint.ops  # noqa: F401  # registers the operators
 from absint.graph import GraphBuilder
 from absint.op import OPS, Linear
 from absint.ops.gemm import Gemm
 from absint.ops.pool import MaxPool, Window
 from absint.testing import ContractError, check_op, op_checks
-
 from contract.operators import COVERED, INSTANCES
 
 

@@ -5,23 +5,14 @@ from __future__ import annotations
 from functools import cache
 
 import pytest
-import torch
-from absint.domain import DOMAINS
-from absint.testing import check_op, domain_checks
-
 from contract import claims
 from contract.operators import INSTANCES
+
+from absint.domain import DOMAINS
+from absint.testing import check_op, domain_checks
 from mutants.mutants import MUTANTS
 
 CHECKS = dict(domain_checks())
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def run(killer):
