@@ -269,6 +269,11 @@ def _activation(activation: Op) -> Callable[[Maker], None]:
     return lambda make: _dense_net(make, activation)
 
 
+def _affine_chain(make: Maker) -> None:
+    make.gemm(5)
+    make.gemm(3)
+
+
 def _conv(make: Maker) -> None:
     make.then(Conv(make.tensor(4, 1, 3, 3), make.tensor(4, scale=make.scale), (2, 1), ((1, 1), (1, 0)), (1, 1), 2))
     make.then(Relu())
@@ -374,7 +379,7 @@ def _wide(make: Maker) -> None:
 
 
 NETS: dict[str, tuple[Shape, Callable[[Maker], None]]] = {
-    "gemm": ((3,), lambda make: (make.gemm(5), make.gemm(3)) and None),
+    "gemm": ((3,), _affine_chain),
     "relu": ((3,), _activation(Relu())),
     "conv": ((2, 4, 4), _conv),
     "residual": ((3,), _residual),

@@ -40,7 +40,8 @@ def _same(found: Tensor, truth: Any, what: str) -> Failures:
 
 
 def _numbers(seed: int, *shape: int) -> Tensor:
-    return torch.from_numpy(np.random.default_rng(seed).normal(size=shape) * 10.0 ** np.random.default_rng(seed).integers(-3, 4, size=shape))
+    random = np.random.default_rng(seed)
+    return torch.from_numpy(random.normal(size=shape) * 10.0 ** random.integers(-3, 4, size=shape))
 
 
 def _check_shape(op: Linear, shapes: tuple[Shape, ...]) -> Failures:
@@ -312,7 +313,8 @@ def _check_band(op: Nonlinear, table: Table) -> Failures:
     holds = (line - radius).at_most(low) & high.at_most(line + radius)
     if low is not high and table.reference is None and not np.array_equal(low.value, high.value):
         holds = (line - radius).at_most(high) & low.at_most(line + radius)
-    yield from _wrong(~holds & known.expand(table.points[0].shape[0], *known.shape).reshape(-1).numpy(), "the band misses the function", table)
+    everywhere = known.expand(table.points[0].shape[0], *known.shape).reshape(-1).numpy()
+    yield from _wrong(~holds & everywhere, "the band misses the function", table)
 
 
 def _check_range(op: Nonlinear, table: Table) -> Failures:
@@ -361,7 +363,8 @@ def _check_undecided(op: Nonlinear, table: Table) -> Failures:
         bad = ~open_ & ((above - below) > allowed)
         if bool(bad.any()):
             k = int(bad.nonzero()[0][0])
-            yield f"{int(bad.sum())} entries are called decided although the planes differ, for example {table.intervals[0].take(torch.tensor([k]))}"
+            box = table.intervals[0].lower[k].tolist(), table.intervals[0].upper[k].tolist()
+            yield f"{int(bad.sum())} entries are called decided although the planes differ, for example on {box}"
             return
 
 

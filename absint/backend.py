@@ -19,6 +19,8 @@ import torch
 from absint.errors import ResourceError, UsageError
 
 GIB = 1 << 30
+# torch reports running out of memory on the CPU as a plain RuntimeError, in words that differ between systems.
+OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
 
 
 class DeadlineError(Exception):
@@ -85,7 +87,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
         return True
     text = str(error)
-    return isinstance(error, RuntimeError) and ("not enough memory" in text or "out of memory" in text)
+    return isinstance(error, RuntimeError) and any(phrase in text for phrase in OUT_OF_MEMORY)
 
 
 @contextmanager

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from math import inf, isfinite, prod
@@ -62,6 +63,10 @@ class Region(ABC):
     def contains(self, instance: int, point: np.ndarray) -> bool:
         """Whether the float64 `point` lies in the exact set, decided without rounding."""
 
+    @abstractmethod
+    def project(self, instance: int, point: np.ndarray) -> np.ndarray:
+        """A float64 point of the exact set near `point` (itself where it is inside), if there is one; check `contains`."""
+
     @property
     def batch(self) -> int:
         """Number of instances."""
@@ -109,8 +114,15 @@ class BoxRegion(Region):
 
     def contains(self, instance: int, point: np.ndarray) -> bool:
         """Float64 comparisons are exact."""
-        low, high = self.hull.lower[instance].cpu().numpy(), self.hull.upper[instance].cpu().numpy()
+        low, high = self._ends(instance)
         return bool(((point >= low) & (point <= high)).all())
+
+    def project(self, instance: int, point: np.ndarray) -> np.ndarray:
+        """Clipped."""
+        return np.clip(point, *self._ends(instance))
+
+    def _ends(self, instance: int) -> tuple[np.ndarray, np.ndarray]:
+        return self.hull.lower[instance].cpu().numpy(), self.hull.upper[instance].cpu().numpy()
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +137,6 @@ class LinfBall(Region):
     center_: Tensor
     eps: Fraction | Tensor
     clip: tuple[float, float] | None = (0.0, 1.0)
-    _exact: bool = field(default=True, repr=False)
 
     def __post_init__(self) -> None:
         if not bool(self.center_.isfinite().all()):
@@ -176,19 +187,29 @@ class LinfBall(Region):
         low, high = hull.lower[instance].cpu().numpy(), hull.upper[instance].cpu().numpy()
         if bool(((point < low) | (point > high)).any()):
             return False
-        radius = np.full(center.shape, None, dtype=object)
+        return not any(abs(Fraction(float(point[k])) - Fraction(float(center[k]))) > radius
+                       for k, radius in self._near_rim(instance, point))
+
+    def project(self, instance: int, point: np.ndarray) -> np.ndarray:
+        """Entries at the rim move to the outermost float64 inside it, found in rationals; the range clips first."""
+        center = self.center[instance].cpu().numpy()
+        inside = point.copy() if self.clip is None else np.clip(point, *self.clip)
+        for k, radius in self._near_rim(instance, inside):
+            middle = Fraction(float(center[k]))
+            low, high = float_above(middle - radius), -float_above(-(middle + radius))
+            inside[k] = min(max(float(inside[k]), low), high)
+        return inside
+
+    def _near_rim(self, instance: int, point: np.ndarray) -> Iterator[tuple[tuple[int, ...], Fraction]]:
+        """Entries at or beyond the radius up to rounding, each with its exact radius: only these need rationals."""
+        center = self.center[instance].cpu().numpy()
         if isinstance(self.eps, Tensor):
-            given = self.eps.double().cpu()
-            full = given.expand(self.center_.shape)[instance].numpy()
-            radius = np.vectorize(Fraction, otypes=[object])(full)
+            rim = self.eps.double().cpu().expand(self.center_.shape)[instance].numpy()
         else:
-            radius[...] = self.eps
-        # Only entries within a few steps of the rim need rationals.
-        near = np.abs(point - center) >= np.vectorize(float, otypes=[float])(radius) * (1 - 1e-12)
-        return all(
-            abs(Fraction(float(p)) - Fraction(float(c))) <= r
-            for p, c, r in zip(point[near], center[near], radius[near], strict=True)
-        )
+            rim = np.full(center.shape, float(self.eps))
+        near = np.abs(point - center) >= rim * (1 - 1e-12) - 1e-15 * np.abs(center)
+        for k in zip(*near.nonzero(), strict=True):
+            yield k, self.eps if isinstance(self.eps, Fraction) else Fraction(float(rim[k]))
 
 
 def entries(shape: Shape) -> int:

@@ -85,7 +85,7 @@ class Spec:
 
         labels: (batch,) int64. Raises InputError E-LABEL naming labels outside 0..classes-1.
         """
-        _check_labels(labels, classes)
+        Spec.check_labels(labels, classes)
         batch = len(labels)
         others = torch.arange(classes, device=labels.device).expand(batch, -1)
         others = others[others != labels[:, None]].reshape(batch, classes - 1)
@@ -98,14 +98,23 @@ class Spec:
     @staticmethod
     def targeted(labels: Tensor, targets: Tensor, classes: int) -> Spec:
         """Targeted: y[label] - y[target] > 0. labels, targets: (batch,) int64, different in every instance."""
-        _check_labels(labels, classes)
-        _check_labels(targets, classes)
+        Spec.check_labels(labels, classes)
+        Spec.check_labels(targets, classes)
         if bool((labels == targets).any()):
             raise InputError("E-LABEL", "a target equals the true label", hint="a target must be another class")
         weight = torch.zeros(len(labels), 1, classes, dtype=torch.float64, device=labels.device)
         weight.scatter_(2, labels[:, None, None], 1.0)
         weight.scatter_(2, targets[:, None, None], -1.0)
         return _each_its_own(weight, "y[label] > y[target]")
+
+    @staticmethod
+    def check_labels(labels: Tensor, classes: int) -> None:
+        """Raise InputError E-LABEL naming the labels outside 0..classes-1."""
+        bad = ((labels < 0) | (labels >= classes)).nonzero().flatten().tolist()
+        if bad:
+            shown = [f"instance {i}: label {int(labels[i])}" for i in bad[:5]]
+            raise InputError("E-LABEL", f"{len(bad)} labels are not in 0..{classes - 1}", details=shown,
+                             hint="check the label column, or the network's number of outputs")
 
     @staticmethod
     def rows(weight: Tensor, bias: Tensor, disjunct: Tensor | None = None, strict: Tensor | None = None) -> Spec:
@@ -125,11 +134,3 @@ def _each_its_own(weight: Tensor, text: str) -> Spec:
     count = weight.shape[1]
     return Spec(weight, weight.new_zeros(weight.shape[:2]), torch.arange(count, device=weight.device),
                 torch.zeros(count, dtype=torch.bool, device=weight.device), text)
-
-
-def _check_labels(labels: Tensor, classes: int) -> None:
-    bad = ((labels < 0) | (labels >= classes)).nonzero().flatten().tolist()
-    if bad:
-        shown = [f"instance {i}: label {int(labels[i])}" for i in bad[:5]]
-        raise InputError("E-LABEL", f"{len(bad)} labels are not in 0..{classes - 1}", details=shown,
-                         hint="check the label column, or the network's number of outputs")

@@ -186,7 +186,7 @@ class _Walk:
             size = parts[0].detach().abs()
             for part in parts[1:]:
                 total, size = total + part, size + part.detach().abs()
-            self.err = self.err + self._charge(size, self.plan.spread(node.name) * self.num.gamma(len(parts)))
+            self.err = self.err + self._charge(size, self.plan.spread(node.name) * self.num.gamma(len(parts)) + self.num.floor)
         return total
 
     def _charge(self, size: Tensor, vector: Tensor) -> Tensor:
@@ -236,4 +236,4 @@ class _Walk:
         value = self.d + _dot(adjoint, middle, self.instance) - _dot(size, radius, self.instance)
         spread = self.plan.spread(node.name) * self.num.gamma(node.size + 6) + self.num.floor
         slack = self.err + 2 * self._charge(size.detach(), spread) + self.num.vector_gamma(6) * self.d.detach().abs()
-        self.best = torch.maximum(self.best, no_lower(value - slack * (1 + self.num.vector_gamma(256))))
+        self.best = torch.maximum(self.best, no_lower(value - slack * (1 + self.num.vector_gamma(64 + 8 * len(self.ctx.graph.nodes)))))

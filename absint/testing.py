@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -61,7 +62,12 @@ class Check:
             return [f"{self.name}: {type(error).__name__}: {error}"]
 
     def __call__(self, subject: Any) -> None:
+        """Raise ContractError with every failure."""
         _raise(self.failures(subject), subject)
+
+
+def _on(find: Callable[[Any, Any], Failures], argument: Any, subject: Any) -> Failures:
+    return find(subject, argument)
 
 
 def _raise(lines: list[str], subject: object) -> None:
@@ -92,13 +98,13 @@ def op_checks(op: Op, shapes: tuple[Shape, ...] | None = None, reference: Refere
     if isinstance(op, Linear):
         if shapes is None:
             raise ContractError("E-CONTRACT", "a linear operator is checked on given input shapes", hint="pass shapes=((3,),)")
-        given = shapes
-        found = [Check(f"linear/{name}", lambda subject, f=f: f(subject, given)) for name, f in LINEAR.items()]
+        given: Any = shapes
+        found = [Check(f"linear/{name}", partial(_on, f, given)) for name, f in LINEAR.items()]
     elif isinstance(op, Nonlinear):
         found = []
         wide, narrow = (Table.of(op, shapes, num, reference) for num in (FLOAT64, SINGLE))
         for label, table in (("float64", wide), ("mixed", replace(wide, num=MIXED)), ("float32", narrow)):
-            found += [Check(f"nonlinear/{name}-{label}", lambda subject, f=f, t=table: f(subject, t)) for name, f in NONLINEAR.items()]
+            found += [Check(f"nonlinear/{name}-{label}", partial(_on, f, table)) for name, f in NONLINEAR.items()]
     else:
         raise ContractError("E-CONTRACT", f"{type(op).__name__} is neither Linear nor Nonlinear", hint="check the parts it expands into")
     return [(check.name, check) for check in found]
@@ -124,7 +130,7 @@ def check_domain(domain: Domain[Any] | type[Domain[Any]]) -> None:
 
 def domain_checks() -> list[tuple[str, Check]]:
     """(name, check) for every check of `check_domain`; each is called with a domain instance."""
-    found = [Check(f"net/{name}", lambda domain, name=name: _check_net(domain, name)) for name in NETS]
+    found = [Check(f"net/{name}", partial(_on, _check_net, name)) for name in NETS]
     found += [Check(name, find) for name, find in _DOMAIN.items()]
     return [(check.name, check) for check in found]
 
@@ -288,8 +294,8 @@ def _half(domain: Domain[Any], ctx: Context, c: Case, values: list[dict[str, Exa
         at = value[node][:, where]
         inside = at.at_most(cut_exact) if side < 0 else cut_exact.at_most(at)
         if inside.any():
-            rows = value[ctx.graph.output.name][inside] @ Exact.of(c.spec.weight[instance].T) + Exact.of(c.spec.bias[instance].reshape(1, -1))
-            truth = rows.reduce("min", 0)
+            rows = value[ctx.graph.output.name][inside] @ Exact.of(c.spec.weight[instance].T)
+            truth = (rows + Exact.of(c.spec.bias[instance].reshape(1, -1))).reduce("min", 0)
             wrong = outside(found.lower[instance], found.upper[instance], truth, truth)
             if wrong is not None:
                 yield f"instance {instance}: {wrong}"
@@ -318,7 +324,7 @@ def _wide_net() -> tuple[Graph, BoxRegion, Spec, Any]:
     graph = network("wide", 1.0)
     center = random.normal(size=(3, 1, 96)).astype(np.float32)
     radius = np.array([0, 1e-6, 1e-2], dtype=np.float32)[:, None, None]
-    lower, upper = np.float32(center - radius), np.float32(center + radius)
+    lower, upper = (v.astype(np.float32) for v in (center - radius, center + radius))
     points = np.where(random.random(size=(3, 8, 96)) < 0.5, lower, upper).astype(np.float32)
     region = BoxRegion(torch.from_numpy(lower[:, 0]).double(), torch.from_numpy(upper[:, 0]).double())
     weight = torch.from_numpy(random.normal(size=(3, 2, 2)))
@@ -335,9 +341,9 @@ def _float32_runs(graph: Graph, x: Any, random: np.random.Generator) -> dict[str
             order = random.permutation(source.shape[1])
             total = np.zeros((len(x), weight.shape[0]), dtype=np.float32)
             for k in order:
-                total = np.float32(total + np.float32(source[:, k : k + 1] * weight[None, :, k]))
+                total = total + source[:, k : k + 1] * weight[None, :, k]  # float32 throughout
             bias = node.op.offset
-            values[node.name] = total if bias is None else np.float32(total + bias.numpy().astype(np.float32))
+            values[node.name] = total if bias is None else total + bias.numpy().astype(np.float32)
         else:
             values[node.name] = node.op.forward(torch.from_numpy(source)).numpy()
     return values

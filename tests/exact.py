@@ -53,7 +53,8 @@ def matrix(op, shapes):
 
 def evaluate(graph, x):
     """Exact output (list of Fractions) at one point given in Fractions."""
-    return walk(graph, [Affine((ZERO,) * len(x), v) for v in x], lambda f: f.constant > 0, lambda fs: max(range(len(fs)), key=lambda k: fs[k].constant))
+    start = [Affine((ZERO,) * len(x), v) for v in x]
+    return walk(graph, start, lambda f: f.constant > 0, lambda fs: max(range(len(fs)), key=lambda k: fs[k].constant))
 
 
 def walk(graph, start, positive, best):

@@ -73,23 +73,29 @@ class VerifyOptions:
 class Problem:
     """What to verify: one region and property per instance.
 
-    index: (batch,) the instances' names in the user's data.  labels, predicted: (batch,) int64 or None.
+    specify: positions (int64) -> their Spec; properties are built batch by batch, because the rows of many classes are
+    large.  index: (batch,) the instances' names in the user's data.  labels, predicted: (batch,) int64 or None.
     An instance whose predicted class differs from its label is reported as misclassified and not analysed.
     """
 
     graph: Graph
     region: Region
-    spec: Spec
+    specify: Callable[[Tensor], Spec]
     index: tuple[int, ...]
     labels: Tensor | None = None
     predicted: Tensor | None = None
     eps: str | None = None
 
+    @property
+    def spec(self) -> Spec:
+        """The properties of all instances."""
+        return self.specify(torch.arange(len(self.index)))
+
     def take(self, index: Tensor) -> Problem:
         """Some instances."""
         labels, predicted = (None if v is None else v[index] for v in (self.labels, self.predicted))
-        return replace(self, region=self.region.take(index), spec=self.spec.take(index), labels=labels, predicted=predicted,
-                       index=tuple(self.index[i] for i in index.tolist()))
+        return replace(self, region=self.region.take(index), specify=lambda inner: self.specify(index[inner]),
+                       labels=labels, predicted=predicted, index=tuple(self.index[i] for i in index.tolist()))
 
 
 def robustness(graph: Graph, region: Region, labels: Tensor, *, targets: Tensor | None = None,
@@ -99,11 +105,19 @@ def robustness(graph: Graph, region: Region, labels: Tensor, *, targets: Tensor 
     labels, targets: (batch,) int64. Raises InputError for labels outside the network's classes.
     """
     classes = graph.output.size
-    spec = Spec.robust(labels, classes) if targets is None else Spec.targeted(labels, targets, classes)
+
+    def specify(chosen: Tensor) -> Spec:
+        if targets is None:
+            return Spec.robust(labels[chosen], classes)
+        return Spec.targeted(labels[chosen], targets[chosen], classes)
+
+    Spec.check_labels(labels, classes)
+    if targets is not None:
+        specify(torch.arange(len(labels)))
     with numeric_mode(), torch.no_grad():
         predicted = torch.cat([graph(part).flatten(1).argmax(1) for part in region.center.split(256)])
     names = tuple(range(len(labels))) if index is None else index
-    return Problem(graph, region, spec, names, labels, predicted, eps)
+    return Problem(graph, region, specify, names, labels, predicted, eps)
 
 
 def verify(problem: Problem, options: VerifyOptions | None = None,
@@ -292,7 +306,8 @@ class _Run:
 
     def _witnesses(self, pending: Tensor) -> dict[int, tuple[Any, Reason | None]]:
         part = self.problem.take(pending)
-        spec = part.spec.to(self.device)
+        exact = part.spec
+        spec = exact.to(self.device)
         assert self.attack is not None
         points = self.attack(part.graph, part.region, spec, self.device)
         with torch.no_grad():
@@ -301,7 +316,7 @@ class _Run:
         found: dict[int, tuple[Any, Reason | None]] = {}
         for slot in hit.nonzero().flatten().tolist():
             with torch.no_grad():
-                witness = prove_witness(part.graph, part.region, part.spec, slot, points[slot].cpu().numpy())
+                witness = prove_witness(part.graph, part.region, exact, slot, points[slot].cpu().numpy())
             found[int(pending[slot])] = (witness, None if witness is not None else Reason.AMBIGUOUS)
         return found
 

@@ -50,14 +50,9 @@ def prove_witness(graph: Graph, region: Region, spec: Spec, instance: int, candi
 
 
 def _inside(region: Region, instance: int, candidate: np.ndarray) -> np.ndarray | None:
-    """The candidate, or the nearest representable point a few steps towards the centre that lies inside exactly."""
-    center = region.center[instance].cpu().numpy()
-    point = candidate.astype(np.float64)
-    for _ in range(4):
-        if region.contains(instance, point):
-            return point
-        point = np.nextafter(point, center)
-    return None
+    """The candidate projected into the exact region; None where it has no float64 point near."""
+    point = region.project(instance, candidate.astype(np.float64))
+    return point if region.contains(instance, point) else None
 
 
 def _proved(graph: Graph, spec: Spec, instance: int, point: np.ndarray) -> bool:

@@ -23,7 +23,7 @@ from absint.cli import doctor, domains, verify
 from absint.errors import AbsintError, InternalError, ResourceError, UsageError
 
 INTERRUPTED, BROKEN_PIPE = 130, 141
-_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")  # torch says it in a RuntimeError
+
 
 _DISK = (errno.ENOSPC, errno.EIO, getattr(errno, "EDQUOT", errno.ENOSPC))
 

@@ -28,7 +28,6 @@ from absint.domain import Domain
 from absint.errors import AbsintError, InputError, PluginError, UnsupportedError, UsageError
 from absint.frontend import load_model, normalised
 from absint.graph import Graph
-from absint.import_check import check_import
 from absint.region import LinfBall, parse_eps
 from absint.registry import load_plugin
 from absint.reports.interface import REPORTS, Header, Report, Summary
@@ -85,8 +84,6 @@ def prepare(settings: VerifySettings) -> Job:
     _check_target(settings, data, graph)
     accuracy = _accuracy(graph, whole, settings)
     region = LinfBall(torch.from_numpy(data.inputs), eps, clip)
-    if graph.source.model is not None:  # compared with onnxruntime on import; now where it will be analysed
-        check_import(graph, region=region.hull)
     header = make_header(settings, graph, data, options, clip=clip, accuracy=accuracy)
     return Job(settings, graph, data, region, options, header, make_binding(settings, graph, whole, options, clip=clip))
 

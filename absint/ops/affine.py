@@ -72,7 +72,8 @@ class Affine(Linear):
         shape = self.output_shape(tuple(x.shape[1:]))
         x = x.reshape(len(x), *(1,) * (len(shape) - x.dim() + 1), *x.shape[1:])
         y = x if self.scale is None else x * self.constant("scale", x, absolute=absolute)
-        return y.expand(len(x), *shape)
+        # A tensor of its own where the shape grows: callers may write into what they asked for.
+        return y if tuple(y.shape[1:]) == shape else y.expand(len(x), *shape).contiguous()
 
     def monomial(self, shape: Shape) -> Monomial | None:
         """Diagonal where the shape does not grow."""

@@ -38,8 +38,8 @@ LINEAR = {
     "conv-1d": lambda: (Conv(_numbers(4, 2, 3), None, (3,), ((0, 0),), (1,)), ((2, 11),)),
     "conv-3d": lambda: (Conv(_numbers(2, 1, 2, 2, 2), _numbers(2), (1, 2, 1), ((0, 1), (0, 0), (1, 1)), (1, 1, 1)), ((1, 3, 4, 2),)),
     "average-pool": lambda: (_average(), ((2, 4, 4),)),
-    "average-pool-strided": lambda: (AveragePool(Window((2, 3), (2, 2), ((0, 0), (0, 0)), (1, 1), False), torch.full((2, 2), 1 / 6).double()),
-                                     ((1, 4, 5),)),
+    "average-pool-strided": lambda: (
+        AveragePool(Window((2, 3), (2, 2), ((0, 0), (0, 0)), (1, 1), False), torch.full((2, 2), 1 / 6, dtype=torch.float64)), ((1, 4, 5),)),
     "add": lambda: (Sum(), ((2, 3), (2, 3))),
     "sub": lambda: (Sum(-1.0), ((2, 3), (2, 3))),
     "scale": lambda: (Affine(_numbers(3)), ((2, 3),)),
@@ -67,7 +67,8 @@ NONLINEAR = {
 COVERED = {
     "Add": "add", "Sub": "sub", "Mul": "scale", "Div": "scale", "Neg": "negate", "BatchNormalization": "batch-norm", "Gemm": "gemm",
     "MatMul": "matmul-left", "Conv": "conv", "AveragePool": "average-pool", "MaxPool": "maximum", "Relu": "relu",
-    "LeakyRelu": "leaky-relu(0.01)", "Sigmoid": "sigmoid", "Tanh": "tanh", "Identity": "identity", "Dropout": "identity", "Cast": "identity",
+    "LeakyRelu": "leaky-relu(0.01)", "Sigmoid": "sigmoid", "Tanh": "tanh", "Identity": "identity", "Dropout": "identity",
+    "Cast": "identity",
     "Flatten": "reshape", "Reshape": "reshape", "Squeeze": "reshape", "Unsqueeze": "reshape", "Transpose": "transpose", "Concat": "concat",
     "Pad": "pad",
 }
