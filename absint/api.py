@@ -34,7 +34,8 @@ def load(path: str | Path, *, mean: Sequence[float] | None = None, std: Sequence
     """Read a model and check it against onnxruntime.
 
     mean, std: normalisation to prepend, so that eps lives in raw input units.  fold: False keeps every operator of the
-    file as it is (needed for `semantics="float32"`).  check_range: input range of the check, [0, 1] if None. Raises InputError or UnsupportedError, every offender at once.
+    file as it is (needed for `semantics="float32"`).  check_range: input range of the check, [0, 1] if None.
+    Raises InputError or UnsupportedError, every offender at once.
     """
     graph = load_model(path, fold=fold, check_range=check_range)
     return graph if mean is None and std is None else normalised(graph, mean, std)
@@ -53,11 +54,11 @@ def verify(
     """
     graph = load(graph) if isinstance(graph, (str, Path)) else graph
     center = _inputs(graph, inputs)
-    radius, text = _radius(eps)
+    radius, text = _radius(eps, center)
     region = LinfBall(center, radius, clip)
-    wanted = None if targets is None else _integers(targets)
-    problem = robustness(graph, region, _integers(labels), targets=wanted, eps=text)
-    return _verify(problem, VerifyOptions(domain=domain_from(domain), **options))
+    wanted = None if targets is None else _integers(targets, "targets")
+    problem = robustness(graph, region, _integers(labels, "labels"), targets=wanted, eps=text)
+    return _verify(problem, _options(options, domain_from(domain)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,9 +78,10 @@ def bounds(
     graph = load(graph) if isinstance(graph, (str, Path)) else graph
     names = [graph.output.name] if tensors is None else list(tensors)
     nodes = {name: graph.find(name).name for name in names}
-    region = LinfBall(_inputs(graph, inputs), _radius(eps)[0], clip)
+    center = _inputs(graph, inputs)
+    region = LinfBall(center, _radius(eps, center)[0], clip)
     chosen = domain_from(domain)
-    numerics = Numerics(getattr(torch, dtype), device=backend.device(device), rounding=rounding)
+    numerics = Numerics(_format(dtype), device=backend.device(device), rounding=rounding)
     ctx = Context(graph, region, numerics if chosen.mixed else numerics.single(), Budget(backend.default_memory()))
     with numeric_mode(), torch.no_grad():
         found = tensor_bounds(chosen, ctx, tuple(dict.fromkeys(nodes.values())))
@@ -130,21 +132,46 @@ def _option(domain: str, key: str, value: str, default: object) -> Any:
 
 
 def _inputs(graph: Graph, inputs: ArrayLike) -> Tensor:
-    center = torch.as_tensor(np.asarray(inputs) if not isinstance(inputs, Tensor) else inputs).double()
-    if tuple(center.shape[1:]) != graph.input.shape:
-        if center.dim() < 1 or len(center) == 0 or center[0].numel() != graph.input.size:
-            raise InputError("E-DATA-SHAPE", f"inputs of shape {tuple(center.shape)} for a network that takes (batch, "
-                             f"{', '.join(map(str, graph.input.shape))})", hint="give one row per instance")
-        center = center.reshape(-1, *graph.input.shape)
-    return center
+    """(batch, *input shape) float64. Flat rows and axes of size 1 are reshaped; nothing else is, lest axes get mixed up."""
+    center = torch.as_tensor(np.asarray(inputs) if not isinstance(inputs, Tensor) else inputs).detach().double()
+    given, wanted = tuple(center.shape[1:]), graph.input.shape
+    same = [n for n in given if n != 1] == [n for n in wanted if n != 1]
+    if center.dim() < 1 or not (same or given == (graph.input.size,)):
+        raise InputError("E-DATA-SHAPE", f"inputs of shape {tuple(center.shape)} for a network that takes (batch, "
+                         f"{', '.join(map(str, wanted))})", hint="give one row per instance, axes in the network's order")
+    return center.reshape(-1, *wanted)
 
 
-def _integers(values: ArrayLike) -> Tensor:
-    return torch.as_tensor(np.asarray(values) if not isinstance(values, Tensor) else values).to(torch.int64)
+def _integers(values: ArrayLike, name: str) -> Tensor:
+    given = torch.as_tensor(np.asarray(values) if not isinstance(values, Tensor) else values)
+    whole = given.to(torch.int64)
+    if bool((whole != given).any()):
+        raise InputError("E-LABEL", f"{name} are not whole numbers", hint="give class numbers 0, 1, 2, ...")
+    return whole
 
 
-def _radius(eps: float | str | Fraction | ArrayLike) -> tuple[Fraction | Tensor, str]:
+def _radius(eps: float | str | Fraction | ArrayLike, like: Tensor) -> tuple[Fraction | Tensor, str]:
     if isinstance(eps, (float, int, str, Fraction)):
         return parse_eps(eps), str(eps)
     values = torch.as_tensor(np.asarray(eps)).double()
-    return values, f"per entry, at most {float(values.max()):g}"
+    try:
+        values = values.expand_as(like)
+    except RuntimeError as error:
+        raise UsageError("E-EPS", f"radii of shape {tuple(values.shape)} do not broadcast to inputs of shape {tuple(like.shape)}",
+                         where="eps", hint="a number, or one radius per entry, channel or instance") from error
+    return values, f"per entry, at most {float(values.max()):g}" if values.numel() else "per entry"
+
+
+def _options(options: dict[str, Any], domain: Domain[Any]) -> VerifyOptions:
+    known = [f.name for f in fields(VerifyOptions) if f.name != "domain"]
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise UsageError("E-OPTION", f"verify has no option {', '.join(map(repr, unknown))}", hint=f"known: {', '.join(known)}")
+    return VerifyOptions(domain=domain, **options)
+
+
+def _format(name: str) -> torch.dtype:
+    formats = {"float32": torch.float32, "float64": torch.float64}
+    if name not in formats:
+        raise UsageError("E-DTYPE", f"not a number format: '{name}'", where="dtype", hint="float32 or float64")
+    return formats[name]

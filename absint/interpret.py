@@ -246,8 +246,9 @@ def _linear_box(op: Linear, inputs: tuple[Interval, ...], ctx: Context) -> Inter
     center = op.forward(*centers)
     reach = op.apply_abs(*radii)
     if num.rounding:
-        reach = reach.mul_(1 + g).add_(_box_constant(op, reach, g, num))
-    lower, upper = no_lower_(center - reach), no_upper_(center.add_(reach))
+        # Not in place: an operator may return a broadcast view of its input.
+        reach = (reach * (1 + g)).add_(_box_constant(op, reach, g, num))
+    lower, upper = no_lower_(center - reach), no_upper_(center + reach)
     return Interval(lower, upper, proper=all(i.proper for i in inputs))
 
 

@@ -83,6 +83,9 @@ class Registry(Generic[T]):
 
 
 def _origin(thing: object) -> str:
+    owner = getattr(thing, "__self__", None)
+    if isinstance(owner, type):  # a class method stands for its class, also where it is inherited
+        thing = owner
     kind = thing if isinstance(thing, type) else type(thing)
     return f"{getattr(thing, '__module__', kind.__module__)}.{getattr(thing, '__qualname__', kind.__qualname__)}"
 

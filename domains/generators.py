@@ -11,7 +11,6 @@ from torch import Tensor
 
 from absint.op import Linear, Shape
 
-
 _CHUNK_ENTRIES = 1 << 18
 
 
@@ -217,7 +216,7 @@ def merge_smallest(blocks: dict[str, Block], limit: int, like: Tensor) -> tuple[
         block = blocks[name]
         mine = chosen[:, start : start + block.count]
         start += block.count
-        order = mine.to(torch.int8).argsort(1, descending=True, stable=True)
+        order = mine.to(torch.int8).sort(dim=1, descending=True, stable=True).indices
         most = int(mine.sum(1).max())
         if most:
             kept[name] = block.pick(order[:, :most], mine.gather(1, order[:, :most]))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from absint.import_check import check_import, runtime
-from absint.frontends.onnx_reader import OnnxFrontEnd
 from onnx import TensorProto, helper, numpy_helper
+
+from absint.frontends.onnx_reader import OnnxFrontEnd
+from absint.import_check import check_import, runtime
 
 torch.set_num_threads(1)
 RNG = np.random.default_rng(7)

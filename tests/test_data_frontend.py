@@ -10,9 +10,9 @@ import struct
 
 import numpy as np
 import pytest
-from absint.frontends.data import READERS, Content, DataFrontEnd, register_reader
 
 from absint.errors import AbsintError, InputError, PluginError
+from absint.frontends.data import READERS, Content, DataFrontEnd, register_reader
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 4, 3), dtype=np.uint8)
 LABELS = np.array([3, 1, 4, 1, 5], dtype=np.uint8)

@@ -7,10 +7,11 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from absint.import_check import check_import
-from absint.frontends.onnx_reader import OnnxFrontEnd
 from onnx import helper, numpy_helper
 from onnx_models import batch_norm, build, compare, imported, node, stored, weights
+
+from absint.frontends.onnx_reader import OnnxFrontEnd
+from absint.import_check import check_import
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from absint.import_check import check_import
 
 from absint.frontend import load_model
+from absint.import_check import check_import
 
 FOLDER = Path(__file__).parents[2] / "shared" / "vnncomp"
 NETS = sorted(FOLDER.glob("*/onnx/*.onnx*")) if FOLDER.is_dir() else []

@@ -11,11 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from absint import backend
 from absint.attacks import ATTACKS, Attack, prove_witness
 from absint.backend import Budget, DeadlineError, default_memory, is_out_of_memory, numeric_mode
 from absint.context import Context
 from absint.domain import DOMAINS, Domain
-from absint.errors import AbsintError, InternalError, PluginError, UsageError
+from absint.errors import AbsintError, InputError, InternalError, PluginError, UsageError
 from absint.graph import Graph
 from absint.import_check import check_import
 from absint.interpret import margins
@@ -42,7 +43,7 @@ class VerifyOptions:
     timeout: per instance.  total_timeout: for the whole call.
     """
 
-    domain: str | Domain[Any] = "zonotope"
+    domain: str | Domain[Any]
     dtype: str = "auto"
     device: str = "cpu"
     rounding: bool = True
@@ -102,9 +103,12 @@ def robustness(graph: Graph, region: Region, labels: Tensor, *, targets: Tensor 
                index: tuple[int, ...] | None = None, eps: str | None = None) -> Problem:
     """The robustness problem of labelled inputs: the label's output stays the strict maximum over each region.
 
-    labels, targets: (batch,) int64. Raises InputError for labels outside the network's classes.
+    labels, targets: (batch,) int64. Raises InputError for labels outside the network's classes, or too few or many.
     """
     classes = graph.output.size
+    for name, given in (("labels", labels), ("targets", targets)):
+        if given is not None and given.shape != (region.batch,):
+            raise InputError("E-LABEL", f"{name} of shape {tuple(given.shape)} for {region.batch} inputs", hint="give one class per input")
 
     def specify(chosen: Tensor) -> Spec:
         if targets is None:
@@ -120,7 +124,7 @@ def robustness(graph: Graph, region: Region, labels: Tensor, *, targets: Tensor 
     return Problem(graph, region, specify, names, labels, predicted, eps)
 
 
-def verify(problem: Problem, options: VerifyOptions | None = None,
+def verify(problem: Problem, options: VerifyOptions,
            on_result: Callable[[InstanceResult], None] | None = None) -> list[InstanceResult]:
     """One result per instance, in order. `on_result` is called as soon as an instance is decided or given up.
 
@@ -128,10 +132,9 @@ def verify(problem: Problem, options: VerifyOptions | None = None,
     Sound: VERIFIED only if the domain's outward-rounded bounds prove the property for every real input of the region;
     FALSIFIED only with a proved and replayed witness. Everything else is UNKNOWN with its reason. Verdicts do not
     depend on batch composition, order, threads or chunk size; margins agree within the rounding slack.
-    Raises UnsupportedError E-IMPORT-MISMATCH, and PluginError where a domain raises or contradicts a concrete execution. KeyboardInterrupt passes through;
-    what `on_result` was given until then stands.
+    Raises UnsupportedError E-IMPORT-MISMATCH, and PluginError where a domain raises or contradicts a concrete
+    execution. KeyboardInterrupt passes through; what `on_result` was given until then stands.
     """
-    options = options or VerifyOptions()
     if problem.graph.source.model is not None and len(problem.index):
         check_import(problem.graph, region=problem.region.hull)
     run = _Run(problem, options)
@@ -151,7 +154,7 @@ class _Run:
         self.problem, self.options = problem, options
         self.domain = options.resolved()
         self.name = options.domain if isinstance(options.domain, str) else type(options.domain).__name__.lower()
-        self.device = torch.device(options.device)
+        self.device = backend.device(options.device)
         self.memory = options.memory or default_memory()
         self.end = time.monotonic() + options.total_timeout
         self.attack: Attack | None = ATTACKS.get(options.attack)() if options.attack else None

@@ -48,6 +48,10 @@ class Pgd:
 
     def __call__(self, graph: Graph, region: Region, spec: Spec, device: torch.device) -> Tensor:
         """See `Attack`. Deterministic for a given seed, whatever the batch an instance is in."""
+        with torch.inference_mode(False), torch.enable_grad():
+            return self._search(graph, region, spec, device)
+
+    def _search(self, graph: Graph, region: Region, spec: Spec, device: torch.device) -> Tensor:
         hull = region.hull
         lower, upper = hull.lower.to(device), hull.upper.to(device)
         radius = (upper - lower) / 2
@@ -64,7 +68,7 @@ class Pgd:
                 if step == self.steps or bool((best_value < 0).all()):
                     break
                 (gradient,) = torch.autograd.grad(value.sum(), x)
-                size = radius * (0.9 ** step)
+                size = radius * (0.9 ** step)  # the first steps cross the region, the last ones refine
                 x = torch.minimum(torch.maximum(x.detach() - size * gradient.sign(), lower), upper)
         return best_point
 

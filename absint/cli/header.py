@@ -13,7 +13,7 @@ from typing import Any
 
 from absint import __version__
 from absint.analyses.verify import VerifyOptions
-from absint.cli.verify import VerifySettings
+from absint.cli.settings import VerifySettings
 from absint.dataset import Dataset
 from absint.domain import Domain
 from absint.graph import Graph

@@ -88,6 +88,12 @@ def _dispatch(arguments: list[str]) -> int:
     return action() if callable(action) else int(action or 0)
 
 
+def _out_of_memory(error: BaseException) -> bool:
+    from absint.backend import is_out_of_memory  # torch is imported only by commands that compute
+
+    return is_out_of_memory(error)
+
+
 def _coded(error: Exception, arguments: list[str]) -> AbsintError:
     """The same failure as one of our own errors."""
     if isinstance(error, AbsintError):
@@ -97,7 +103,7 @@ def _coded(error: Exception, arguments: list[str]) -> AbsintError:
         command = next((word for word in arguments if word in ("verify", "domains", "doctor")), "")
         return UsageError("E-USAGE", message().rstrip("."), hint=f"see absint {command} --help".replace("  ", " "))
     text = str(error)
-    if isinstance(error, MemoryError) or any(sign in text for sign in _OUT_OF_MEMORY):
+    if _out_of_memory(error):
         return ResourceError("E-MEMORY-OUT", "memory ran out", hint="use a smaller --batch or --memory, or --index 0:10")
     if isinstance(error, OSError) and error.errno in _DISK:
         return ResourceError("E-OUTPUT", f"the result cannot be written: {error.strerror}", hint="free some space, or use --out FILE")

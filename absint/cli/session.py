@@ -21,7 +21,7 @@ from absint.cli.journal import Journal
 from absint.cli.output import check_out, interrupts_deferred, opened
 from absint.cli.parsing import parse_clip, parse_index, parse_numbers
 from absint.cli.progress import Progress, progress
-from absint.cli.verify import VerifySettings
+from absint.cli.settings import VerifySettings
 from absint.data_frontend import read_data
 from absint.dataset import Dataset
 from absint.domain import Domain

@@ -3,54 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from absint.cli.settings import VerifySettings
 
 _PROPERTY, _DATA, _LIMITS, _ENGINE, _OUTPUT = "Property", "Data", "Limits", "Analysis", "Output"
 
 
 def _option(panel: str, text: str, *names: str, **more: Any) -> Any:
     return typer.Option(*names, help=text, rich_help_panel=panel, show_default=more.pop("show_default", True), **more)
-
-
-@dataclass(frozen=True)
-class VerifySettings:
-    """The options of `absint verify` as they were written; parsed in `session.prepare`."""
-
-    net: Path
-    domain: str = "zonotope"
-    eps: str = "0.01"
-    data: Path | None = None
-    labels: Path | None = None
-    index: str | None = None
-    mean: str | None = None
-    std: str | None = None
-    label: int | None = None
-    target: int | None = None
-    clip: str = "0,1"
-    layout: str = "auto"
-    timeout: float | None = None
-    total_timeout: float | None = None
-    device: str = "cpu"
-    dtype: str = "auto"
-    batch: int | None = None
-    memory: str | None = None
-    max_generators: int | None = None
-    attack: str = "pgd"
-    rounding: bool = True
-    semantics: str = "real"
-    format: str = "text"
-    out: Path | None = None
-    journal: Path | None = None
-    resume: bool = False
-    plugin: tuple[Path, ...] = ()
-    threads: int | None = None
-    quiet: bool = False
-    debug: bool = False
-    command: str = ""
 
 
 def verify(
