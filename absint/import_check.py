@@ -85,7 +85,8 @@ def _sample(lower: FloatArray, upper: FloatArray, count: int, seed: int) -> Floa
     share = random.random((count, *lower.shape[1:]))
     share[2 : 2 + _CORNERS] = share[2 : 2 + _CORNERS].round()
     share[0], share[1:2] = 0.0, 1.0
-    return np.clip(lower[box] * (1 - share) + upper[box] * share, lower[box], upper[box])
+    points: FloatArray = np.clip(lower[box] * (1 - share) + upper[box] * share, lower[box], upper[box])
+    return points
 
 
 def _evaluate(graph: Graph, x: FloatArray, dtype: torch.dtype) -> FloatArray:

@@ -119,7 +119,8 @@ class BoxRegion(Region):
 
     def project(self, instance: int, point: np.ndarray) -> np.ndarray:
         """Clipped."""
-        return np.clip(point, *self._ends(instance))
+        low, high = self._ends(instance)
+        return np.minimum(np.maximum(point, low), high)
 
     def _ends(self, instance: int) -> tuple[np.ndarray, np.ndarray]:
         return self.hull.lower[instance].cpu().numpy(), self.hull.upper[instance].cpu().numpy()

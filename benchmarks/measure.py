@@ -58,18 +58,25 @@ class Case:
         with numeric_mode(), torch.no_grad():
             return self.graph(self.inputs).flatten(1).argmax(1) == self.labels
 
+    def regions(self, eps: str, batch: int) -> list[tuple[torch.Tensor, LinfBall]]:
+        """Positions and regions, `batch` instances each."""
+        return [(index, LinfBall(self.inputs[index], parse_eps(eps))) for index in torch.arange(len(self.inputs)).split(batch)]
+
+    def run_on(self, regions: list[tuple[torch.Tensor, LinfBall]], domain: Domain, numerics: Numerics) -> torch.Tensor:
+        """Certified lower bounds (N, rows) of the robustness rows."""
+        numerics = numerics if domain.mixed else numerics.single()
+        parts = []
+        for index, region in regions:
+            spec = Spec.robust(self.labels[index], self.graph.output.size)
+            with numeric_mode(), torch.no_grad():
+                found, _ = margins(domain, Context(self.graph, region, numerics, Budget(8 << 30)), spec)
+            parts.append(found.lower.double())
+        return torch.cat(parts)
+
     def run(self, domain: Domain, eps: str, numerics: Numerics, batch: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Certified lower bounds (N, rows), and margins (N,), in batches of `batch`."""
-        numerics = numerics if domain.mixed else numerics.single()
-        spec = Spec.robust(self.labels, self.graph.output.size)
-        parts = []
-        for index in torch.arange(len(self.inputs)).split(batch):
-            region = LinfBall(self.inputs[index], parse_eps(eps))
-            with numeric_mode(), torch.no_grad():
-                found, _ = margins(domain, Context(self.graph, region, numerics, Budget(8 << 30)), spec.take(index))
-            parts.append(found.lower.double())
-        lower = torch.cat(parts)
-        return lower, spec.margin(lower)
+        lower = self.run_on(self.regions(eps, batch), domain, numerics)
+        return lower, lower.amin(1)
 
 
 @contextmanager

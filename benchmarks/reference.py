@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,19 +17,16 @@ import measure
 import numpy as np
 import torch
 from measure import Case
+from tables import EXACT, F32, F64, SPEED_HEAD, speed, table
 
 import absint
-from absint.backend import numeric_mode
 from absint.domains.box import Box
 from absint.domains.deeppoly import DeepPoly
 from absint.domains.zonotope import Zonotope
-from absint.rounding import Numerics
 
 PEERS = Path(__file__).parent / "peers"
 CIFAR_RESNET = ((0.4914, 0.4822, 0.4465), (0.2471, 0.2435, 0.2616))
 CIFAR_OVAL = ((0.485, 0.456, 0.406), (0.225, 0.225, 0.225))
-F32, F64 = Numerics(torch.float32), Numerics(torch.float64)
-EXACT = Numerics(torch.float64, rounding=False)
 
 
 @dataclass(frozen=True)
@@ -46,11 +42,12 @@ class Net:
     deepz: tuple[int, ...] = ()  # verified counts of an independent DeepZ in float64, stored with the peers' figures
 
 
+FC = ("0.01", "0.02", "0.03")
+FIRST, SECOND = "mnist_fc_2022/onnx/mnist-net_{}.onnx", "eran_2021/onnx/mnist_relu_9_200.onnx"
 NETS = {
-    "256x2": Net("mnist_fc_2022/onnx/mnist-net_256x2.onnx", "mnist256x2", "mnist-net_256x2", ("0.01", "0.02", "0.03"), deepz=(47, 27, 6)),
-    "256x4": Net("mnist_fc_2022/onnx/mnist-net_256x4.onnx", "mnist256x4", "mnist-net_256x4", ("0.01", "0.02", "0.03"), deepz=(49, 31, 12)),
-    "256x6": Net("mnist_fc_2022/onnx/mnist-net_256x6.onnx", "mnist256x6", "mnist-net_256x6", ("0.01", "0.02", "0.03"), deepz=(45, 27, 5)),
-    "9x200": Net("eran_2021/onnx/mnist_relu_9_200.onnx", "mnist_relu_9_200", "mnist_relu_9_200", ("0.005", "0.01", "0.02"), deepz=(44, 23, 1)),
+    **{size: Net(FIRST.format(size), f"mnist{size}", f"mnist-net_{size}", FC, deepz=deepz)
+       for size, deepz in (("256x2", (47, 27, 6)), ("256x4", (49, 31, 12)), ("256x6", (45, 27, 5)))},
+    "9x200": Net(SECOND, "mnist_relu_9_200", "mnist_relu_9_200", ("0.005", "0.01", "0.02"), deepz=(44, 23, 1)),
     "oval_base": Net("oval21_2022/onnx/cifar_base_kw.onnx", "oval21_cifar_base", "cifar_base_kw", ("1/255", "2/255"), 20, CIFAR_OVAL),
     "resnet_2b": Net("cifar10_resnet_2021/onnx/resnet_2b.onnx", "resnet_2b", "resnet_2b", ("1/255", "2/255"), 20, CIFAR_RESNET),
 }
@@ -77,7 +74,8 @@ def peer_margins(net: Net, method: str, eps: str) -> dict[int, list[float]]:
     out = {}
     with (PEERS / "auto_lirpa_margins.csv").open() as file:
         for row in csv.DictReader(file):
-            if (row["net"], row["method"], row["dtype"]) == (net.lirpa, method, "float64") and abs(float(row["eps"]) - float(wanted)) < 1e-6:
+            same = (row["net"], row["method"], row["dtype"]) == (net.lirpa, method, "float64")
+            if same and abs(float(row["eps"]) - float(wanted)) < 1e-6:
                 out[int(row["index"])] = [float(row[f"m{j}"]) for j in range(10) if row[f"m{j}"] and j != int(row["label"])]
     return out
 
@@ -90,21 +88,15 @@ def eran_seconds(net: Net, alloc: str) -> float | None:
     return float(np.median(rows)) if rows else None
 
 
-def table(title: str, head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    """A markdown table."""
-    head = list(head)
-    lines = [f"### {title}", "", "| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    lines += ["| " + " | ".join(str(v) for v in row) + " |" for row in rows]
-    return "\n".join([*lines, ""])
-
-
 def counts(problem: Case) -> list[list[object]]:
     """Verified of correct, soundness on, per domain and radius."""
     net, ok = NETS[problem.name], problem.correct()
     rows: list[list[object]] = []
-    methods = [("Box float32", Box(), F32), ("Zonotope float32", Zonotope(), F32), ("Zonotope float64", Zonotope(), F64),
-               ("Zonotope float64, product off", Zonotope(product=False), F64), ("DeepPoly plain float64", DeepPoly(every_layer=False), F64),
-               ("DeepPoly every layer float64", DeepPoly(), F64)]
+    methods = [
+        ("Box float32", Box(), F32), ("Zonotope float32", Zonotope(), F32), ("Zonotope float64", Zonotope(), F64),
+        ("Zonotope float64, product off", Zonotope(product=False), F64),
+        ("DeepPoly plain float64", DeepPoly(every_layer=False), F64), ("DeepPoly every layer float64", DeepPoly(), F64),
+    ]
     for label, domain, numerics in methods:
         got = []
         for eps in net.eps:
@@ -139,43 +131,6 @@ def agreement(problem: Case) -> list[list[object]]:
     return rows
 
 
-def speed(problem: Case) -> list[list[object]]:
-    """CPU milliseconds per image and ratios, in one run."""
-    net = NETS[problem.name]
-    batch = net.count
-    eps = net.eps[1]
-    rows: list[list[object]] = []
-    for numerics, label in ((F32, "float32"), (F64, "float64")):
-        x = problem.inputs.to(numerics.dtype)
-
-        def forward(x: torch.Tensor = x) -> object:
-            with numeric_mode(), torch.no_grad():
-                return problem.graph(x)
-
-        base = measure.cpu_seconds(forward)
-        rows.append([problem.name, "forward pass", label, f"{base / batch * 1e3:.4f}", "1.0", "", ""])
-        rows.append([problem.name, "Box", label, *_ratios(problem, Box(), eps, numerics, batch, base, None)])
-        for size in ((batch, 5) if net.count == 50 else (batch, 4)):
-            with measure.recorded_products() as products:
-                problem.run(Zonotope(), eps, numerics, size)
-            bare = measure.bare_products(products)
-            rows.append([problem.name, f"Zonotope, batches of {size}", label, *_ratios(problem, Zonotope(), eps, numerics, size, base, bare)])
-        rows.append([problem.name, "DeepPoly plain", label, *_ratios(problem, DeepPoly(every_layer=False), eps, numerics, batch, base, None)])
-    for row in rows:
-        print(*row, file=sys.stderr, flush=True)
-    return rows
-
-
-def _ratios(problem: Case, domain: object, eps: str, numerics: Numerics, size: int, base: float, bare: float | None) -> list[str]:
-    from dataclasses import replace
-
-    repeats = 5 if base * 2000 < 20 else 2
-    sound = measure.cpu_seconds(lambda: problem.run(domain, eps, numerics, size), repeats)
-    loose = measure.cpu_seconds(lambda: problem.run(domain, eps, replace(numerics, rounding=False), size), repeats)
-    per_image = sound / len(problem.inputs)
-    return [f"{per_image * 1e3:.3f}", f"{sound / base:.1f}", f"{sound / bare:.2f}" if bare else "", f"{100 * (sound / loose - 1):.0f} %"]
-
-
 def eran_table(speeds: list[list[object]]) -> list[list[object]]:
     """Zonotope's best float32 time beside ERAN's stored deepzono seconds."""
     rows: list[list[object]] = []
@@ -202,15 +157,16 @@ def main() -> None:
     cases = [case(args.shared, name) for name in names]
     parts = [f"## benchmarks/reference.py --nets {args.nets} --tables {args.tables}", "", measure.machine(), ""]
     if "counts" in wanted:
-        parts.append(table("Verified of correctly classified, soundness on", ("net", "domain", "eps", "verified", "correct", "DeepZ stored"),
-                           [row for c in cases for row in counts(c)]))
+        head = ("net", "domain", "eps", "verified", "correct", "DeepZ stored")
+        parts.append(table("Verified of correctly classified, soundness on", head, [row for c in cases for row in counts(c)]))
     if "agreement" in wanted:
-        parts.append(table("Agreement with auto_LiRPA's float64 margins", ("net", "ours / theirs", "margins", "largest |difference| / max(1, |m|), rounding off",
-                           "margins above theirs or ours, rounding on"), [row for c in cases for row in agreement(c)]))
+        head = ("net", "ours / theirs", "margins", "largest difference / max(1, m), rounding off", "above theirs or ours, rounding on")
+        parts.append(table("Agreement with auto_LiRPA's float64 margins", head, [row for c in cases for row in agreement(c)]))
     if "speed" in wanted:
-        speeds = [row for c in cases for row in speed(c)]
-        parts.append(table("CPU time, middle radius, soundness on", ("net", "method", "format", "ms per image", "x forward", "x bare products", "cost of soundness"), speeds))
-        parts.append(table("Zonotope float32 beside ERAN's deepzono (stored)", ("net", "absint, per image", "ERAN as shipped", "ERAN with tcmalloc"), eran_table(speeds)))
+        speeds = [row for c in cases for row in speed(c, NETS[c.name].eps[1], (50, 10, 5) if len(c.inputs) == 50 else (20, 4))]
+        parts.append(table("CPU time, middle radius, soundness on", SPEED_HEAD, speeds))
+        head = ("net", "absint, per image", "ERAN as shipped", "ERAN with tcmalloc")
+        parts.append(table("Zonotope float32 beside ERAN's deepzono (stored)", head, eran_table(speeds)))
     parts.append(f"Peak memory of the whole run: {measure.peak_mib()} MiB.\n")
     text = "\n".join(parts)
     if args.out:

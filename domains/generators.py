@@ -201,7 +201,8 @@ def join(op: Linear, parts: list[Block | None], shapes: tuple[Shape, ...]) -> Bl
 
 
 def merge_smallest(blocks: dict[str, Block], limit: int, like: Tensor) -> tuple[dict[str, Block], Tensor]:
-    """Keep the `limit // 2` symbols of largest L1 norm per instance; return them and the spread of all others.
+    """Instances of more than `limit` symbols keep the `limit // 2` of largest L1 norm; returns what is kept and the
+    spread of the rest (as computed, not rounded up).
 
     Halving leaves room before the next reduction. Works on ranks over all blocks, batched.
     """
@@ -209,6 +210,7 @@ def merge_smallest(blocks: dict[str, Block], limit: int, like: Tensor) -> tuple[
     norms = torch.cat([blocks[name].norms() for name in names], 1)
     keep_count = min(norms.shape[1], max(1, limit // 2))
     chosen = torch.zeros_like(norms, dtype=torch.bool).scatter(1, norms.topk(keep_count, 1).indices, True)
+    chosen = (chosen | ((norms > 0).sum(1, keepdim=True) <= limit)) & ~(norms == 0)
     kept: dict[str, Block] = {}
     dropped = torch.zeros_like(like)
     start = 0

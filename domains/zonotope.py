@@ -102,7 +102,9 @@ class Zonotope(Domain[Zono]):
         if not num.rounding:
             return arg.rest
         terms = op.forward_terms + 5
-        return arg.rest + (num.gamma(terms) * arg.spread.detach() + num.vector_gamma(terms) * arg.center.detach().abs())
+        size = num.gamma(terms) * arg.spread.detach() + num.vector_gamma(terms) * arg.center.detach().abs()
+        # The floor replaces what these products lose by underflow, which matters under a huge |L|.
+        return arg.rest + (size + 2 * num.vector_floor)
 
     def _constant_error(self, op: Linear, like: Tensor, count: int, num: Numerics) -> Tensor | float:
         """gamma |b| + db + underflow of every product of every generator."""
@@ -161,8 +163,11 @@ class Zonotope(Domain[Zono]):
         return 2 * sum(b.count for b in blocks.values()) * num.floor
 
     def _reduced(self, node: Node, zono: Zono, ctx: Context) -> Zono:
-        """Order reduction: sound, because a merged symbol is replaced by fresh independent ones around it."""
-        if not self.max_generators or zono.count <= self.max_generators:
+        """Order reduction: sound, because a merged symbol is replaced by fresh independent ones around it.
+
+        Where it happens depends on the graph alone, and what is merged on the instance alone: never on the batch.
+        """
+        if not self.max_generators or not zono.blocks or _most_symbols(ctx.graph, node) <= self.max_generators:
             return zono
         kept, radius = merge_smallest(zono.blocks, self.max_generators, zono.center)
         num = ctx.numerics
@@ -202,7 +207,7 @@ class Zonotope(Domain[Zono]):
         slack = rows.unpadded((size @ element.rest.flatten(1)[..., None])[..., 0])
         if num.rounding:
             generators = num.gamma(n + 5) * element.spread.flatten(1) + num.vector_gamma(n + 5) * element.center.flatten(1).abs()
-            slack = slack + rows.unpadded((size @ generators.detach()[..., None])[..., 0])
+            slack = slack + rows.unpadded((size @ (generators.detach() + 2 * num.vector_floor)[..., None])[..., 0])
             slack = (slack + num.vector_gamma(n + 5) * bias.abs()) * (1 + num.vector_gamma(n + 8))
             slack = slack + 2 * n * ((element.count + 1) * num.floor + num.vector_floor) + self._cast_floor(element, num)[i]
         radius = num.up((reach + slack) * (1 + num.vector_gamma(4)))
@@ -221,6 +226,12 @@ class Zonotope(Domain[Zono]):
             if isinstance(node.op, Nonlinear):
                 count += node.size / 2
         return int(worst * 3 * torch.finfo(numerics.dtype).bits // 8)
+
+
+def _most_symbols(graph: Graph, last: Node) -> int:
+    """Symbols an instance may carry after `last`: one per input entry and one per entry of a nonlinear node."""
+    walked = graph.nodes[: graph.position[last.name] + 1]
+    return graph.input.size + sum(node.size for node in walked if isinstance(node.op, Nonlinear))
 
 
 def _fresh(radius: Tensor, mask: Tensor, num: Numerics) -> tuple[Sparse | None, Tensor]:

@@ -183,7 +183,7 @@ def _checked(proto: onnx.ModelProto, data: bytes, sha256: str, file: Path) -> On
     formats = {str(value.dtype) for value in constants.values() if value.dtype.kind == "f"} - {"float32", "float64"}
     notes = [f"{' and '.join(sorted(formats))} weights taken exactly; proofs are about the exact-real network"] if formats else []
     return OnnxFile(
-        str(file), sha256, data, proto, opset, str(info.name), _FLOATS[element.elem_type], _dims(info, file), output,
+        str(file), sha256, data, proto, opset, str(info.name), _FLOATS[int(element.elem_type)], _dims(info, file), output,
         steps, constants, used, tuple(notes),
     )
 
@@ -208,7 +208,8 @@ def _single_input(proto: onnx.ModelProto, stored: Mapping[str, Any], file: Path)
     if free[0].type.tensor_type.elem_type not in _FLOATS:
         raise InputError("E-MODEL-INPUTS", "the input is no tensor of floating-point numbers", where=str(file),
                          details=[_described(free[0])], hint="export with a float32 input")
-    return free[0]
+    found: onnx.ValueInfoProto = free[0]
+    return found
 
 
 def _described(info: onnx.ValueInfoProto) -> str:

@@ -116,7 +116,8 @@ def _two_product(a: FloatArray, b: FloatArray) -> tuple[FloatArray, FloatArray]:
 def _safe(*values: FloatArray) -> BoolArray:
     """Entries where the error-free transformations hold: zero, or far from the ends of the format."""
     masks = [(v == 0) | ((np.abs(v) > 1e-140) & (np.abs(v) < 1e140)) for v in values]
-    return np.logical_and.reduce(np.broadcast_arrays(*masks))
+    safe: BoolArray = np.logical_and.reduce(np.broadcast_arrays(*masks))
+    return safe
 
 
 def _add(a: FloatArray, b: FloatArray) -> tuple[FloatArray, BoolArray]:

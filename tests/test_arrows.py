@@ -15,7 +15,7 @@ FOLDERS = {"absint": ROOT / "absint", "absint.domains": ROOT / "domains", "absin
 
 # A module may import from its own row and from every row below. A name stands for the module and all its submodules.
 ROWS = (
-    ("cli",),
+    ("__main__", "cli"),
     ("api",),
     ("reports", "testing", "_contract", "_contract_ops"),
     ("frontend", "data_frontend"),
@@ -44,7 +44,6 @@ FORMAT_USERS = {"frontends", "reference", "import_check", "testing", "_contract"
 
 # Names of domains outside domains/ that are no choice of an analysis, each with its reason.
 NAMED_DOMAINS = {
-    ("absint.analyses.verify", "zonotope"): "the default of an option",
     ("absint.interpret", "box"): "the key under which the engine's own box step keeps a constant",
 }
 

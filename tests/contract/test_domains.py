@@ -14,18 +14,12 @@ VARIANTS = {
     "crown": lambda: DOMAINS.get("deeppoly")(every_layer=False),
     "zonotope-x-deeppoly": lambda: Product(DOMAINS.get("zonotope")(), DOMAINS.get("deeppoly")()),
 }
-# Known and reported, as strict xfails: the repair removes the line.
-SUBNORMAL = "gamma |c| and gamma S underflow under a huge |L| in Zonotope.linear (no floor inside |L|)"
-BROKEN = {(v, "subnormal"): SUBNORMAL for v in ("zonotope", "zonotope-without-box", "zonotope-reduced", "zonotope-x-deeppoly")}
-BROKEN["zonotope-reduced", "batch"] = "order reduction counts the padded symbols of the whole batch"
 CHECKS = dict(domain_checks())
 
 
 @pytest.mark.parametrize("check", CHECKS)
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_domain_keeps_its_contract(variant, check, request):
-    if (variant, check) in BROKEN:
-        request.applymarker(pytest.mark.xfail(reason=BROKEN[variant, check], strict=True, raises=ContractError))
+def test_domain_keeps_its_contract(variant, check):
     CHECKS[check](VARIANTS[variant]())
 
 
