@@ -120,7 +120,8 @@ class BoxRegion(Region):
     def project(self, instance: int, point: np.ndarray) -> np.ndarray:
         """Clipped."""
         low, high = self._ends(instance)
-        return np.minimum(np.maximum(point, low), high)
+        clipped: np.ndarray = np.minimum(np.maximum(point, low), high)
+        return clipped
 
     def _ends(self, instance: int) -> tuple[np.ndarray, np.ndarray]:
         return self.hull.lower[instance].cpu().numpy(), self.hull.upper[instance].cpu().numpy()

@@ -27,7 +27,7 @@ AnyArray = npt.NDArray[Any]
 OLDEST_OPSET = 7  # before, broadcasting was an attribute; onnxruntime promises nothing below either
 STANDARD_DOMAINS = ("", "ai.onnx")
 _GZIP_MAGIC = b"\x1f\x8b"
-_FLOATS = {
+_FLOATS: dict[int, str] = {
     onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.DOUBLE: "float64",
     onnx.TensorProto.FLOAT16: "float16", onnx.TensorProto.BFLOAT16: "bfloat16",
 }
@@ -183,7 +183,7 @@ def _checked(proto: onnx.ModelProto, data: bytes, sha256: str, file: Path) -> On
     formats = {str(value.dtype) for value in constants.values() if value.dtype.kind == "f"} - {"float32", "float64"}
     notes = [f"{' and '.join(sorted(formats))} weights taken exactly; proofs are about the exact-real network"] if formats else []
     return OnnxFile(
-        str(file), sha256, data, proto, opset, str(info.name), _FLOATS[int(element.elem_type)], _dims(info, file), output,
+        str(file), sha256, data, proto, opset, str(info.name), _FLOATS[element.elem_type], _dims(info, file), output,
         steps, constants, used, tuple(notes),
     )
 
