@@ -175,7 +175,8 @@ class Context:
 
     def inputs(self, names: tuple[str, ...]) -> tuple[Interval, ...]:
         """Known bounds of nodes, non-empty stand-ins where a split is void."""
-        return tuple(self.known[name].filled for name in names)
+        found = [self.known[name] for name in names]
+        return tuple(interval if interval.proper else interval.filled for interval in found)
 
     def spread(self, name: str) -> Tensor:
         """(batch, *shape): bound on |x - reference| at a node, rounded up; in the vector format."""

@@ -167,7 +167,7 @@ def _drift(op: Linear, centers: list[Tensor], here: Tensor, ctx: Context) -> Ten
 def _learn(ctx: Context, node: Node, interval: Interval) -> None:
     """Meet into `known`, then apply what is assumed."""
     name = node.name
-    met = ctx.met(name, interval)
+    met = ctx.met(name, interval) if name in ctx.known else interval
     if name in ctx.assumed:
         met = met.meet(ctx.assumed[name])
     assert isinstance(ctx.known, dict)
@@ -232,38 +232,39 @@ def box_step(node: Node, ctx: Context) -> Interval:
 
 
 def _linear_box(op: Linear, inputs: tuple[Interval, ...], ctx: Context) -> Interval:
-    # In place wherever a tensor is this function's own: this is all that Box costs beside the two products.
+    # Few operations, in place on what is this function's own: beside the two products this is all that Box costs.
     num = ctx.numerics
-    g = num.vector_gamma(2 * (op.forward_terms + 8))
+    g = num.vector_gamma(2 * (op.forward_terms + 10))
     centers, radii = [], []
     for interval in inputs:
         total = interval.lower + interval.upper
-        radius = (interval.upper - interval.lower).mul_(0.5 * (1 + g))
+        # Both factors (1 + g) of the derivation at once: |L| (rho (1 + g)) = (|L| rho)(1 + g).
+        radius = (interval.upper - interval.lower).mul_(0.5 * (1 + g) ** 2)
         if num.rounding:
-            radius.add_(total.detach().abs(), alpha=0.5 * g * (1 + g)).add_(2 * num.vector_floor)
+            radius.add_(total.detach().abs(), alpha=0.5 * g * (1 + g) ** 2)
         centers.append(total.mul_(0.5))
         radii.append(radius)
-    center = op.forward(*centers)
-    reach = op.apply_abs(*radii)
+    center, reach = op.forward(*centers), op.apply_abs(*radii)
     if num.rounding:
-        # Not in place: an operator may return a broadcast view of its input.
-        reach = (reach * (1 + g)).add_(_box_constant(op, reach, g, num))
+        reach = reach + _box_constant(op, radii, g, num)
     lower, upper = no_lower_(center - reach), no_upper_(center + reach)
     return Interval(lower, upper, proper=all(i.proper for i in inputs))
 
 
-def _box_constant(op: Linear, like: Tensor, g: float, num: Numerics) -> Tensor:
-    """g |b| + db + eta, the part of the radius that no input changes; kept with the operator's other constants."""
-    return op.derived(("box", num.rounding), like, lambda: _make_box_constant(op, like, g, num))
+def _box_constant(op: Linear, radii: list[Tensor], g: float, num: Numerics) -> Tensor:
+    """g |b| + db + eta + |L| 2 tiny, the part of the radius that no input changes; kept with the operator's constants."""
+    like = radii[0]
+    return op.derived(("box", num.rounding, like.shape[1:]), like, lambda: _make_box_constant(op, radii, g, num))
 
 
-def _make_box_constant(op: Linear, like: Tensor, g: float, num: Numerics) -> Tensor:
-    eta = 4 * op.forward_terms * num.vector_floor
-    if op.offset is None:
-        return like.new_tensor(eta)
-    constant = op.constant("offset", like, absolute=True) * (g * (1 + g)) + eta
+def _make_box_constant(op: Linear, radii: list[Tensor], g: float, num: Numerics) -> Tensor:
+    # The floor inside |L| replaces what g |c| lost by underflow; it matters under a huge |L|.
+    floor = op.apply_abs(*(torch.full_like(r[:1].detach(), 4 * num.vector_floor) for r in radii)) * (1 + g) ** 2
+    constant: Tensor = floor + 4 * op.forward_terms * num.vector_floor
+    if op.offset is not None:
+        constant = constant + op.constant("offset", floor, absolute=True) * (g * (1 + g))
     if op.offset_error is not None:
-        constant = constant + op.constant("offset_error", like) * (1 + g)
+        constant = constant + op.constant("offset_error", floor) * (1 + g)
     return constant
 
 
