@@ -22,40 +22,45 @@ from absint.errors import AbsintError, InputError, PluginError, UsageError
 from absint.frontend import load_model, normalised
 from absint.graph import Graph
 from absint.interpret import tensor_bounds
-from absint.region import LinfBall, parse_eps
+from absint.region import Region, parse_eps
+from absint.regions import ball
 from absint.rounding import Numerics
 from absint.verdict import InstanceResult
 
 ArrayLike = Tensor | np.ndarray | Sequence[Any]
+Radius = float | str | Fraction | ArrayLike
 
 
-def load(path: str | Path, *, mean: Sequence[float] | None = None, std: Sequence[float] | None = None, fold: bool = True,
-         check_range: tuple[float, float] | None = None) -> Graph:
-    """Read a model and check it against onnxruntime.
+def load(
+    model: object, *, example_input: ArrayLike | None = None, mean: Sequence[float] | None = None, std: Sequence[float] | None = None,
+    fold: bool = True, check_range: tuple[float, float] | None = None,
+) -> Graph:
+    """Read a model (a path, or an object that a front end accepts, such as a torch.nn.Module) and check it.
 
-    mean, std: normalisation to prepend, so that eps lives in raw input units.  fold: False keeps every operator of the
-    file as it is (needed for `semantics="float32"`).  check_range: input range of the check, [0, 1] if None.
+    example_input: one batch of inputs, needed for a module and for nothing else.  mean, std: normalisation to prepend, so
+    that eps lives in raw input units.  fold: False keeps every operator of the file as it is (needed for
+    `semantics="float32"`).  check_range: input range of the check against onnxruntime and the module, [0, 1] if None.
     Raises InputError or UnsupportedError, every offender at once.
     """
-    graph = load_model(path, fold=fold, check_range=check_range)
+    options: dict[str, Any] = {} if example_input is None else {"example_input": example_input}
+    graph = load_model(model, fold=fold, check_range=check_range, **options)
     return graph if mean is None and std is None else normalised(graph, mean, std)
 
 
 def verify(
-    graph: Graph | str | Path, inputs: ArrayLike, labels: ArrayLike, eps: float | str | Fraction | ArrayLike, *,
+    graph: Graph | str | Path, inputs: ArrayLike | Region, labels: ArrayLike, eps: Radius | None = None, *, norm: str = "linf",
     domain: str | Domain[Any] = "zonotope", clip: tuple[float, float] | None = (0.0, 1.0), targets: ArrayLike | None = None,
     **options: Any,
 ) -> list[InstanceResult]:
-    """Local robustness of labelled inputs in l_inf balls: one InstanceResult per input, in order.
+    """Local robustness of labelled inputs: one InstanceResult per input, in order.
 
-    inputs: (batch, *input shape) in raw units.  labels, targets: (batch,).  eps: a number (its printed decimals are meant)
-    or an array that broadcasts against the inputs.  clip: the data range.  options: fields of VerifyOptions.
+    inputs: (batch, *input shape) in raw units, or a Region (docs/regions.md), which stands for eps, norm and clip.
+    labels, targets: (batch,).  eps: a number (its printed decimals are meant), one text or Fraction per channel, or an
+    array that broadcasts against the inputs.  norm: linf, l2 or l1.  clip: the data range.  options: fields of VerifyOptions.
     Sound: see `absint.analyses.verify.verify`.
     """
     graph = load(graph) if isinstance(graph, (str, Path)) else graph
-    center = _inputs(graph, inputs)
-    radius, text = _radius(eps, center)
-    region = LinfBall(center, radius, clip)
+    region, text = _region(graph, inputs, eps, norm, clip)
     wanted = None if targets is None else _integers(targets, "targets")
     problem = robustness(graph, region, _integers(labels, "labels"), targets=wanted, eps=text)
     return _verify(problem, _options(options, domain_from(domain)))
@@ -70,16 +75,15 @@ class Bounds:
 
 
 def bounds(
-    graph: Graph | str | Path, inputs: ArrayLike, eps: float | str | Fraction | ArrayLike, *, tensors: Sequence[str] | None = None,
-    domain: str | Domain[Any] = "zonotope", clip: tuple[float, float] | None = (0.0, 1.0), dtype: str = "float64",
-    device: str = "cpu", rounding: bool = True,
+    graph: Graph | str | Path, inputs: ArrayLike | Region, eps: Radius | None = None, *, norm: str = "linf",
+    tensors: Sequence[str] | None = None, domain: str | Domain[Any] = "zonotope", clip: tuple[float, float] | None = (0.0, 1.0),
+    dtype: str = "float64", device: str = "cpu", rounding: bool = True,
 ) -> dict[str, Bounds]:
-    """Sound bounds of tensors by their ONNX names (default: the output) over l_inf balls around the inputs."""
+    """Sound bounds of tensors by their ONNX names (default: the output) over balls around the inputs, or over a Region."""
     graph = load(graph) if isinstance(graph, (str, Path)) else graph
     names = [graph.output.name] if tensors is None else list(tensors)
     nodes = {name: graph.find(name).name for name in names}
-    center = _inputs(graph, inputs)
-    region = LinfBall(center, _radius(eps, center)[0], clip)
+    region, _ = _region(graph, inputs, eps, norm, clip)
     chosen = domain_from(domain)
     numerics = Numerics(_format(dtype), device=backend.device(device), rounding=rounding)
     ctx = Context(graph, region, numerics if chosen.mixed else numerics.single(), Budget(backend.default_memory()))
@@ -150,9 +154,32 @@ def _integers(values: ArrayLike, name: str) -> Tensor:
     return whole
 
 
-def _radius(eps: float | str | Fraction | ArrayLike, like: Tensor) -> tuple[Fraction | Tensor, str]:
+def _region(graph: Graph, inputs: ArrayLike | Region, eps: Radius | None, norm: str, clip: tuple[float, float] | None
+            ) -> tuple[Region, str | None]:
+    """The region asked for, and its radius as text."""
+    if isinstance(inputs, Region):
+        if eps is not None:
+            raise UsageError("E-EPS", "a region has its own radius", where="eps", hint="leave eps away")
+        if inputs.shape != graph.input.shape:
+            raise InputError("E-DATA-SHAPE", f"a region of shape {inputs.shape} for a network that takes {graph.input.shape}")
+        return inputs, None
+    if eps is None:
+        raise UsageError("E-EPS", "no radius is given", where="eps", hint="a number such as 0.01, or a Region as inputs")
+    center = _inputs(graph, inputs)
+    radius, text = _radius(eps, center)
+    if norm != "linf" and isinstance(radius, Tensor):
+        flat = radius.flatten(1)
+        if bool((flat != flat[:, :1]).any()):
+            raise UsageError("E-EPS", f"a radius per entry has no meaning in {norm}", where="eps", hint="one radius, or one per instance")
+        radius = flat[:, 0]
+    return ball(norm, center, radius, clip), text
+
+
+def _radius(eps: Radius, like: Tensor) -> tuple[Fraction | tuple[Fraction, ...] | Tensor, str]:
     if isinstance(eps, (float, int, str, Fraction)):
         return parse_eps(eps), str(eps)
+    if isinstance(eps, Sequence) and len(eps) and all(isinstance(e, (str, Fraction)) for e in eps):
+        return tuple(parse_eps(e) for e in eps), ",".join(map(str, eps))
     values = torch.as_tensor(np.asarray(eps)).double()
     try:
         values = values.expand_as(like)

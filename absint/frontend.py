@@ -1,10 +1,11 @@
-"""Model front ends: files to graphs, chosen by suffix; and normalisation in front of a graph."""
+"""Model front ends: files (chosen by suffix) and objects to graphs; and normalisation in front of a graph."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from inspect import Parameter, signature
 from math import inf, nextafter, prod
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,34 +24,67 @@ Numbers = Number | Sequence[Number] | Tensor
 
 
 class FrontEnd(Protocol):
-    """What a model front end offers. suffixes: in lower case, with their dots."""
+    """What a model front end offers. suffixes: in lower case, with their dots.
+
+    One that reads objects, such as a framework's modules, states `accepts(source: object) -> bool` besides.
+    """
 
     suffixes: tuple[str, ...]
 
-    def read(self, path: str | Path, **options: Any) -> Graph:
-        """The graph of a file."""
+    def read(self, source: Any, **options: Any) -> Graph:
+        """The graph of a file, or of an object that the front end accepts."""
 
 
 FRONTENDS: Registry[Callable[[], FrontEnd]] = Registry("front end", "absint.frontends")
 
 
-def load_model(path: str | Path, **options: Any) -> Graph:
-    """The graph of a model file; the front end with the longest fitting suffix reads it and takes the options.
+def load_model(source: object, **options: Any) -> Graph:
+    """The graph of a model: the front end of a path's suffix, or the one that accepts the object, reads it.
 
-    Raises InputError E-MODEL-FORMAT for an unknown suffix, and whatever the front end raises.
+    Raises InputError E-MODEL-FORMAT for an unknown suffix, E-MODEL-TYPE for an object of no known kind, UsageError E-OPTION
+    for an option that the front end does not have, and whatever the front end raises.
     """
-    return front_end_for(path).read(path, **options)
+    end = front_end_for(source)
+    _known_options(end, source, options)
+    return end.read(source, **options)
 
 
-def front_end_for(path: str | Path) -> FrontEnd:
-    """The front end with the longest suffix that `path` ends in. Raises InputError E-MODEL-FORMAT naming all suffixes."""
-    name = Path(path).name.lower()
+def front_end_for(source: object) -> FrontEnd:
+    """The front end with the longest suffix that a path ends in, or the first that accepts an object.
+
+    Raises InputError E-MODEL-FORMAT naming all suffixes, or E-MODEL-TYPE.
+    """
     ends = [FRONTENDS.get(entry)() for entry in FRONTENDS]
+    if not isinstance(source, (str, Path)):
+        return _accepting(source, ends)
+    name = Path(source).name.lower()
     fitting = [(len(s), k) for k, end in enumerate(ends) for s in end.suffixes if name.endswith(s)]
     if not fitting:
         known = ", ".join(sorted({s for end in ends for s in end.suffixes}))
-        raise InputError("E-MODEL-FORMAT", f"no front end reads '{name}'", where=str(path), hint=f"known suffixes: {known}")
+        raise InputError("E-MODEL-FORMAT", f"no front end reads '{name}'", where=str(source), hint=f"known suffixes: {known}")
     return ends[max(fitting)[1]]
+
+
+def _accepting(source: object, ends: Sequence[FrontEnd]) -> FrontEnd:
+    for end in ends:
+        accepts = getattr(end, "accepts", None)
+        if accepts is not None and accepts(source):
+            return end
+    kind = f"{type(source).__module__}.{type(source).__qualname__}"
+    raise InputError("E-MODEL-TYPE", f"no front end takes an object of type {kind}", where="model",
+                     hint="give the path of a model file, or a torch.nn.Module together with example_input")
+
+
+def _known_options(end: FrontEnd, source: object, options: dict[str, Any]) -> None:
+    parameters = signature(end.read).parameters.values()
+    if any(p.kind is Parameter.VAR_KEYWORD for p in parameters):
+        return
+    known = [p.name for p in parameters if p.kind is Parameter.KEYWORD_ONLY]
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        where = str(source) if isinstance(source, (str, Path)) else type(source).__name__
+        raise UsageError("E-OPTION", f"the front end of this model has no option {', '.join(map(repr, unknown))}", where=where,
+                         hint=f"known: {', '.join(known)}")
 
 
 def normalised(graph: Graph, mean: Numbers | None = None, std: Numbers | None = None) -> Graph:

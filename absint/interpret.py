@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor
 
+from absint.affine_bounds import affine_bounds
 from absint.context import Context, Rows, Sense
 from absint.domain import Domain, transfer
 from absint.errors import PluginError, UnsupportedError
@@ -50,7 +51,7 @@ def analyse(domain: Domain[E], ctx: Context, keep: frozenset[str] = frozenset())
     for node in graph.nodes:
         ctx.budget.check()
         if isinstance(node.op, Input):
-            _enter(node, ctx, reference=domain.needs_reference)
+            _enter(node, ctx, reference=domain.needs_reference or ctx.region.beyond_hull)
             element = domain.start(node, ctx)
         else:
             if isinstance(node.op, Nonlinear):
@@ -58,7 +59,7 @@ def analyse(domain: Domain[E], ctx: Context, keep: frozenset[str] = frozenset())
                     if name not in tightened:
                         _tighten(domain, node, node.op, position, elements[name], ctx)
                         tightened.add(name)
-            _visit(node, ctx, reference=domain.needs_reference)
+            _visit(node, ctx, reference=domain.needs_reference or ctx.region.beyond_hull)
             element = transfer(domain, node, [elements[i] for i in node.inputs], ctx)
         elements[node.name] = element
         if node.name in keep:
@@ -95,9 +96,9 @@ def boxes(ctx: Context) -> Context:
     ctx = replace(ctx, known=dict(ctx.known), reference={}, drift={}, noise={})
     for node in ctx.graph.nodes:
         if isinstance(node.op, Input):
-            _enter(node, ctx, reference=False)
+            _enter(node, ctx, reference=ctx.region.beyond_hull)
         else:
-            _visit(node, ctx, reference=False)
+            _visit(node, ctx, reference=ctx.region.beyond_hull)
     return ctx
 
 
@@ -148,6 +149,10 @@ def _visit(node: Node, ctx: Context, *, reference: bool) -> None:
     _store(ctx.reference, node, here)
     if isinstance(node.op, Linear):
         _store(ctx.drift, node, _drift(node.op, centers, here, ctx))
+        if ctx.region.beyond_hull:
+            found = affine_bounds(node, node.op, ctx)
+            if found is not None:
+                _learn_checked(ctx, node, found)
 
 
 def _drift(op: Linear, centers: list[Tensor], here: Tensor, ctx: Context) -> Tensor:

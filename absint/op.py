@@ -30,6 +30,7 @@ class OnnxNode:
 
     constants: one entry per input, the tensor where it is known at import, else None.
     shapes: full ONNX shape of each input, batch axis included (as 1).  batched: whether axis 0 of it is the batch axis.
+    output: which of the node's `outputs` is asked for; only operators that the front end knows to split see more than 0.
     """
 
     op_type: str
@@ -38,6 +39,8 @@ class OnnxNode:
     constants: tuple[Tensor | None, ...]
     shapes: tuple[Shape, ...]
     batched: tuple[bool, ...]
+    output: int = 0
+    outputs: int = 1
 
     def attribute(self, name: str, default: Any) -> Any:
         """An attribute or its default."""

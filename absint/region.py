@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from math import inf, isfinite, prod
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from absint.errors import InputError, UsageError
 from absint.interval import Interval
+from absint.rounding import gamma, no_lower, no_upper, smallest_normal
 
 Shape = tuple[int, ...]
 
@@ -42,8 +44,45 @@ def float_above(exact: Fraction) -> float:
     return near if Fraction(near) >= exact else float(np.nextafter(near, inf))
 
 
+def down(x: Tensor) -> Tensor:
+    """The next number below, or -inf unless x is finite: a lower bound of what x was rounded from."""
+    x = no_lower(x)
+    return torch.nextafter(x, x.new_tensor(-inf))
+
+
+def up(x: Tensor) -> Tensor:
+    """The mirror image of `down`."""
+    x = no_upper(x)
+    return torch.nextafter(x, x.new_tensor(inf))
+
+
+def box_below(rows: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """(R,) lower bounds of rows . d over low <= d <= high. rows, low, high: (R, n) float64; -inf for NaN and overflow.
+
+    The gamma is twice what the dot product needs (docs/soundness.md, "Other regions"), so that entries of `rows` may
+    carry a relative rounding of their own.
+    """
+    n = rows.shape[1]
+    value = (rows.clamp(min=0) * low + rows.clamp(max=0) * high).sum(1)
+    size = (rows.detach().abs() * torch.maximum(low.abs(), high.abs())).sum(1)
+    error = gamma(2 * n + 16, torch.float64) * size + 4 * n * smallest_normal(torch.float64)
+    return down(value - error)
+
+
+def offset_between(x: Tensor, about: Tensor) -> tuple[Tensor, Tensor]:
+    """(batch, n) bounds of x - about, both float64 (batch, *shape): one rounding, none where they are equal."""
+    offset, same = x - about, x == about
+    return torch.where(same, 0.0, down(offset)).flatten(1), torch.where(same, 0.0, up(offset)).flatten(1)
+
+
 class Region(ABC):
-    """A batch of input sets. Every method is batched over instances; arrays are float64."""
+    """A batch of input sets. Every method is batched over instances; arrays are float64.
+
+    A new set states its hull, centre, membership and projection. One that is smaller than its hull overrides `lower_of`
+    (and sets `beyond_hull`): the engine then asks it wherever linear functionals of the input are known.
+    """
+
+    beyond_hull: ClassVar[bool] = False    # whether `lower_of` may beat the bound of the hull
 
     @property
     @abstractmethod
@@ -66,6 +105,40 @@ class Region(ABC):
     @abstractmethod
     def project(self, instance: int, point: np.ndarray) -> np.ndarray:
         """A float64 point of the exact set near `point` (itself where it is inside), if there is one; check `contains`."""
+
+    def lower_of(self, rows: Tensor, instance: Tensor, about: Tensor) -> Tensor:
+        """(R,) float64: sound lower bounds of rows . (x - about) over each row's set, rounding included.
+
+        rows: (R, *shape), exact.  instance: (R,).  about: (batch, *shape) float64.  Default: the hull's bound.
+        """
+        low, high = self._around(about)
+        flat = rows.double().flatten(1)
+        return box_below(flat, low[instance], high[instance])
+
+    def _around(self, about: Tensor) -> tuple[Tensor, Tensor]:
+        """(batch, n): ends of the hull relative to `about`, outward."""
+        return offset_between(self.hull.lower.to(about.device), about)[0], offset_between(self.hull.upper.to(about.device), about)[1]
+
+    def dual(self, rows: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Of a norm ball: (radius, N) with |rows . (x - center)| <= radius N; radius (batch,), N (R,), both rounded up.
+
+        None where the set is no ball: then only `lower_of` knows more than the hull.
+        """
+        return None
+
+    def generators(self) -> tuple[Tensor, Tensor, Tensor] | None:
+        """Of a set inside a zonotope: its centre, generators (batch, m, *shape) and remainder >= 0; None otherwise."""
+        return None
+
+    def pull(self, points: Tensor) -> Tensor:
+        """Points (batch, *shape) moved near or into the sets, for searches: no promise. Default: into the hull."""
+        hull = self.hull
+        return torch.minimum(torch.maximum(points, hull.lower.to(points)), hull.upper.to(points))
+
+    def descent(self, gradient: Tensor) -> Tensor:
+        """The step (batch, *shape) across the set that lowers a functional most, for searches: no promise."""
+        hull = self.hull
+        return -((hull.upper - hull.lower) / 2).to(gradient) * gradient.sign()
 
     @property
     def batch(self) -> int:
@@ -131,30 +204,23 @@ class BoxRegion(Region):
 class LinfBall(Region):
     """{x : |x - center| <= eps, clip[0] <= x <= clip[1]} entry by entry, in the user's raw input units.
 
-    center: (batch, *shape) float64, taken as exact.  eps: one rational for all entries, or a float64 tensor that
-    broadcasts against `center` (per pixel, per channel, per instance).  clip: the data range, or None.
+    center: (batch, *shape) float64, taken as exact.  eps: one rational for all entries, a tuple of rationals, one per
+    channel (first axis of an input), or a float64 tensor that broadcasts against `center` (per pixel, per instance).
+    clip: the data range, or None.
     Raises InputError E-REGION (NaN centre, centre outside the range) or UsageError E-EPS (bad radius).
     """
 
     center_: Tensor
-    eps: Fraction | Tensor
+    eps: Fraction | tuple[Fraction, ...] | Tensor
     clip: tuple[float, float] | None = (0.0, 1.0)
 
     def __post_init__(self) -> None:
-        if not bool(self.center_.isfinite().all()):
-            raise InputError("E-REGION", "the centre has NaN or infinite entries")
         if isinstance(self.eps, Tensor) and not bool((self.eps.isfinite() & (self.eps >= 0)).all()):
             raise UsageError("E-EPS", "a per-entry radius is negative, NaN or infinite", where="--eps")
-        if self.clip is not None:
-            low, high = self.clip
-            if not (isfinite(low) and isfinite(high) and low <= high):
-                raise UsageError("E-CLIP", f"not a data range: {self.clip}", where="--clip", hint="for example 0,1")
-            outside = int(((self.center_ < low) | (self.center_ > high)).sum())
-            if outside:
-                raise InputError(
-                    "E-REGION", f"{outside} entries of the centre lie outside the data range [{low}, {high}]",
-                    hint="divide by 255?" if float(self.center_.max()) > 2 * abs(high) else "give the true range with --clip",
-                )
+        if isinstance(self.eps, tuple) and (self.center_.dim() < 2 or len(self.eps) != self.center_.shape[1]):
+            raise UsageError("E-EPS", f"{len(self.eps)} radii for inputs of shape {tuple(self.center_.shape[1:])}", where="--eps",
+                             hint="one radius, or one per channel (the first axis of an input)")
+        check_center(self.center_, self.clip)
 
     @property
     def center(self) -> Tensor:
@@ -164,14 +230,22 @@ class LinfBall(Region):
     @cached_property
     def hull(self) -> Interval:
         """[center - eps, center + eps] met with the range, each end rounded outward by one step."""
-        eps = self.eps.double() if isinstance(self.eps, Tensor) else torch.tensor(float_above(self.eps), dtype=torch.float64)
-        eps = eps.to(self.center_.device)
+        eps = self._radii().to(self.center_.device)
         below, above = self.center - eps, self.center + eps
         lower = torch.where(eps == 0, self.center, torch.nextafter(below, below.new_tensor(-inf)))
         upper = torch.where(eps == 0, self.center, torch.nextafter(above, above.new_tensor(inf)))
         if self.clip is not None:
             lower, upper = lower.clamp(min=self.clip[0]), upper.clamp(max=self.clip[1])
         return Interval(lower, upper, proper=True)
+
+    def _radii(self) -> Tensor:
+        """Float64 radii, rounded up, that broadcast against the centre."""
+        if isinstance(self.eps, Tensor):
+            return self.eps.double()
+        if isinstance(self.eps, Fraction):
+            return torch.tensor(float_above(self.eps), dtype=torch.float64)
+        channels = torch.tensor([float_above(e) for e in self.eps], dtype=torch.float64)
+        return channels.reshape(-1, *(1,) * (self.center_.dim() - 2))
 
     def take(self, index: Tensor) -> LinfBall:
         """Instances `index`."""
@@ -205,13 +279,28 @@ class LinfBall(Region):
     def _near_rim(self, instance: int, point: np.ndarray) -> Iterator[tuple[tuple[int, ...], Fraction]]:
         """Entries at or beyond the radius up to rounding, each with its exact radius: only these need rationals."""
         center = self.center[instance].cpu().numpy()
-        if isinstance(self.eps, Tensor):
-            rim = self.eps.double().cpu().expand(self.center_.shape)[instance].numpy()
-        else:
-            rim = np.full(center.shape, float(self.eps))
+        rim = self._radii().cpu().expand(self.center_.shape)[instance].numpy()
         near = np.abs(point - center) >= rim * (1 - 1e-12) - 1e-15 * np.abs(center)
         for k in zip(*near.nonzero(), strict=True):
-            yield k, self.eps if isinstance(self.eps, Fraction) else Fraction(float(rim[k]))
+            exact = self.eps[k[0]] if isinstance(self.eps, tuple) else self.eps
+            yield k, exact if isinstance(exact, Fraction) else Fraction(float(rim[k]))
+
+
+def check_center(center: Tensor, clip: tuple[float, float] | None) -> None:
+    """Raise InputError E-REGION for NaN or a centre outside the data range, UsageError E-CLIP for a bad range."""
+    if not bool(center.isfinite().all()):
+        raise InputError("E-REGION", "the centre has NaN or infinite entries")
+    if clip is None:
+        return
+    low, high = clip
+    if not (isfinite(low) and isfinite(high) and low <= high):
+        raise UsageError("E-CLIP", f"not a data range: {clip}", where="--clip", hint="for example 0,1")
+    outside = int(((center < low) | (center > high)).sum())
+    if outside:
+        raise InputError(
+            "E-REGION", f"{outside} entries of the centre lie outside the data range [{low}, {high}]",
+            hint="divide by 255?" if float(center.max()) > 2 * abs(high) else "give the true range with --clip",
+        )
 
 
 def entries(shape: Shape) -> int:

@@ -18,7 +18,7 @@ from absint.context import Context, Rows
 from absint.graph import Node
 from absint.interval import Interval, Relaxation
 from absint.op import Input, Linear, Nonlinear
-from absint.rounding import no_lower
+from absint.rounding import cast_down, no_lower
 
 Relax = Callable[[Node, tuple[Interval, ...], Context], Relaxation]
 
@@ -236,4 +236,10 @@ class _Walk:
         value = self.d + _dot(adjoint, middle, self.instance) - _dot(size, radius, self.instance)
         spread = self.plan.spread(node.name) * self.num.gamma(node.size + 6) + self.num.floor
         slack = self.err + 2 * self._charge(size.detach(), spread) + self.num.vector_gamma(6) * self.d.detach().abs()
-        self.best = torch.maximum(self.best, no_lower(value - slack * (1 + self.num.vector_gamma(64 + 8 * len(self.ctx.graph.nodes)))))
+        grown = 1 + self.num.vector_gamma(64 + 8 * len(self.ctx.graph.nodes))
+        self.best = torch.maximum(self.best, no_lower(value - slack * grown))
+        if isinstance(node.op, Input) and self.ctx.region.beyond_hull:
+            # The region's own bound of A (x - c) has its rounding inside; the sum with d and err has three more.
+            own = cast_down(self.ctx.region.lower_of(adjoint, self.instance, reference.double()), self.num.vector)
+            size = own.detach().abs() + self.d.detach().abs()
+            self.best = torch.maximum(self.best, no_lower(self.d + own - (self.err + self.num.vector_gamma(6) * size) * grown))

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from absint.domain import Band, Context, Domain, Interval, Node, Numerics, Rows, Sense
-from absint.domains.generators import Block, Sparse, join, merge_smallest
+from absint.domains.generators import Block, Dense, Sparse, join, merge_smallest
 from absint.graph import Graph
 from absint.op import Linear, Nonlinear, middle_radius
-from absint.rounding import cast_up
+from absint.rounding import cast_up, gamma
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +69,25 @@ class Zonotope(Domain[Zono]):
         block, rest = _fresh(radius, radius > 0, num)
         return Zono(center, {} if block is None else {node.name: block}, rest, _spread_gamma(num, 0 if block is None else block.count))
 
+    def start(self, node: Node, ctx: Context) -> Zono:
+        """A region that has generators keeps them, cast to the matrix format; what the cast moves goes to the remainder."""
+        given = ctx.region.generators()
+        if given is None or not given[1].shape[1]:
+            return super().start(node, ctx)
+        num = ctx.numerics
+        middle, exact, rest = (part.to(num.device) for part in given)
+        center, generators = middle.to(num.vector), exact.to(num.dtype)
+        moved = (generators.double() - exact).abs().sum(1) + (center.double() - middle).abs()
+        # Differences of neighbouring formats are exact; the sum of m + 2 terms is low by its gamma.
+        rest = num.up(cast_up((rest + moved) * (1 + gamma(exact.shape[1] + 6, torch.float64)), num.vector))
+        blocks: dict[str, Block] = {node.name: Dense(generators)}
+        # What is more than rounding becomes symbols, so that its sign is known further on.
+        coarse = rest > (exact.abs().sum(1) + middle.abs()).to(num.vector) * 2.0**-30
+        fresh, rest = _fresh(_no_nan(rest), coarse, num)
+        if fresh is not None:
+            blocks[f"{node.name}|rest"] = fresh
+        return Zono(center, blocks, rest, _spread_gamma(num, sum(b.count for b in blocks.values())))
+
     def take(self, element: Zono, index: Tensor) -> Zono:
         """Instances."""
         blocks = {name: block.take(index) for name, block in element.blocks.items()}
@@ -95,7 +114,28 @@ class Zonotope(Domain[Zono]):
             rest = rest * (1 + num.vector_gamma(2 * op.forward_terms + 10)) + self._constant_error(op, rest, count, num)
         if node.name in ctx.noise:
             rest = rest + ctx.noise[node.name] * (1 + num.vector_gamma(4))
-        return Zono(center, blocks, _no_nan(rest), _spread_gamma(num, count))
+        image = Zono(center, blocks, _no_nan(rest), _spread_gamma(num, count))
+        return self._narrowed(node, image, ctx) if ctx.region.beyond_hull else image
+
+    def _narrowed(self, node: Node, image: Zono, ctx: Context) -> Zono:
+        """Instances whose known box is less than half as wide (summed over entries) restart from it, with fresh symbols.
+
+        One symbol per input entry spans the hull of a norm ball, not the ball; its dual norm bounds each entry far better.
+        """
+        box, num = ctx.known[node.name].filled, ctx.numerics
+        width, own = ((box.upper - box.lower).flatten(1).sum(1), (image.spread + image.rest).flatten(1).sum(1))
+        better = (width < own).reshape(-1, *(1,) * len(node.shape))
+        if not bool(better.any()):
+            return image
+        fresh = self.enclose(node, box, ctx)
+        if bool(better.all()):
+            return fresh
+        blocks: dict[str, Block] = {}
+        for source, chosen in ((image, ~better), (fresh, better)):
+            mask = chosen.expand(-1, *node.shape).to(num.dtype)
+            blocks |= {name: block.scaled(mask, node.shape) for name, block in source.blocks.items()}
+        center, rest = torch.where(better, fresh.center, image.center), torch.where(better, fresh.rest, image.rest)
+        return Zono(center, blocks, rest, _spread_gamma(num, sum(b.count for b in blocks.values())))
 
     def _grown(self, arg: Zono, op: Linear, num: Numerics) -> Tensor:
         """E + gamma S + gamma |c|: generators err in the matrix format against S, the centre in the vector format."""

@@ -1,9 +1,10 @@
-"""Reads labelled inputs from IDX, npz, npy and CSV files; a stranger's format is one decorated function.
+"""Reads labelled inputs from IDX, npz, npy and CSV files and image folders; a stranger's format is one decorated function.
 
     @register_reader(".tsv")
     def read_tsv(source: Source) -> Content: ...
 
-A reader gets the (unzipped) bytes and returns plain arrays; scaling, labels and checks are the same for all formats.
+A reader gets the (unzipped) bytes and returns plain arrays; scaling, labels and checks are the same for all formats. The
+reader registered as "folder" gets folders: their path, no bytes.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ _SIGNATURES = ((b"PK", ".npz"), (b"\x93NUMPY", ".npy"), (b"\x00\x00", ".idx"))  
 
 @dataclass(frozen=True)
 class Source:
-    """One file as a reader sees it. data: the bytes, already unzipped where the file was gzipped."""
+    """One file as a reader sees it. data: the bytes, already unzipped where the file was gzipped; none of a folder."""
 
     path: Path
     data: bytes
@@ -55,12 +56,14 @@ class Source:
 class Content:
     """What a reader found. images: (N, *shape), any real dtype; uint8 is divided by 255 later.
 
-    labels: (N,) whole numbers, or None.  notes: what the reader did to the values.
+    labels: (N,) whole numbers, or None.  notes: what the reader did to the values.  sha256: of all that was read, where
+    that is not the file's bytes.
     """
 
     images: AnyArray
     labels: AnyArray | None = None
     notes: tuple[str, ...] = ()
+    sha256: str | None = None
 
 
 Reader = Callable[[Source], Content]
@@ -75,6 +78,7 @@ class DataFrontEnd:
         """The inputs of `path`, labelled by `labels_path`, else by the file itself or its IDX sibling, else not.
 
         uint8 values become float64(value) / 255.0, and a note says so; all other values are kept.
+        A folder goes to the reader registered as "folder".
         Raises InputError E-DATA-MISSING, -EMPTY, -TRUNCATED, -FORMAT, -PICKLE, -RAGGED, -CELL, -LABELS, -SHAPE.
         """
         source, digest = _open(Path(path))
@@ -89,7 +93,7 @@ class DataFrontEnd:
         if labels is not None and len(labels) != len(inputs):
             what = f"{len(inputs)} inputs but {len(labels)} labels"
             raise source.fail("E-DATA-LABELS", what, "are inputs and labels of the same split?")
-        return Dataset(inputs, labels, str(path), digest, notes)
+        return Dataset(inputs, labels, str(path), content.sha256 or digest, notes)
 
 
 def _read_with(name: str, source: Source) -> Content:
@@ -113,10 +117,11 @@ def _read_with(name: str, source: Source) -> Content:
 
 
 def _open(path: Path) -> tuple[Source, str]:
-    """The file, unzipped, and the SHA-256 of its bytes as they lie on disk."""
+    """The file, unzipped, and the SHA-256 of its bytes as they lie on disk; a folder as it is."""
+    if path.is_dir():
+        return Source(path, b""), hashlib.sha256(b"").hexdigest()
     if not path.is_file():
-        what = "this is a folder, not a file" if path.is_dir() else "no such file"
-        raise InputError("E-DATA-MISSING", what, where=str(path), hint="check the path of the data file")
+        raise InputError("E-DATA-MISSING", "no such file", where=str(path), hint="check the path of the data file")
     try:
         raw = path.read_bytes()
     except OSError as error:
@@ -141,6 +146,8 @@ def _unzip(source: Source) -> bytes:
 
 def _format_of(source: Source) -> str:
     """The reader's name: the extension before .gz where one is known, else what the first bytes say."""
+    if source.path.is_dir():
+        return "folder"
     suffixes = [suffix.lower() for suffix in source.path.suffixes]
     suffix = next((s for s in reversed(suffixes) if s != ".gz"), "")
     if suffix in READERS:

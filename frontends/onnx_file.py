@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import onnx.external_data_helper
+import onnx.helper
 import onnx.inliner
 from onnx import numpy_helper
 
@@ -52,6 +53,7 @@ class OnnxFile:
 
     model: self-contained bytes for the reference runtime.  dims: of the input, None where unknown.
     constants: initialisers that are used.  used: every tensor that a step or the graph's output reads.
+    argmax: the axis of an ArgMax at the end, which was left out so that the output is its input; else None.
     """
 
     path: str
@@ -67,23 +69,28 @@ class OnnxFile:
     constants: Mapping[str, AnyArray]
     used: frozenset[str]
     notes: tuple[str, ...] = field(default=())
+    argmax: int | None = None
 
 
-def open_model(path: str | Path) -> OnnxFile:
-    """Read and check a .onnx or .onnx.gz file. Raises InputError or UnsupportedError with a code E-MODEL-*."""
+def open_model(path: str | Path, content: bytes | None = None) -> OnnxFile:
+    """Read and check a .onnx or .onnx.gz file, or its content, which `path` then only names.
+
+    Raises InputError or UnsupportedError with a code E-MODEL-*.
+    """
     file = Path(path)
-    raw = read_bytes(file)
+    raw = read_bytes(file) if content is None else content
     sha256 = hashlib.sha256(raw).hexdigest()
     data = _unzipped(raw, file)
     proto = _parsed(data, file)
-    if _has_external_data(proto):
+    if _external(proto):
         data = _with_external_data(proto, file)
     try:
-        if _opened(proto):
+        argmax = _scores(proto)
+        if _opened(proto) or argmax is not None:
             data = bytes(proto.SerializeToString())
         if proto.functions:
             proto = onnx.inliner.inline_local_functions(proto)
-        return _checked(proto, data, sha256, file)
+        return _checked(proto, data, sha256, file, argmax)
     except AbsintError:
         raise
     except Exception as error:  # damage that the parser let through: whatever onnx raises becomes one coded message
@@ -153,12 +160,42 @@ def _parsed(data: bytes, file: Path) -> onnx.ModelProto:
     return proto
 
 
-def _has_external_data(proto: onnx.ModelProto) -> bool:
-    return any(t.data_location == onnx.TensorProto.EXTERNAL for t in proto.graph.initializer)
+def _scores(proto: onnx.ModelProto) -> int | None:
+    """Where the one output is an ArgMax, make its input the output and return its axis: the property is about the scores."""
+    if len(proto.graph.output) != 1:
+        return None
+    name = proto.graph.output[0].name
+    last = [n for n in proto.graph.node if name in n.output]
+    if len(last) != 1 or last[0].op_type != "ArgMax" or not standard(last[0].domain) or len(last[0].input) != 1:
+        return None
+    given = {a.name: a.i for a in last[0].attribute}
+    if given.get("select_last_index", 0):
+        return None
+    del proto.graph.output[0]
+    proto.graph.output.append(onnx.helper.make_empty_tensor_value_info(last[0].input[0]))
+    proto.graph.node.remove(last[0])
+    return int(given.get("axis", 0))
+
+
+def _external(proto: onnx.ModelProto) -> list[onnx.TensorProto]:
+    """Tensors whose values lie in another file."""
+    inside = [a.t for node in proto.graph.node for a in node.attribute if a.type == onnx.AttributeProto.TENSOR]
+    return [t for t in (*proto.graph.initializer, *inside) if t.data_location == onnx.TensorProto.EXTERNAL]
+
+
+def _inside(tensor: onnx.TensorProto, file: Path) -> bool:
+    """Whether a tensor's file lies in the model's folder or below it, links followed."""
+    location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
+    folder = file.parent.resolve()
+    return bool(location) and (folder / location).resolve().is_relative_to(folder)
 
 
 def _with_external_data(proto: onnx.ModelProto, file: Path) -> bytes:
     """Weights stored beside the model, read into it; returns self-contained bytes."""
+    outside = [f"'{t.name}'" for t in _external(proto) if not _inside(t, file)]
+    if outside:
+        raise InputError("E-MODEL-EXTERNAL", "its external weights lie outside its folder", where=str(file), details=outside,
+                         hint="keep the weight file beside the model")
     try:
         onnx.external_data_helper.load_external_data_for_model(proto, str(file.parent))
         return bytes(proto.SerializeToString())
@@ -167,7 +204,7 @@ def _with_external_data(proto: onnx.ModelProto, file: Path) -> bytes:
                          hint="keep the weight file beside the model, or save the model in one file") from error
 
 
-def _checked(proto: onnx.ModelProto, data: bytes, sha256: str, file: Path) -> OnnxFile:
+def _checked(proto: onnx.ModelProto, data: bytes, sha256: str, file: Path, argmax: int | None) -> OnnxFile:
     opset = _opset(proto, file)
     if proto.graph.sparse_initializer:
         raise UnsupportedError("E-MODEL-SPARSE", "sparse initialisers are not supported", where=str(file),
@@ -182,9 +219,10 @@ def _checked(proto: onnx.ModelProto, data: bytes, sha256: str, file: Path) -> On
     element = info.type.tensor_type
     formats = {str(value.dtype) for value in constants.values() if value.dtype.kind == "f"} - {"float32", "float64"}
     notes = [f"{' and '.join(sorted(formats))} weights taken exactly; proofs are about the exact-real network"] if formats else []
+    notes += [] if argmax is None else ["the ArgMax at the end was left out: outputs are the scores it compares"]
     return OnnxFile(
         str(file), sha256, data, proto, opset, str(info.name), _FLOATS[element.elem_type], _dims(info, file), output,
-        steps, constants, used, tuple(notes),
+        steps, constants, used, tuple(notes), argmax,
     )
 
 
@@ -235,6 +273,9 @@ def _dims(info: onnx.ValueInfoProto, file: Path) -> tuple[int | None, ...]:
     if not info.type.tensor_type.HasField("shape"):
         raise InputError("E-MODEL-SHAPE", f"the input '{info.name}' has no shape", where=str(file), hint="export with a fixed shape")
     given = info.type.tensor_type.shape.dim
+    if not given:
+        raise InputError("E-MODEL-SHAPE", f"the input '{info.name}' is a single number without axes", where=str(file),
+                         hint="export with an input of shape (1, 1)")
     dims = tuple(int(d.dim_value) if d.dim_value > 0 else None for d in given)
     unknown = [k for k, d in enumerate(dims) if d is None and (k > 0 or len(dims) == 1)]
     if unknown:

@@ -97,7 +97,7 @@ def _check_cast(value: AnyArray, result: AnyArray) -> None:
     """To an integer, truncation is what the operator means; to a floating-point format, every entry must survive."""
     if result.dtype.kind == "f" and not np.array_equal(result.astype(value.dtype), value):
         raise NotExactError(f"rounds constants of {value.dtype} to {result.dtype}")
-    if result.dtype.kind == "f" and value.dtype.kind in "iu" and np.abs(value.astype(object)).max(initial=0) > 2**53:
+    if result.dtype.kind == "f" and value.dtype.kind in "iu" and max(map(abs, value.reshape(-1).tolist()), default=0) > 2**53:
         raise NotExactError("rounds integers beyond 2^53")
 
 

@@ -25,15 +25,17 @@ class OnnxFrontEnd:
     suffixes: ClassVar[tuple[str, ...]] = (".onnx", ".onnx.gz")
 
     def read(
-        self, path: str | Path, *, fold: bool = True, check: bool = True, check_range: tuple[float, float] | None = None
+        self, path: str | Path, *, fold: bool = True, check: bool = True, check_range: tuple[float, float] | None = None,
+        content: bytes | None = None,
     ) -> Graph:
         """The graph of a file, behind all passes, or only the exact ones (fold=False).
 
         check: compare with onnxruntime on 34 points of `check_range`, [0, 1] by default, which is sampled entry by entry.
+        content: the bytes of a model in memory, which `path` then only names.
         Raises InputError E-MODEL-* (missing, empty, not ONNX, NaN weights, inputs, outputs, shapes, cycles) and
         UnsupportedError E-OP-UNSUPPORTED (all nodes at once), E-IMPORT-MISMATCH, E-IMPORT-RUNTIME.
         """
-        translation, notes = translate(open_model(path))
+        translation, notes = translate(open_model(path, content))
         graph = apply_passes(translation.graph(notes), fold=fold)
         if check:
             check_import(graph, *(check_range or DEFAULT_RANGE))

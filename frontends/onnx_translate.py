@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,26 @@ from absint.graph import Graph, GraphBuilder, Source
 from absint.op import OPS, OnnxNode, Op, Shape
 
 _FOLD_HINT = "fold the constants before the import (onnxsim, or export with constant folding)"
+# The only operators whose import rule is asked once for each output that is used.
+_SPLITTING = frozenset({"Split"})
+# Only input 0 of these may be computed; a computed number where an optional constant belongs must not pass for an absent one.
+_DATA_FIRST = frozenset(re.findall(
+    r"\w+",
+    "BatchNormalization Clip Conv ConvTranspose CumSum Dropout Expand Gather GatherElements GatherND Gemm GlobalAveragePool "
+    "GlobalMaxPool Pad ReduceMax ReduceMean ReduceMin ReduceSum Reshape Resize Slice Split Squeeze Tile Trilu Unsqueeze Upsample",
+))
+_QUANTISED = ("belongs to a quantised network", "verify the floating-point network it was made from")
+_RANDOM = ("draws random numbers", "export the model in evaluation mode")
+_CONTROL = ("is control flow", "export with fixed sizes and without branches or loops (unroll, or onnxsim)")
+_RECURRENT = ("is a recurrent layer", "unroll it for a fixed number of steps before export")
+# Why a name has no entry, where more can be said than that.
+_REFUSED = {
+    **dict.fromkeys(("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger",
+                     "MatMulInteger"), _QUANTISED),
+    **dict.fromkeys(("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"), _RANDOM),
+    **dict.fromkeys(("If", "Loop", "Scan", "SequenceMap"), _CONTROL),
+    **dict.fromkeys(("RNN", "LSTM", "GRU"), _RECURRENT),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,9 +125,18 @@ class Translation:
         if file.output_name not in self.builder.nodes:
             raise InputError("E-MODEL-OUTPUTS", f"the output '{file.output_name}' does not depend on the input", where=file.path,
                              hint="is this the right model?")
+        if file.argmax is not None:
+            self._check_classes(file.argmax)
         source = Source(file.path, file.sha256, file.model, file.input_name, self.full_input, self.batched,
                         notes=(*file.notes, *notes))
         return self.builder.graph(file.output_name, source)
+
+    def _check_classes(self, axis: int) -> None:
+        """The axis of an ArgMax that was left out must be that of the classes, the only one of the scores."""
+        shape = self.shapes[self.file.output_name] or ()
+        if not -len(shape) <= axis < len(shape) or prod(shape) != shape[axis]:
+            raise UnsupportedError("E-OP-UNSUPPORTED", f"the last node is an ArgMax along axis {axis} of {shape}", where=self.file.path,
+                                   hint="only one along the classes of a single vector of scores is supported")
 
     def _error(self) -> AbsintError:
         problems = self.problems
@@ -131,7 +162,7 @@ class Translation:
             if standard(node.domain) and self._fold(node, computed):
                 return replace(report, folded=True)
             op = self._import(node, computed)
-            return replace(report, op=op, output=None if op is None else self.shapes[node.output[0]])
+            return replace(report, op=op, output=self.shapes.get(next(o for o in node.output if o in self.file.used)))
         except _ProblemError as problem:
             return replace(report, output=self._place(node), code=problem.code, reason=problem.reason, hint=problem.hint)
 
@@ -164,16 +195,25 @@ class Translation:
         self._known(node)
         if not computed:
             raise _ProblemError("cannot be evaluated exactly at import", _FOLD_HINT)
-        extra = [str(o) for o in node.output[1:] if o and o in self.file.used]
-        if extra or not node.output or node.output[0] not in self.file.used:
-            raise _ProblemError(f"its output {', '.join(map(repr, extra)) or '?'} is used", "only the first output is supported")
+        used = [k for k, name in enumerate(node.output) if name and name in self.file.used]
+        if node.op_type not in _SPLITTING and used != [0]:
+            extra = [repr(str(node.output[k])) for k in used if k > 0]
+            raise _ProblemError(f"its output {', '.join(extra) or '?'} is used", "only the first output is supported")
+        if node.op_type in _DATA_FIRST and computed != (node.input[0],):
+            place = next(k for k, i in enumerate(node.input) if k and i in computed)
+            raise _ProblemError(f"its input {place} must be a constant", "export with constant folding")
         self._well_formed(node)
         if any(self.shapes.get(i) is None for i in computed):
-            self.shapes[node.output[0]] = None
+            self.shapes.update((str(node.output[k]), None) for k in used)
             return None
-        name = str(node.output[0])
+        known = self._onnx_node(node)
+        ops = [self._add(replace(known, output=k), computed, str(node.output[k])) for k in used]
+        return ops[0]
+
+    def _add(self, node: OnnxNode, computed: tuple[str, ...], name: str) -> Op:
+        """Import one output of a node and add it to the graph under its name."""
         try:
-            op = OPS.get(node.op_type)(self._onnx_node(node))
+            op = OPS.get(node.op_type)(node)
             inner = self.builder.shape(self.builder.add(op, computed, name, (name,)))
         except PluginError:
             raise
@@ -183,6 +223,8 @@ class Translation:
             raise _ProblemError(f"its import rule raised {type(error).__name__}: {error}", "report it with the model") from error
         if 0 in inner:
             raise _ProblemError("its result has no entries", "is the input too small for this network?", "E-SHAPE")
+        if inner == ():
+            raise _ProblemError("its result is a single number without axes", "keep one (keepdims=1, or no Squeeze)")
         self.shapes[name] = (1, *inner) if self.batched else inner
         return op
 
@@ -190,6 +232,8 @@ class Translation:
         if not standard(node.domain):
             raise _ProblemError(f"belongs to the custom domain '{node.domain}'", "export with standard ONNX operators only")
         if node.op_type not in OPS:
+            if node.op_type in _REFUSED:
+                raise _ProblemError(*_REFUSED[node.op_type])
             raise _ProblemError("no entry", "add one file with @register_op and pass --plugin FILE")
 
     def _well_formed(self, node: onnx.NodeProto) -> None:
@@ -216,7 +260,7 @@ class Translation:
         )
         batched = tuple(self.batched and bool(i) and i not in self.constants for i in node.input)
         attributes = {a.name: _attribute(a) for a in node.attribute}
-        return OnnxNode(node.op_type, attributes, self.file.opset, constants, shapes, batched)
+        return OnnxNode(node.op_type, attributes, self.file.opset, constants, shapes, batched, outputs=len(node.output))
 
     def _place(self, node: onnx.NodeProto) -> Shape | None:
         """Let the walk go on behind a problem: outputs get the shape that ONNX's shape inference knows, if any."""

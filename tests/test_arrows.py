@@ -23,6 +23,7 @@ ROWS = (
     ("attacks", "solvers"),
     ("interpret",),
     ("domain",),
+    ("affine_bounds",),
     ("substitute",),
     ("context",),
     ("passes",),
@@ -30,7 +31,7 @@ ROWS = (
     ("graph", "reference"),
     ("ops",),
     ("op", "elementwise"),
-    ("region", "spec", "verdict", "backend", "kernels", "rounding", "registry", "errors", "interval", "dataset", "samples"),
+    ("region", "regions", "spec", "verdict", "backend", "kernels", "rounding", "registry", "errors", "interval", "dataset", "samples"),
 )
 BOTTOM = ROWS[-1]
 # Plug-ins see the contract they implement, not the engine around it. Domain.memory takes a Graph.

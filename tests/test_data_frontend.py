@@ -179,7 +179,7 @@ def test_csv_labels_can_be_replaced(write):
 
 def test_missing_and_empty(tmp_path, write):
     fault(tmp_path / "nowhere.npz", "E-DATA-MISSING", "no such file")
-    fault(tmp_path, "E-DATA-MISSING", "folder")
+    fault(tmp_path, "E-DATA-EMPTY", "folder")
     fault(write("e.npy", b""), "E-DATA-EMPTY")
     fault(write("e.csv.gz", gzip.compress(b"")), "E-DATA-EMPTY", "unzipped")
     fault(write("e.csv", "\n \n"), "E-DATA-EMPTY")

@@ -40,7 +40,7 @@ def register_attack(name: str) -> Callable[[A], A]:
 @register_attack("pgd")
 @dataclass(frozen=True)
 class Pgd:
-    """Signed gradient steps whose size decays from the region's radius; starts at the centre and at random corners."""
+    """Steps across the region that shrink, down the gradient (its sign, in a box); starts at the centre and at random corners."""
 
     steps: int = 20
     restarts: int = 2
@@ -54,7 +54,6 @@ class Pgd:
     def _search(self, graph: Graph, region: Region, spec: Spec, device: torch.device) -> Tensor:
         hull = region.hull
         lower, upper = hull.lower.to(device), hull.upper.to(device)
-        radius = (upper - lower) / 2
         best_point, best_value = region.center.to(device), torch.full((region.batch,), torch.inf, device=device)
         for start in self._starts(region, lower, upper, device):
             x = start
@@ -68,8 +67,8 @@ class Pgd:
                 if step == self.steps or bool((best_value < 0).all()):
                     break
                 (gradient,) = torch.autograd.grad(value.sum(), x)
-                size = radius * (0.9 ** step)  # the first steps cross the region, the last ones refine
-                x = torch.minimum(torch.maximum(x.detach() - size * gradient.sign(), lower), upper)
+                # The first steps cross the region, the last ones refine.
+                x = region.pull(x.detach() + region.descent(gradient) * 0.9 ** step)
         return best_point
 
     def _starts(self, region: Region, lower: Tensor, upper: Tensor, device: torch.device) -> list[Tensor]:
@@ -78,7 +77,7 @@ class Pgd:
         for _ in range(self.restarts - 1):
             # One draw for all instances: an instance's points do not depend on its place in a batch.
             share = torch.rand(region.shape, generator=generator, dtype=torch.float64).round().to(device)
-            starts.append(lower + share * (upper - lower))
+            starts.append(region.pull(lower + share * (upper - lower)))
         return starts
 
 

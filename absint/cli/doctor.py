@@ -6,15 +6,20 @@ import hashlib
 import json
 import platform
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, entry_points, requires, version
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from absint.cli.solver_checks import found_solvers
+
+_CONSTRAINTS = Path(__file__).resolve().parents[2] / "constraints.txt"
 _GROUPS = ("domains", "frontends", "data", "data_formats", "ops", "attacks", "reports", "solvers", "analyses")
 _NEEDED_PYTHON = (3, 11)
 _NEEDED_MEMORY = 1 << 30
@@ -23,38 +28,48 @@ _REINSTALL = "pip install --force-reinstall --no-deps absint"
 
 @dataclass(frozen=True)
 class Check:
-    """One line. mend: the command that repairs it, where it is not ok."""
+    """One line. mend: the command that repairs it, where it is not ok, or that may be wanted, where it is only a note."""
 
     name: str
     ok: bool
     found: str
     mend: str | None = None
+    note: bool = False
+
+    @property
+    def mark(self) -> str:
+        """What the line begins with."""
+        return "FAIL" if not self.ok else "note" if self.note else "ok  "
 
 
 def doctor(
     format_: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
     device: Annotated[str, typer.Option(help="The device whose kernels are tested.")] = "cpu",
+    constraints: Annotated[Path | None, typer.Option(help="Tested versions to compare with.", show_default="the repository's")] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> Callable[[], int]:
-    """Check versions, devices, memory, samples, plug-ins, and that this machine's kernels keep the rounding bounds.
+    """Check versions, devices, memory, samples, plug-ins, solvers, and that this machine's kernels keep the rounding bounds.
 
-    Exit code 0: all is fine; 5: something is not, and its line says what mends it.
+    Exit code 0: all is fine, notes aside; 5: something is not, and its line says what mends it.
     """
-    return lambda: _execute(format_, device)
+    return lambda: _execute(format_, device, constraints)
 
 
-def _execute(format_: str, device: str) -> int:
+def _execute(format_: str, device: str, constraints: Path | None) -> int:
     from absint.cli.parsing import parse_format
+    from absint.errors import InputError
 
     parse_format(format_)
-    checks = list(all_checks(device))
+    if constraints is not None and not constraints.is_file():
+        raise InputError("E-CONSTRAINTS", "no such file", where=str(constraints), hint="give the constraints.txt of absint's repository")
+    checks = [*all_checks(device), *_constrained(constraints or _CONSTRAINTS), *solver_checks()]
     if format_ == "json":
         sys.stdout.write(json.dumps({"ok": all(c.ok for c in checks), "checks": [asdict(c) for c in checks]}, indent=2) + "\n")
     else:
         for check in checks:
-            sys.stdout.write(f"{'ok  ' if check.ok else 'FAIL'}  {check.name}: {check.found}\n")
-            if not check.ok and check.mend:
-                sys.stdout.write(f"      mend: {check.mend}\n")
+            sys.stdout.write(f"{check.mark}  {check.name}: {check.found}\n")
+            if check.mend and (check.note or not check.ok):
+                sys.stdout.write(f"      {'mend' if not check.ok else 'wanted? then'}: {check.mend}\n")
     return 0 if all(check.ok for check in checks) else 5
 
 
@@ -89,6 +104,25 @@ def _packages() -> Iterator[Check]:
             yield Check(name, False, f"does not import: {error}".splitlines()[0], f"pip install --force-reinstall '{requirement}'")
         else:
             yield Check(name, True, found)
+
+
+def _constrained(file: Path) -> Iterator[Check]:
+    """Installed packages against the versions absint was tested with; another version is a note, not a failure."""
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return  # installed without the repository
+    pins = [line.partition("==") for line in lines if "==" in line and not line.startswith("#")]
+    different = []
+    for name, _, wanted in pins:
+        try:
+            found = version(name)
+        except PackageNotFoundError:
+            continue
+        if found.partition("+")[0] != wanted.strip().partition("+")[0]:
+            different.append(f"{name} {found} (tested: {wanted.strip()})")
+    found = ", ".join(different) if different else f"every installed one of {len(pins)} packages has its tested version"
+    yield Check("versions", True, found, f"pip install -c {shlex.quote(str(file))} absint", note=bool(different))
 
 
 def _devices(wanted: str) -> Iterator[Check]:
@@ -153,6 +187,12 @@ def _plugins() -> Iterator[Check]:
                 yield Check(f"{kind} {point.name}", False, f"{found} ({point.value})", f"pip install --force-reinstall {package}")
             else:
                 yield Check(f"{kind} {point.name}", True, f"{point.value} of {package}")
+
+
+def solver_checks() -> Iterator[Check]:
+    """LP and MILP solvers are optional: a missing one is a note, a broken one a failure."""
+    for solver in found_solvers():
+        yield Check(f"solver {solver.name}", solver.ok, solver.found, solver.mend, note=not solver.present or solver.limited)
 
 
 def _kernels(device: str) -> Iterator[Check]:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from absint.cli.output import claim
 from absint.errors import InputError, ResourceError
 from absint.verdict import Assurance, InstanceResult, Reason, Verdict
 
@@ -33,6 +34,8 @@ class Journal:
         Raises InputError E-JOURNAL-EXISTS (without resume), -FORMAT, -CORRUPT, -MISMATCH naming the fields that differ, -PATH.
         """
         binding = json.loads(json.dumps(binding))
+        if path.exists() and not path.is_file():  # a device may have no end
+            raise InputError("E-JOURNAL-PATH", "is no regular file", where=str(path), hint="give --journal a file of its own")
         try:
             file = path.open("r+b" if path.exists() else "w+b")
             content = file.read()
@@ -40,7 +43,8 @@ class Journal:
             raise InputError("E-JOURNAL-PATH", f"cannot be opened: {error.strerror}", where=str(path),
                              hint="give --journal a file in a folder you may write") from error
         try:
-            _lock(file, path)
+            claim(file, InputError("E-JOURNAL-BUSY", "another run is writing this journal", where=str(path),
+                                   hint="wait for it, or give another name"))
             if content and not resume:
                 raise InputError("E-JOURNAL-EXISTS", "the journal exists already", where=str(path),
                                  hint="add --resume to continue it, or give another name")
@@ -74,21 +78,6 @@ class Journal:
         except OSError as error:
             raise ResourceError("E-JOURNAL-WRITE", f"cannot be written: {error.strerror}", where=str(self.path),
                                 hint="free some space, then run again with --resume") from error
-
-
-def _lock(file: BinaryIO, path: Path) -> None:
-    """Two runs on one journal would tear each other's lines."""
-    try:
-        import fcntl
-    except ImportError:
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise InputError("E-JOURNAL-BUSY", "another run is writing this journal", where=str(path),
-                         hint="wait for it, or give another name") from error
-    except OSError:
-        return  # a file system without locks
 
 
 def _restore(content: bytes, binding: Mapping[str, Any], path: Path) -> dict[int, InstanceResult]:

@@ -19,11 +19,11 @@ from typing import Annotated, Any
 import typer
 
 from absint import __version__
-from absint.cli import doctor, domains, verify
+from absint.cli import bounds, doctor, domains, inspect, verify
 from absint.errors import AbsintError, InternalError, ResourceError, UsageError
 
 INTERRUPTED, BROKEN_PIPE = 130, 141
-
+_COMMANDS = ("verify", "inspect", "bounds", "domains", "doctor")
 
 _DISK = (errno.ENOSPC, errno.EIO, getattr(errno, "EDQUOT", errno.ENOSPC))
 
@@ -37,6 +37,8 @@ def build() -> typer.Typer:
     )
     app.callback()(_options)
     app.command("verify")(verify.verify)
+    app.command("inspect")(inspect.inspect)
+    app.command("bounds")(bounds.bounds)
     app.command("domains")(domains.domains)
     app.command("doctor")(doctor.doctor)
     return app
@@ -88,6 +90,13 @@ def _dispatch(arguments: list[str]) -> int:
     return action() if callable(action) else int(action or 0)
 
 
+def _device_died(error: BaseException) -> bool:
+    """Whether CUDA itself failed; torch reports it as a RuntimeError, perhaps inside one of ours."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return isinstance(error, RuntimeError) and "CUDA error" in str(error)
+
+
 def _out_of_memory(error: BaseException) -> bool:
     from absint.backend import is_out_of_memory  # torch is imported only by commands that compute
 
@@ -96,11 +105,14 @@ def _out_of_memory(error: BaseException) -> bool:
 
 def _coded(error: Exception, arguments: list[str]) -> AbsintError:
     """The same failure as one of our own errors."""
+    if _device_died(error) and getattr(error, "code", "") != "E-DEVICE":
+        return ResourceError("E-DEVICE-LOST", "the CUDA device failed while it computed; nothing is proved by this run",
+                             hint="run again with --device cpu; nvidia-smi shows the device's state")
     if isinstance(error, AbsintError):
         return error
     message = getattr(error, "format_message", None)  # typer's usage errors
     if message is not None:
-        command = next((word for word in arguments if word in ("verify", "domains", "doctor")), "")
+        command = next((word for word in arguments if word in _COMMANDS), "")
         return UsageError("E-USAGE", message().rstrip("."), hint=f"see absint {command} --help".replace("  ", " "))
     text = str(error)
     if _out_of_memory(error):

@@ -2,46 +2,106 @@
 
 from __future__ import annotations
 
+import io
+import os
 import signal
+import stat
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TextIO
+from typing import BinaryIO, TextIO
 
 from absint.errors import InputError, ResourceError, UsageError
 
 
-def check_out(out: Path | None, inputs: dict[str, Path | None]) -> None:
-    """Refuse to write the result over a file the run reads. Raises UsageError E-OUT."""
+def check_out(out: Path | None, inputs: dict[str, Path | None], option: str = "--out") -> None:
+    """Refuse to write a result over a file the run reads, or over another result. Raises UsageError E-OUT."""
     if out is None:
         return
-    for option, path in inputs.items():
-        if path is not None and path.exists() and out.exists() and out.samefile(path):
-            raise UsageError("E-OUT", f"--out would overwrite the file given as {option}", where=str(out), hint="give another name")
+    for other, path in inputs.items():
+        if path is not None and _same(out, path):
+            raise UsageError("E-OUT", f"{option} would overwrite the file given as {other}", where=str(out), hint="give another name")
+
+
+def _same(one: Path, two: Path) -> bool:
+    try:
+        return one.samefile(two) if one.exists() and two.exists() else one.resolve() == two.resolve()
+    except OSError:
+        return False
 
 
 @contextmanager
 def opened(out: Path | None) -> Iterator[TextIO]:
-    """stdout, or the file. Raises InputError E-OUT where it cannot be opened, ResourceError E-OUT-WRITE on a full disk."""
+    """stdout, or the file. Raises what `opened_file` does."""
     if out is None:
         yield sys.stdout
         return
-    try:
-        stream = out.open("w", encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise InputError("E-OUT", f"cannot be written: {error.strerror}", where=str(out),
-                         hint="give --out a file in a folder you may write") from error
+    with opened_file(out) as raw, io.TextIOWrapper(raw, "utf-8", "backslashreplace", "\n") as stream:
+        yield stream
+
+
+@contextmanager
+def opened_file(out: Path, option: str = "--out") -> Iterator[BinaryIO]:
+    """A file for a result, emptied once it is ours alone.
+
+    Raises InputError E-OUT where it cannot be opened, E-OUT-BUSY while another run writes it, ResourceError E-OUT-WRITE
+    on a full disk.
+    """
+    stream = _claimed(out, option)
     try:
         with stream:
+            if _is_regular(stream):
+                stream.truncate(0)
             yield stream
     except OSError as error:
         if isinstance(error, BrokenPipeError):
             raise
         raise ResourceError("E-OUT-WRITE", f"cannot be written: {error.strerror}", where=str(out),
                             hint="free some space and run again") from error
+
+
+def check_writable(out: Path | None, option: str = "--out") -> None:
+    """Raise what `opened_file` would when it opens, before a run spends time on a result that has no place to go."""
+    if out is not None:
+        _claimed(out, option).close()
+
+
+def _claimed(out: Path, option: str) -> BinaryIO:
+    try:
+        # Mode "w" would empty the file of a run that is still writing it.
+        stream = os.fdopen(os.open(out, os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666), "wb")
+    except OSError as error:
+        raise InputError("E-OUT", f"cannot be written: {error.strerror}", where=str(out),
+                         hint=f"give {option} a file in a folder you may write") from error
+    try:
+        if _is_regular(stream):
+            claim(stream, InputError("E-OUT-BUSY", "another run is writing this file", where=str(out),
+                                     hint="wait for it, or give another name"))
+    except InputError:
+        stream.close()
+        raise
+    return stream
+
+
+def _is_regular(stream: BinaryIO) -> bool:
+    return stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+
+
+def claim(file: BinaryIO, busy: Exception) -> None:
+    """Lock an open file until it is closed. Raises `busy` where another run holds it."""
+    try:
+        import fcntl
+    except ImportError:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise busy from error
+    except OSError:
+        return  # a file system without locks
 
 
 @contextmanager

@@ -13,22 +13,23 @@ from typing import Any
 import numpy as np
 import torch
 
-from absint import backend, samples
+from absint.analyses.patches import verify_patches
 from absint.analyses.verify import Problem, VerifyOptions, robustness, verify
 from absint.api import domain_from
 from absint.cli.header import make_binding, make_header
+from absint.cli.inputs import behind_normalisation, check_model, chosen_inputs, memory_of, normalisation, read_inputs, set_up_device
 from absint.cli.journal import Journal
 from absint.cli.output import check_out, interrupts_deferred, opened
-from absint.cli.parsing import parse_clip, parse_index, parse_numbers
+from absint.cli.parsing import parse_clip
 from absint.cli.progress import Progress, progress
+from absint.cli.regions import RegionChoice, parse_region
 from absint.cli.settings import VerifySettings
-from absint.data_frontend import read_data
 from absint.dataset import Dataset
 from absint.domain import Domain
 from absint.errors import AbsintError, InputError, PluginError, UnsupportedError, UsageError
-from absint.frontend import load_model, normalised
+from absint.frontend import load_model
 from absint.graph import Graph
-from absint.region import LinfBall, parse_eps
+from absint.region import Region
 from absint.registry import load_plugin
 from absint.reports.interface import REPORTS, Header, Report, Summary
 from absint.verdict import InstanceResult, Reason
@@ -44,7 +45,8 @@ class Job:
     settings: VerifySettings
     graph: Graph
     data: Dataset
-    region: LinfBall
+    region: Region
+    choice: RegionChoice
     options: VerifyOptions
     header: Header
     binding: Mapping[str, Any]
@@ -72,20 +74,23 @@ def prepare(settings: VerifySettings) -> Job:
         raise UsageError("E-USAGE", "--resume needs the journal to continue", where="--resume", hint="add --journal FILE")
     named: dict[str, Any] = {"NET": settings.net, "--data": settings.data, "--labels": settings.labels}
     check_out(settings.out, {**named, "--journal": settings.journal})
-    check_out(settings.journal, named)
+    check_out(settings.journal, named, "--journal")
     REPORTS.get(settings.format)
-    eps, clip = parse_eps(settings.eps), parse_clip(settings.clip)
+    clip = parse_clip(settings.clip)
+    choice = parse_region(settings, clip)
     options = _options(settings, domain_of(settings))
     graph = _graph(settings)
-    whole = _labelled(_read(settings, graph), settings, graph)
-    data = whole if settings.index is None else whole.select(parse_index(settings.index, len(whole), whole.name))
-    data.check_range(*(clip or (-inf, inf)))
+    whole = _labelled(read_inputs(settings, graph), settings, graph)
+    data = chosen_inputs(whole, clip, settings.index)
     data.check_labels(graph.output.size)
     _check_target(settings, data, graph)
     accuracy = _accuracy(graph, whole, settings)
-    region = LinfBall(torch.from_numpy(data.inputs), eps, clip)
-    header = make_header(settings, graph, data, options, clip=clip, accuracy=accuracy)
-    return Job(settings, graph, data, region, options, header, make_binding(settings, graph, whole, options, clip=clip))
+    region = choice.around(torch.from_numpy(data.inputs))
+    if choice.patches is not None:
+        choice.patches.positions(graph.input.shape)
+    header = choice.shown(make_header(settings, graph, data, options, clip=clip, accuracy=accuracy))
+    binding = {**make_binding(settings, graph, whole, options, clip=clip), **choice.property}
+    return Job(settings, graph, data, region, choice, options, header, binding)
 
 
 def domain_of(settings: VerifySettings) -> Domain[Any]:
@@ -103,15 +108,10 @@ def domain_of(settings: VerifySettings) -> Domain[Any]:
 
 
 def _options(settings: VerifySettings, domain: Domain[Any]) -> VerifyOptions:
-    if settings.threads is not None:
-        if settings.threads < 1:
-            raise UsageError("E-THREADS", f"at least one thread is needed, not {settings.threads}", where="--threads")
-        torch.set_num_threads(settings.threads)
-    if backend.device(settings.device).type not in ("cpu", "cuda"):
-        raise UnsupportedError("E-DEVICE", f"absint does not compute on '{settings.device}'", where="--device", hint="cpu or cuda")
+    set_up_device(settings)
     options = VerifyOptions(
         domain=domain, dtype=settings.dtype, device=settings.device, rounding=settings.rounding, semantics=settings.semantics,
-        batch=settings.batch, memory=None if settings.memory is None else backend.parse_memory(settings.memory),
+        batch=settings.batch, memory=memory_of(settings),
         attack=None if settings.attack == "none" else settings.attack,
         timeout=inf if settings.timeout is None else settings.timeout,
         total_timeout=inf if settings.total_timeout is None else settings.total_timeout,
@@ -124,28 +124,12 @@ def _options(settings: VerifySettings, domain: Domain[Any]) -> VerifyOptions:
 
 
 def _graph(settings: VerifySettings) -> Graph:
-    mean, std = (None if text is None else parse_numbers(text, where)
-                 for text, where in ((settings.mean, "--mean"), (settings.std, "--std")))
+    normalisation(settings)
+    check_model(settings.net)
     graph = load_model(settings.net, fold=settings.semantics != "float32")
     if graph.output.size < 2:
         raise UnsupportedError("E-CLASSES", "robustness needs two outputs at least, this network has one", where=str(settings.net))
-    return graph if mean is None and std is None else normalised(graph, mean, std)
-
-
-def _read(settings: VerifySettings, graph: Graph) -> Dataset:
-    shape = graph.input.shape
-    if settings.data is not None:
-        data = read_data(settings.data, settings.labels)
-        if not len(data):
-            raise InputError("E-DATA-EMPTY", "the file holds no inputs", where=data.name)
-        return data.shaped_for(shape, settings.layout)
-    if settings.labels is not None:
-        raise UsageError("E-USAGE", "labels without the data they belong to", where="--labels", hint="add --data FILE")
-    sample = samples.for_shape(shape)
-    if sample is None:
-        raise InputError("E-DATA-NONE", f"no bundled sample fits inputs of shape {shape}", where=str(settings.net),
-                         hint="give your own inputs with --data FILE (npz, npy, CSV or IDX)")
-    return sample.shaped_for(shape, settings.layout)
+    return behind_normalisation(graph, settings)
 
 
 def _labelled(data: Dataset, settings: VerifySettings, graph: Graph) -> Dataset:
@@ -244,7 +228,14 @@ class Session:
             cut = result.reason is Reason.TIMEOUT and time.monotonic() >= end
             self._deliver(replace(result, domain=self.job.settings.domain), display, journal=not cut)
 
-        verify(problem, self.job.options, on_result)
+        patches = self.job.choice.patches
+        if patches is None:
+            verify(problem, self.job.options, on_result)
+            return
+        assert problem.labels is not None
+        target = self.job.settings.target
+        verify_patches(problem.graph, problem.region.center, problem.labels, patches, self.job.options, index=problem.index,
+                       targets=None if target is None else torch.full_like(problem.labels, target), on_result=on_result)
 
     def _problem(self) -> Problem | None:
         """The robustness problem of the instances not decided yet."""
@@ -257,7 +248,7 @@ class Session:
         targets = None if job.settings.target is None else torch.full_like(labels, job.settings.target)
         region = job.region.take(torch.tensor(left))
         return robustness(job.graph, region, labels, targets=targets, index=tuple(job.asked[slot] for slot in left),
-                          eps=job.settings.eps)
+                          eps=job.choice.text)
 
     def _deliver(self, result: InstanceResult, display: Progress, *, journal: bool = True) -> None:
         """To the journal first: what was shown is never lost."""

@@ -1,4 +1,4 @@
-"""The options of `absint verify`, apart from the command so that nothing imports in a circle."""
+"""The options of the subcommands that read a network and data, apart from the commands so that nothing imports in a circle."""
 
 from __future__ import annotations
 
@@ -7,37 +7,63 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class VerifySettings:
-    """The options of `absint verify` as they were written; parsed in `session.prepare`."""
+class InputSettings:
+    """The options that such subcommands share, as they were written; parsed in `inputs.py`."""
 
     net: Path
-    domain: str = "zonotope"
     eps: str = "0.01"
     data: Path | None = None
     labels: Path | None = None
     index: str | None = None
     mean: str | None = None
     std: str | None = None
-    label: int | None = None
-    target: int | None = None
     clip: str = "0,1"
     layout: str = "auto"
-    timeout: float | None = None
-    total_timeout: float | None = None
     device: str = "cpu"
-    dtype: str = "auto"
     batch: int | None = None
     memory: str | None = None
-    max_generators: int | None = None
-    attack: str = "pgd"
     rounding: bool = True
-    semantics: str = "real"
     format: str = "text"
     out: Path | None = None
-    journal: Path | None = None
-    resume: bool = False
     plugin: tuple[Path, ...] = ()
     threads: int | None = None
     quiet: bool = False
     debug: bool = False
     command: str = ""
+
+
+@dataclass(frozen=True)
+class VerifySettings(InputSettings):
+    """The options of `absint verify`; parsed in `session.prepare`."""
+
+    domain: str = "zonotope"
+    norm: str = "linf"
+    patch: str | None = None
+    brightness: str | None = None
+    contrast: str | None = None
+    label: int | None = None
+    target: int | None = None
+    timeout: float | None = None
+    total_timeout: float | None = None
+    dtype: str = "auto"
+    max_generators: int | None = None
+    attack: str = "pgd"
+    semantics: str = "real"
+    journal: Path | None = None
+    resume: bool = False
+
+
+@dataclass(frozen=True)
+class BoundsSettings(InputSettings):
+    """The options of `absint bounds`; parsed in `bounding.prepare`."""
+
+    norm: str = "linf"
+    brightness: str | None = None
+    contrast: str | None = None
+    domains: tuple[str, ...] = ("zonotope",)
+    tensors: tuple[str, ...] = ()
+    every: bool = False
+    stats: bool = False
+    plot: Path | None = None
+    dtype: str = "float64"
+    total_timeout: float | None = None

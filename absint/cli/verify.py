@@ -22,7 +22,11 @@ def verify(
     net: Annotated[Path, typer.Argument(metavar="NET.onnx", help="The network.")],
     *,
     domain: Annotated[str, _option(_ENGINE, "Abstract domain, with options after a colon: zonotope:max_generators=500.")] = "zonotope",
-    eps: Annotated[str, _option(_PROPERTY, "Radius in raw input units: 0.01 or 2/255, taken exactly.")] = "0.01",
+    eps: Annotated[str, _option(_PROPERTY, "Radius in raw input units: 0.01 or 2/255, taken exactly; or a,b,c by channel.")] = "0.01",
+    norm: Annotated[str, _option(_PROPERTY, "Norm of the radius: linf, l2 or l1.")] = "linf",
+    patch: Annotated[str | None, _option(_PROPERTY, "Instead of a radius: a 3x3 patch of any values, anywhere.")] = None,
+    brightness: Annotated[str | None, _option(_PROPERTY, "Instead: x + b for every b within 0.1, or -0.1:0.2.")] = None,
+    contrast: Annotated[str | None, _option(_PROPERTY, "Instead: a x for every a within 0.1 of 1, or 0.9:1.2.")] = None,
     data: Annotated[Path | None, _option(_DATA, "Inputs: IDX, npz, npy or CSV. Default: a bundled sample that fits.")] = None,
     labels: Annotated[Path | None, _option(_DATA, "Labels, where they lie in a file of their own.")] = None,
     index: Annotated[str | None, _option(_DATA, "Which inputs: 0:100 (half open) or 3,5,8. Default: all.")] = None,
@@ -51,14 +55,14 @@ def verify(
     quiet: Annotated[bool, _option(_OUTPUT, "No progress.", "--quiet")] = False,
     debug: Annotated[bool, _option(_OUTPUT, "Show tracebacks.", "--debug")] = False,
 ) -> Callable[[], int]:
-    """Prove that every input within eps of each given one keeps its class.
+    """Prove that every input within eps of each given one (or under a patch, or a change of light) keeps its class.
 
     Exit code 0: every correctly classified instance is verified (and there is one). 1: finished, not all verified.
     2 usage, 3 bad input, 4 unsupported, 5 resource, 70 internal error, 130 interrupted.
     """
     given = {name: value for name, value in locals().items() if name not in ("context", "no_rounding", "format_", "plugin")}
     settings = VerifySettings(
-        **given, rounding=not no_rounding, format=format_, plugin=tuple(plugin or ()), command=_command_line(context)
+        **given, rounding=not no_rounding, format=format_, plugin=tuple(plugin or ()), command=command_line(context)
     )
     return lambda: _execute(settings)
 
@@ -69,7 +73,7 @@ def _execute(settings: VerifySettings) -> int:
     return execute(settings)
 
 
-def _command_line(context: typer.Context) -> str:
+def command_line(context: typer.Context) -> str:
     """The words that repeat the run; `main` leaves them on the context."""
     import shlex
 

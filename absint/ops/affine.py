@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from absint.op import Linear, Monomial, OnnxNode, Op, Shape, register_import, unsupported
+from absint.ops.product import Multiply, same_axes
 from absint.rounding import gamma
 
 
@@ -116,9 +117,10 @@ def _fan_out(node: OnnxNode, position: int, constant: Tensor) -> int:
 
 @register_import("Mul")
 def mul_from_onnx(node: OnnxNode) -> Op:
-    """Mul by a constant."""
+    """Mul by a constant, or of two computed tensors."""
     if node.constant(0) is None and node.constant(1) is None:
-        raise unsupported(node, "a product of two computed tensors is not supported")
+        same_axes(node)
+        return Multiply()
     position, constant = _split(node)
     return Affine(scale=constant, fan_out=_fan_out(node, position, constant))
 

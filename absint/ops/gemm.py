@@ -9,6 +9,11 @@ import torch
 from torch import Tensor
 
 from absint.op import Linear, OnnxNode, Op, Shape, register_import, unsupported
+from absint.ops.affine import Affine
+from absint.ops.assemble import steps
+from absint.ops.matmul_constant import matrices_from_onnx
+from absint.ops.product import MatMul, same_axes
+from absint.ops.shape import Identity, Transpose
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,18 +130,23 @@ def gemm_from_onnx(node: OnnxNode) -> Op:
     """Gemm: alpha A' B' + beta C with constant B and C; powers of two for alpha and beta scale without rounding."""
     weight = node.required(1, "the matrix B").double()
     weight = weight if node.attribute("transB", 0) else weight.T
-    if node.attribute("transA", 0):
-        raise unsupported(node, "transA is not supported", "transpose the input before Gemm")
+    if node.attribute("transA", 0) and node.batched[0]:
+        raise unsupported(node, "transA moves the batch axis", "transpose the input before Gemm")
     alpha, beta = float(node.attribute("alpha", 1.0)), float(node.attribute("beta", 1.0))
     if len(node.shapes) > 2 and node.constant(2) is None and node.shapes[2]:
         raise unsupported(node, "the bias C must be a constant", "export with constant folding")
     bias = node.constant(2)
     terms = 0 if alpha == 1 else 1
-    error = None
+    error, rows = None, None
+    if bias is not None and bias.dim() == 2 and bias.shape[0] != 1 and not node.batched[0]:
+        rows, bias = bias.double() * beta, None
     if bias is not None:
         bias = (_per_output(node, bias.double(), int(weight.shape[0])) * beta).contiguous()
         error = None if beta == 1 else bias.abs() * 2.0**-52
-    return Gemm((weight * alpha).contiguous(), bias, terms, error)
+    product = Gemm((weight * alpha).contiguous(), bias, terms, error)
+    before = Transpose((1, 0)) if node.attribute("transA", 0) else Identity()
+    after = Identity() if rows is None else Affine(shift=rows, shift_error=None if beta == 1 else rows.abs() * 2.0**-52)
+    return steps(before, product, after)
 
 
 def _per_output(node: OnnxNode, bias: Tensor, outputs: int) -> Tensor:
@@ -151,15 +161,16 @@ def matmul_from_onnx(node: OnnxNode) -> Op:
     """MatMul with exactly one constant factor."""
     left, right = node.constant(0), node.constant(1)
     if right is not None:
-        if right.dim() == 1:
-            raise unsupported(node, "a constant vector on the right is not supported", "give it shape (k, 1)")
-        if right.dim() != 2:
-            raise unsupported(node, f"a constant of shape {tuple(right.shape)} is not supported", "use a matrix")
+        if right.dim() != 2 or len(node.unbatched(0)) == 0:
+            return matrices_from_onnx(node, 1)
         return Gemm(right.double().T.contiguous())
     if left is None:
-        raise unsupported(node, "a product of two computed tensors is not supported")
+        same_axes(node)
+        if len(node.unbatched(0)) < 2:
+            raise unsupported(node, f"operands of shapes {node.shapes[0]} and {node.shapes[1]} mix the batch axis with features")
+        return MatMul()
     if left.dim() != 2:
-        raise unsupported(node, f"a constant of shape {tuple(left.shape)} is not supported", "use a matrix")
+        return matrices_from_onnx(node, 0)
     shape = node.shapes[1]
     if node.batched[1] and len(shape) < 3:
         raise unsupported(node, "the constant on the left contracts the batch axis", "keep the batch axis apart")

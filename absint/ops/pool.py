@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
 
@@ -41,6 +41,11 @@ class Window:
         if any(size + sum(pair) < k for size, pair, k in zip(node.shapes[0][2:], pads, reach, strict=True)):
             raise unsupported(node, f"a window of {reach} entries is larger than the padded input", "is the input too small?")
         return Window(kernel, stride, pads, dilation, bool(node.attribute("ceil_mode", 0)))
+
+    def outputs(self, spatial: Shape) -> Shape:
+        """Windows along each axis."""
+        axes = zip(spatial, self.kernel, self.stride, self.pads, self.dilation, strict=True)
+        return tuple(len(windows(*geometry, ceil=self.ceil)) for geometry in axes)
 
     def index(self, shape: Shape) -> Tensor:
         """(channels, *outputs, prod(kernel)): flat positions of each window's entries in an input of that shape."""
@@ -96,18 +101,16 @@ class AveragePool(Linear):
 
     @classmethod
     def from_onnx(cls, node: OnnxNode) -> AveragePool:
-        """count_include_pad as ONNX defines it (default: padding is not counted)."""
+        """count_include_pad as ONNX defines it (default: padding is not counted); what ceil_mode adds never is."""
         window = Window.from_onnx(node)
-        if window.ceil:
-            raise unsupported(node, "ceil_mode=1 is not supported", "pad explicitly")
-        if any(d != 1 for d in window.dilation):
-            raise unsupported(node, "dilations are not supported", "use a depthwise Conv")
         spatial = node.shapes[0][2:]
-        ones = torch.ones(1, 1, *spatial, dtype=torch.float64)
-        count = _box_sum(F.pad(ones, _flat(window.pads)), window)[0, 0]
+        counted = torch.ones(1, 1, *spatial, dtype=torch.float64)
         if node.attribute("count_include_pad", 0):
-            count = torch.full_like(count, float(prod(window.kernel)))
-        return cls(window, 1 / count)
+            counted = F.pad(counted, _flat(window.pads), value=1.0)
+            window_ = replace(window, pads=((0, 0),) * len(spatial))
+        else:
+            window_ = window
+        return cls(window, 1 / _box_sum(counted, window_, window.outputs(spatial))[0, 0])
 
     @property
     def forward_terms(self) -> int:
@@ -117,17 +120,17 @@ class AveragePool(Linear):
     @property
     def adjoint_terms(self) -> int:
         """The windows that cover one entry, each with a product."""
-        covers = (-(-k // s) for k, s in zip(self.window.kernel, self.window.stride, strict=True))
+        w = self.window
+        covers = (-(-k // s) if d == 1 else k for k, s, d in zip(w.kernel, w.stride, w.dilation, strict=True))
         return prod(covers) + 3
 
     def output_shape(self, *shapes: Shape) -> Shape:
         """(channels, *outputs)."""
-        sizes = zip(shapes[0][1:], self.window.kernel, self.window.stride, self.window.pads, strict=True)
-        return (shapes[0][0], *((n + a + b - k) // s + 1 for n, k, s, (a, b) in sizes))
+        return (shapes[0][0], *self.window.outputs(shapes[0][1:]))
 
     def apply(self, *xs: Tensor) -> Tensor:
         """Window sums times reciprocals."""
-        return _box_sum(F.pad(xs[0], _flat(self.window.pads)), self.window) * self.constant("weight", xs[0])
+        return _box_sum(xs[0], self.window, self.window.outputs(tuple(xs[0].shape[2:]))) * self.constant("weight", xs[0])
 
     apply_abs = apply
 
@@ -136,14 +139,17 @@ def _flat(pads: tuple[tuple[int, int], ...]) -> list[int]:
     return [p for pair in reversed(pads) for p in pair]
 
 
-def _box_sum(x: Tensor, window: Window) -> Tensor:
-    """Sum over windows by shifted views: plain additions, differentiable, any format and device."""
-    outputs = [(n - k) // s + 1 for n, k, s in zip(x.shape[2:], window.kernel, window.stride, strict=True)]
+def _box_sum(x: Tensor, window: Window, outputs: Shape) -> Tensor:
+    """Sum over windows by shifted views of x behind its pads: plain additions, differentiable, any format and device."""
+    reach = ((n - 1) * s + (k - 1) * d + 1 for n, s, k, d in zip(outputs, window.stride, window.kernel, window.dilation, strict=True))
+    pads = [(a, r - a - size) for r, (a, _), size in zip(reach, window.pads, x.shape[2:], strict=True)]
+    x = F.pad(x, _flat(tuple(pads)))
     total: Tensor | None = None
     for shift in product(*(range(k) for k in window.kernel)):
         view = x
-        for axis, (start, step, count) in enumerate(zip(shift, window.stride, outputs, strict=True)):
-            view = view.narrow(axis + 2, start, (count - 1) * step + 1)
+        geometry = zip(shift, window.dilation, window.stride, outputs, strict=True)
+        for axis, (start, dilation, step, count) in enumerate(geometry):
+            view = view.narrow(axis + 2, start * dilation, (count - 1) * step + 1)
             view = view[(slice(None),) * (axis + 2) + (slice(None, None, step),)]
         total = view if total is None else total + view
     assert total is not None

@@ -1,4 +1,4 @@
-"""Operators that only move entries: Reshape and its kin, Transpose, Concat, Pad, gathers, and identities."""
+"""Operators that only move entries: Reshape and its kin, Transpose, Concat, Pad, selections, and identities."""
 
 from __future__ import annotations
 
@@ -146,15 +146,28 @@ class Gather(Linear):
 
     def apply(self, *xs: Tensor) -> Tensor:
         """The selected entries."""
-        return xs[0].flatten(1)[:, self.index.to(xs[0].device)]
+        return xs[0].reshape(len(xs[0]), -1)[:, self.index.to(xs[0].device)]
 
     apply_abs = apply
 
     def adjoint(self, y: Tensor, shapes: tuple[Shape, ...]) -> tuple[Tensor, ...]:
         """Entries added back to where they came from."""
         back = y.new_zeros(len(y), prod(shapes[0]))
-        back = back.index_add(1, self.index.reshape(-1).to(y.device), y.flatten(1))
+        back = back.index_add(1, self.index.reshape(-1).to(y.device), y.reshape(len(y), -1))
         return (back.reshape(len(y), *shapes[0]),)
+
+    def monomial(self, shape: Shape) -> Monomial | None:
+        """Where no entry is selected twice; what is not selected at all gets the factor 0."""
+        if self.repeats > 1:
+            return None
+        index = self.index.reshape(-1)
+        target = torch.zeros(prod(shape), dtype=torch.int64)
+        target[index] = torch.arange(len(index))
+        if len(index) == len(target):
+            return Monomial(target)
+        scale = torch.zeros(prod(shape), dtype=torch.float64)
+        scale[index] = 1.0
+        return Monomial(target, scale)
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,7 +259,8 @@ def reshape_to(node: OnnxNode, full: Shape) -> Op:
     return Reshape(full[1:])
 
 
-def _axes(node: OnnxNode) -> list[int] | None:
+def axes_of(node: OnnxNode) -> list[int] | None:
+    """The axes as input 1 or as an attribute, as they are written; None where they are left out."""
     constant = node.constant(1)
     if constant is not None:
         return [int(v) for v in constant.reshape(-1)]
@@ -257,7 +271,7 @@ def _axes(node: OnnxNode) -> list[int] | None:
 @register_import("Squeeze")
 def squeeze_from_onnx(node: OnnxNode) -> Op:
     """Axes of size 1 removed; never the batch axis."""
-    shape, axes = node.shapes[0], _axes(node)
+    shape, axes = node.shapes[0], axes_of(node)
     if axes is None:
         axes = [k for k, size in enumerate(shape) if size == 1 and not (node.batched[0] and k == 0)]
     drop = {a + len(shape) if a < 0 else a for a in axes}
@@ -269,7 +283,7 @@ def squeeze_from_onnx(node: OnnxNode) -> Op:
 @register_import("Unsqueeze")
 def unsqueeze_from_onnx(node: OnnxNode) -> Op:
     """Axes of size 1 inserted; never in front of the batch axis."""
-    shape, axes = node.shapes[0], _axes(node)
+    shape, axes = node.shapes[0], axes_of(node)
     if axes is None:
         raise unsupported(node, "the axes must be constant", "export with constant folding")
     rank = len(shape) + len(axes)
@@ -290,36 +304,3 @@ def transpose_from_onnx(node: OnnxNode) -> Op:
     if perm[0] != 0:
         raise unsupported(node, f"perm={perm} moves the batch axis", "keep the batch axis in front")
     return Transpose(tuple(p - 1 for p in perm[1:]))
-
-
-@register_import("Concat")
-def concat_from_onnx(node: OnnxNode) -> Op:
-    """Computed tensors along a feature axis."""
-    if any(c is not None for c in node.constants):
-        raise unsupported(node, "joining a constant with a computed tensor is not supported", "pad instead")
-    return Concat(node.axis(int(node.attribute("axis", 1))))
-
-
-@register_import("Pad")
-def pad_from_onnx(node: OnnxNode) -> Op:
-    """Constant padding (attribute or input form)."""
-    if node.attribute("mode", "constant") != "constant":
-        raise unsupported(node, f"mode={node.attribute('mode', '')} is not supported", "pad with a constant")
-    pads = node.attribute("pads", node.attribute("paddings", None))
-    flat = [int(v) for v in (node.required(1, "the pads").reshape(-1) if pads is None else pads)]
-    value_tensor = node.constant(2)
-    value = float(node.attribute("value", 0.0)) if value_tensor is None else float(value_tensor)
-    rank = len(node.shapes[0])
-    axes = node.constant(3)
-    pairs = [(0, 0)] * rank
-    for k, axis in enumerate(range(rank) if axes is None else [int(a) % rank for a in axes.reshape(-1)]):
-        pairs[axis] = (flat[k], flat[k + len(flat) // 2])
-    if node.batched[0]:
-        if pairs[0] != (0, 0):
-            raise unsupported(node, "pads the batch axis", "keep the batch axis apart")
-        pairs = pairs[1:]
-    border = None
-    if value != 0:
-        ones = torch.ones(1, *node.unbatched(0), dtype=torch.float64)
-        border = (1 - F.pad(ones, [p for pair in reversed(pairs) for p in pair]))[0] * value
-    return Pad(tuple(pairs), border)

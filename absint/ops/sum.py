@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from absint.op import Linear, OnnxNode, Op, Shape, register_import, unsupported
+from absint.op import Linear, OnnxNode, Op, Shape, register_import
 from absint.ops.affine import shift_from_onnx
+from absint.ops.extremum import spread_each
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,10 +43,7 @@ class Sum(Linear):
 
 @register_import("Add", "Sub")
 def sum_from_onnx(node: OnnxNode) -> Op:
-    """Two computed operands need both or neither to carry the batch axis."""
+    """Of two computed operands, those of a smaller shape are repeated first."""
     if node.constant(0) is not None or node.constant(1) is not None:
         return shift_from_onnx(node)
-    if node.shapes[0] != node.shapes[1] or node.batched[0] != node.batched[1]:
-        raise unsupported(node, f"operands of different shapes {node.shapes[0]} and {node.shapes[1]} are not supported",
-                          "broadcast the smaller one explicitly")
-    return Sum(1.0 if node.op_type == "Add" else -1.0)
+    return spread_each(node, Sum(1.0 if node.op_type == "Add" else -1.0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import replace
 
 from absint.graph import Graph, Node, rebuild
@@ -12,14 +13,16 @@ def drop_identity(graph: Graph) -> Graph:
     """Exact: no number changes. The output node keeps its value under its own name and the removed ones."""
     stands_for: dict[str, str] = {}
     nodes: dict[str, Node] = {}
+    more: dict[str, list[str]] = defaultdict(list)  # names that a kept node gets, gathered first: chains may be long
     for node in graph.nodes:
         inputs = tuple(stands_for.get(i, i) for i in node.inputs)
         same = isinstance(node.op, Reshape) and node.shape == nodes[inputs[0]].shape
         if isinstance(node.op, Identity) or same:
-            kept = nodes[inputs[0]]
-            stands_for[node.name] = kept.name
-            nodes[kept.name] = replace(kept, tensors=(*kept.tensors, *node.tensors, node.name))
+            stands_for[node.name] = inputs[0]
+            more[inputs[0]] += (*node.tensors, node.name)
         else:
             nodes[node.name] = replace(node, inputs=inputs)
+    for name, extra in more.items():
+        nodes[name] = replace(nodes[name], tensors=(*nodes[name].tensors, *extra))
     last = stands_for.get(graph.output.name, graph.output.name)
     return replace(rebuild(graph, nodes.values()).upto(last), source=graph.source)

@@ -80,7 +80,7 @@ def _origin(header: Header) -> list[tuple[str, str]]:
     rounding = "outward rounding" if numerics["rounding"] else "NO ROUNDING: nothing here is a proof"
     bundled = "bundled sample " if data["bundled"] else ""
     return [
-        ("property", f"{claim['text']}, l_inf eps {claim['eps']}, {clip}"),
+        ("property", f"{claim['text']}, {claim.get('region') or 'l_inf eps ' + str(claim['eps'])}, {clip}"),
         ("domain", f"{header.domain['name']}{options} ({header.domain['source'] or 'no source given'})"),
         ("numerics", f"dtype {numerics['dtype']}, device {numerics['device']}, semantics {numerics['semantics']}, {rounding}"),
         ("model", f"{model['path']} (sha256 {_short(model['sha256'])})"),

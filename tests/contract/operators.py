@@ -5,14 +5,25 @@ from __future__ import annotations
 import torch
 
 from absint.ops.affine import Affine
+from absint.ops.assemble import Assemble
 from absint.ops.conv import Conv
+from absint.ops.conv_transpose import ConvTranspose
+from absint.ops.exponential import Exp, ExponentialUnit, Log, Softplus
+from absint.ops.extremum import Total
 from absint.ops.gemm import Gemm, LeftMatMul
+from absint.ops.matmul_constant import Matrices
 from absint.ops.maximum import Maximum
+from absint.ops.piecewise import Abs, Clip, HardSwish, PRelu, ThresholdedRelu
 from absint.ops.pool import AveragePool, Window
+from absint.ops.power import Power
+from absint.ops.reduce import AxisMap, Reduce, mean_of
 from absint.ops.relu import LeakyRelu, Relu
 from absint.ops.shape import Concat, Gather, Identity, Pad, Reshape, Transpose
 from absint.ops.sigmoid import Sigmoid, Tanh
+from absint.ops.smooth import Asinh, Atan, Cosh, Erf, Gelu, Mish, Sinh, TanhGelu
+from absint.ops.step import Ceil, Floor, Round, Sign
 from absint.ops.sum import Sum
+from absint.ops.trigonometric import Cos, Sin
 
 
 def _numbers(*shape):
@@ -20,10 +31,32 @@ def _numbers(*shape):
     return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
+def _finite(cls, *arguments):
+    """The operator for the kit, which takes truth from `forward`: the largest float where f leaves float64, 0 where undefined.
+
+    No finite bound holds at such points, so that truth is never met from the wrong side.
+    """
+    kind = type(cls.__name__, (cls,), {"forward": lambda self, *xs: self.evaluate(xs[0]).nan_to_num()})
+    return kind(*arguments)
+
+
 def _average():
     weight = torch.full((4, 3), 0.25, dtype=torch.float64)
     weight[0] = 1 / 3
     return AveragePool(Window((2, 2), (1, 1), ((1, 0), (0, 0)), (1, 1), False), weight)
+
+
+def _dilated_average():
+    window = Window((2, 2), (2, 1), ((0, 1), (1, 0)), (1, 2), True)
+    return AveragePool(window, torch.full(window.outputs((4, 5)), 1 / 3, dtype=torch.float64))
+
+
+def _triangle(*, zero=0):
+    return torch.ones(4, 4, dtype=torch.float64).tril(zero)
+
+
+def _assemble(border=None):
+    return Assemble(torch.tensor([[0, 7, -1], [3, 3, 8], [-1, 2, 1]]), 2, border)
 
 
 # Built anew for every use: operators keep converted constants, and a mutant must not leave its own behind.
@@ -53,6 +86,24 @@ LINEAR = {
     "concat": lambda: (Concat(1), ((2, 3), (2, 1), (2, 2))),
     "gather": lambda: (Gather.of(torch.tensor([[0, 2, 2], [5, 2, 0]])), ((6,),)),
     "pad": lambda: (Pad(((1, 2), (-1, 0))), ((3, 4),)),
+    "slice": lambda: (Gather.of(torch.tensor([5, 3, 1])), ((2, 4),)),
+    "assemble": lambda: (_assemble(), ((2, 3), (3,))),
+    "assemble-constants": lambda: (
+        _assemble(torch.tensor([[0, 0, 0.3], [0, 0, 0], [-2.5, 0, 0]], dtype=torch.float64)), ((2, 3), (3,))),
+    "reduce-sum": lambda: (Reduce((0, 2), 6, True), ((2, 4, 3),)),
+    "reduce-sum-of-one": lambda: (Reduce((1,), 1, False), ((2, 1, 3),)),
+    "reduce-mean": lambda: (mean_of((1,), (2, 3, 2), keep=False), ((2, 3, 2),)),
+    "cumulative-sum": lambda: (AxisMap(0, _triangle()), ((4, 2),)),
+    "cumulative-sum-exclusive": lambda: (AxisMap(1, _triangle(zero=-1)), ((2, 4),)),
+    "resize-linear": lambda: (AxisMap(1, torch.tensor([[1, 0], [2 / 3, 1 / 3], [0, 1]], dtype=torch.float64), 1), ((2, 2, 3),)),
+    "total": lambda: (Total(3), ((2, 2), (2, 2), (2, 2))),
+    "total-mean": lambda: (
+        Total(3, torch.tensor(1 / 3, dtype=torch.float64), _numbers(2), _numbers(2).abs() * 1e-15, _numbers(2).abs()), ((2,), (2,))),
+    "matrices": lambda: (Matrices(_numbers(2, 3, 4), False, 2), ((2, 3),)),
+    "matrices-left": lambda: (Matrices(_numbers(2, 4, 3), True, 1), ((2, 3, 2),)),
+    "conv-transpose": lambda: (ConvTranspose(_numbers(4, 2, 3, 2), _numbers(4), (2, 1), ((1, -1), (0, 1)), (1, 2), 2), ((4, 3, 4),)),
+    "conv-transpose-1d": lambda: (ConvTranspose(_numbers(2, 3, 2), None, (3,), ((0, 0),), (1,)), ((2, 4),)),
+    "average-pool-dilated": lambda: (_dilated_average(), ((2, 4, 5),)),
     "pad-border": lambda: (Pad(((0, 1),), torch.tensor([0.0, 0.0, 0.5], dtype=torch.float64)), ((2,),)),
 }
 NONLINEAR = {
@@ -63,6 +114,43 @@ NONLINEAR = {
     "maximum": lambda: (Maximum(), ((2, 3),)),
     "maximum-of-9": lambda: (Maximum(), ((9,),)),
 }
+ELEMENTWISE = {
+    "abs": Abs,
+    "prelu": lambda: PRelu(torch.tensor(0.3, dtype=torch.float64)),
+    "prelu-steep": lambda: PRelu(torch.tensor(-1.7, dtype=torch.float64)),
+    "clip": lambda: Clip(-0.3, 6.0),
+    "clip-below": lambda: Clip(low=-1.5),
+    "clip-above": lambda: Clip(high=1e-3),
+    "clip-constant": lambda: Clip(2.0, 2.0),
+    "thresholded-relu": lambda: ThresholdedRelu(1.0),
+    "thresholded-relu-negative": lambda: ThresholdedRelu(-0.5),
+    "hard-swish": HardSwish,
+    "exp": lambda: _finite(Exp),
+    "log": lambda: _finite(Log),
+    "softplus": Softplus,
+    "elu": lambda: ExponentialUnit(1.0),
+    "elu-steep": lambda: ExponentialUnit(2.5),
+    "elu-flat": lambda: ExponentialUnit(0.0),
+    "elu-falling": lambda: ExponentialUnit(-0.7),
+    "selu": lambda: ExponentialUnit(1.6732631921768188, 1.0, 1.0507010221481323),
+    "celu": lambda: ExponentialUnit(0.3, 0.3),
+    **{f"power({p:g})": lambda p=p: _finite(Power, p) for p in (2.0, 3.0, 0.5, -1.0, -2.0, 1.5, -0.5, 0.1)},
+    "erf": Erf,
+    "gelu": Gelu,
+    "gelu-tanh": TanhGelu,
+    "mish": Mish,
+    "atan": Atan,
+    "asinh": Asinh,
+    "sinh": lambda: _finite(Sinh),
+    "cosh": lambda: _finite(Cosh),
+    "sin": Sin,
+    "cos": Cos,
+    "sign": Sign,
+    "floor": Floor,
+    "ceil": Ceil,
+    "round": Round,
+}
+NONLINEAR |= {name: lambda make=make: (make(), None) for name, make in ELEMENTWISE.items()}
 # Which instances (or, for composites, which parts) cover each name that ONNX import knows.
 COVERED = {
     "Add": "add", "Sub": "sub", "Mul": "scale", "Div": "scale", "Neg": "negate", "BatchNormalization": "batch-norm", "Gemm": "gemm",
@@ -70,6 +158,18 @@ COVERED = {
     "LeakyRelu": "leaky-relu(0.01)", "Sigmoid": "sigmoid", "Tanh": "tanh", "Identity": "identity", "Dropout": "identity",
     "Cast": "identity",
     "Flatten": "reshape", "Reshape": "reshape", "Squeeze": "reshape", "Unsqueeze": "reshape", "Transpose": "transpose", "Concat": "concat",
-    "Pad": "pad",
+    "Pad": "pad", "Slice": "slice", "Split": "slice", "Gather": "gather", "GatherElements": "gather", "GatherND": "gather",
+    "Expand": "gather", "Tile": "gather", "DepthToSpace": "gather", "SpaceToDepth": "gather", "Trilu": "assemble", "Where": "assemble",
+    "ScatterND": "assemble-constants", "ScatterElements": "assemble-constants", "ReduceSum": "reduce-sum", "ReduceMean": "reduce-mean",
+    "ReduceMax": "maximum", "ReduceMin": "maximum", "GlobalAveragePool": "reduce-mean", "GlobalMaxPool": "maximum",
+    "CumSum": "cumulative-sum", "Resize": "resize-linear", "Upsample": "resize-linear", "Sum": "total", "Mean": "total-mean",
+    "Max": "maximum", "Min": "maximum", "ConvTranspose": "conv-transpose",
+}
+COVERED |= {
+    "Abs": "abs", "PRelu": "prelu", "Clip": "clip", "ThresholdedRelu": "thresholded-relu", "HardSigmoid": "clip", "HardSwish": "hard-swish",
+    "Exp": "exp", "Log": "log", "Softplus": "softplus", "Elu": "elu", "Selu": "selu", "Celu": "celu", "Pow": "power(3)",
+    "Sqrt": "power(0.5)", "Reciprocal": "power(-1)",
+    "Erf": "erf", "Gelu": "gelu", "Mish": "mish", "Atan": "atan", "Asinh": "asinh", "Sinh": "sinh",
+    "Cosh": "cosh", "Sin": "sin", "Cos": "cos", "Sign": "sign", "Floor": "floor", "Ceil": "ceil", "Round": "round",
 }
 INSTANCES = LINEAR | NONLINEAR

@@ -1,0 +1,126 @@
+"""x ** p with a constant exponent: Pow, Sqrt, Reciprocal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from math import inf
+
+import torch
+from torch import Tensor
+
+from absint.elementwise import Curvature, Elementwise, KernelError, Piece
+from absint.op import OnnxNode, Op, register_import, unsupported
+from absint.ops.affine import Affine
+from absint.ops.shape import Identity
+
+
+@dataclass(frozen=True, eq=False)
+class Power(Elementwise):
+    """x ** p for p other than 0 and 1.
+
+    Whole p: all reals (but 0 for p < 0). Other p: x >= 0 (x > 0 for p < 0). Elsewhere undefined: nothing is claimed.
+    """
+
+    exponent: float
+    double = True
+    error = KernelError(ulps=8)
+    anchor = 1.0
+
+    @property
+    def whole(self) -> bool:
+        """Defined for negative x."""
+        return self.exponent.is_integer()
+
+    @property
+    def even(self) -> bool:
+        """x ** p = (-x) ** p."""
+        return self.whole and self.exponent % 2 == 0
+
+    @property
+    def derivative_error(self) -> KernelError:
+        """The exponent p - 1 may be rounded, which multiplies by up to 1 + |p - 1| u log x, |log x| < 745."""
+        exact = Fraction(self.exponent) - 1 == Fraction(self.exponent - 1)
+        return KernelError(ulps=8 if exact else 8 + 760 * max(1.0, abs(self.exponent)))
+
+    @property
+    def execution(self) -> KernelError:
+        """A float32 power may go through exp(p log x): |p log x| < 90 u more before it overflows."""
+        return KernelError(ulps=8 if self.exponent in (2.0, 0.5, -1.0) else 256)
+
+    @property
+    def codomain(self) -> tuple[float, float]:  # type: ignore[override]
+        """Not negative unless odd."""
+        return (-inf, inf) if self.whole and not self.even else (0.0, inf)
+
+    @property
+    def pieces(self) -> tuple[Piece, ...]:
+        """Above 0 convex unless 0 < p < 1; below 0 the mirror image."""
+        p = self.exponent
+        rise, bend = 1 if p > 0 else -1, Curvature.CONCAVE if 0 < p < 1 else Curvature.CONVEX
+        right = Piece(0.0, inf, rise, bend)
+        if self.even:
+            return (Piece(-inf, 0.0, -rise, bend), right)
+        return (Piece(-inf, 0.0, rise, Curvature(-bend)), right)
+
+    def defined(self, low: Tensor, high: Tensor) -> Tensor | None:
+        """See the class."""
+        if self.whole:
+            return None if self.exponent > 0 else (low > 0) | (high < 0)
+        return low >= 0 if self.exponent > 0 else low > 0
+
+    def evaluate(self, x: Tensor) -> Tensor:
+        """Correctly rounded for 2, 1/2 and -1."""
+        if self.exponent == 2:
+            return x * x
+        if self.exponent == 0.5:
+            return x.sqrt()
+        return 1 / x if self.exponent == -1 else x**self.exponent
+
+    def derivative(self, x: Tensor) -> Tensor:
+        """p x ** (p - 1); infinite at 0 for p < 1."""
+        p = self.exponent
+        if p == 0.5:
+            return 0.5 / x.sqrt()
+        return 2 * x if p == 2 else p * x ** (p - 1)
+
+    def inverse_derivative(self, slope: Tensor, piece: Piece) -> Tensor:
+        """(|s| / |p|) ** (1 / (p - 1)), of the piece's sign."""
+        distance = (slope.abs() / abs(self.exponent)) ** (1 / (self.exponent - 1))
+        # A slope of the wrong sign is met nowhere: f' is nearest to it where it is nearest to 0.
+        falls = (self.exponent < 0) != (self.even and piece.high <= 0)
+        wrong = slope > 0 if falls else slope < 0
+        distance = torch.where(wrong, torch.full_like(distance, 0.0 if self.exponent > 1 else 1e300), distance)
+        return -distance if piece.high <= 0 else distance
+
+
+def power(exponent: float) -> Op:
+    """x ** p as an operator of the simplest family: 0 and 1 are affine."""
+    if exponent == 0:
+        zero = torch.zeros((), dtype=torch.float64)
+        return Affine(zero, zero + 1)
+    return Identity() if exponent == 1 else Power(exponent)
+
+
+@register_import("Pow")
+def pow_from_onnx(node: OnnxNode) -> Op:
+    """One constant exponent for all entries."""
+    exponent = node.required(1, "the exponent").double()
+    value = float(exponent.reshape(-1)[0])
+    if not bool((exponent == value).all()):
+        raise unsupported(node, "different exponents in one node are not supported", "split the node")
+    if exponent.dim() > len(node.shapes[0]) or (exponent.numel() > 1 and exponent.shape != node.shapes[0][-exponent.dim():]):
+        raise unsupported(node, f"an exponent of shape {tuple(exponent.shape)} broadcasts the input", "make it a scalar")
+    return power(value)
+
+
+@register_import("Sqrt")
+def sqrt_from_onnx(node: OnnxNode) -> Op:
+    """x ** (1/2)."""
+    return Power(0.5)
+
+
+@register_import("Reciprocal")
+def reciprocal_from_onnx(node: OnnxNode) -> Op:
+    """x ** -1."""
+    return Power(-1.0)

@@ -1,0 +1,107 @@
+"""Patches: a rectangle of pixels is free within a range, wherever it lies. Each position is an instance of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from absint.errors import InputError, UsageError
+from absint.region import BoxRegion, Shape
+from absint.verdict import Assurance, InstanceResult, Verdict
+
+
+@dataclass(frozen=True, eq=False)
+class Patch(BoxRegion):
+    """A box whose centre is the unperturbed input, so that its prediction is the clean one. anchor: inside the box."""
+
+    anchor: Tensor
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.anchor.shape != self.lower.shape or bool(((self.anchor < self.lower) | (self.anchor > self.upper)).any()):
+            raise InputError("E-REGION", "the unperturbed input lies outside the range of the patch",
+                             hint="give the true range with --clip")
+
+    @property
+    def center(self) -> Tensor:
+        """The unperturbed inputs."""
+        return self.anchor.double()
+
+    def take(self, index: Tensor) -> Patch:
+        """Instances `index`."""
+        return Patch(self.lower[index], self.upper[index], self.anchor[index])
+
+
+@dataclass(frozen=True)
+class Patches:
+    """All positions of a height x width rectangle in which every pixel, in all channels, takes any value of `span`.
+
+    image: (height, width) of the picture where inputs are flat; else the last two axes are meant.
+    Raises UsageError E-PATCH where the rectangle is empty or no picture is found to hold it.
+    """
+
+    height: int
+    width: int
+    span: tuple[float, float] = (0.0, 1.0)
+    image: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if self.height < 1 or self.width < 1 or not self.span[0] <= self.span[1]:
+            raise UsageError("E-PATCH", f"not a patch: {self.height}x{self.width} over {self.span}", where="--patch",
+                             hint="for example 3x3")
+
+    def positions(self, shape: Shape) -> list[tuple[int, int]]:
+        """(top, left) of every position, row by row."""
+        _, rows, columns = self._picture(shape)
+        return [(top, left) for top in range(rows - self.height + 1) for left in range(columns - self.width + 1)]
+
+    def of(self, center: Tensor) -> tuple[Patch, Tensor]:
+        """The positions of every input (batch, *shape) as one batch, input by input, and (instances,) the input of each."""
+        shape = tuple(center.shape[1:])
+        picture, places = self._picture(shape), self.positions(shape)
+        free = torch.zeros(len(places), *picture, dtype=torch.bool, device=center.device)
+        for mask, (top, left) in zip(free, places, strict=True):
+            mask[:, top : top + self.height, left : left + self.width] = True
+        owner = torch.arange(len(center)).repeat_interleave(len(places))
+        mask = free.reshape(len(places), *shape).repeat(len(center), *(1,) * len(shape))
+        anchor = center.double()[owner.to(center.device)]
+        low, high = (torch.where(mask, torch.full_like(anchor, end), anchor) for end in self.span)
+        return Patch(low, high, anchor), owner
+
+    def _picture(self, shape: Shape) -> tuple[int, int, int]:
+        """(channels, height, width) that an input is a picture of."""
+        size = self.image if self.image is not None else shape[-2:]
+        count = 1
+        for n in shape:
+            count *= n
+        fits = len(size) == 2 and size[0] * size[1] > 0 and count % (size[0] * size[1]) == 0
+        if not fits or self.height > size[0] or self.width > size[1]:
+            raise UsageError("E-PATCH", f"no {self.height}x{self.width} patch in an input of shape {shape}", where="--patch",
+                             hint="for flat inputs add the picture's size: 3x3:28x28")
+        return count // (size[0] * size[1]), size[0], size[1]
+
+
+def all_positions(results: Sequence[InstanceResult], index: int, places: Sequence[tuple[int, int]] | None = None) -> InstanceResult:
+    """One result for an input from those of all its positions: verified only if every position is.
+
+    The margin is the least. A falsified position falsifies the input. Raises InputError for no results, or too few.
+    """
+    if not results or (places is not None and len(places) != len(results)):
+        raise InputError("E-PATCH", f"{len(results)} results for {len(places or ())} positions")
+    decisive = next((k for verdict in (Verdict.MISCLASSIFIED, Verdict.FALSIFIED, Verdict.UNKNOWN, Verdict.LIKELY)
+                     for k, r in enumerate(results) if r.verdict is verdict), None)
+    time_s = sum(r.time_s for r in results)
+    margins = [r.margin for r in results if r.margin is not None]
+    least = min(margins) if len(margins) == len(results) else None
+    if decisive is not None:
+        where = "" if places is None else f"patch at row {places[decisive][0]}, column {places[decisive][1]}"
+        found = results[decisive]
+        detail = "; ".join(filter(None, (where, found.detail))) if found.verdict is not Verdict.MISCLASSIFIED else found.detail
+        return replace(found, index=index, margin=least, time_s=time_s, detail=detail)
+    if any(r.verdict is not Verdict.VERIFIED for r in results):
+        return replace(results[0], index=index, verdict=Verdict.UNKNOWN, margin=None, assurance=Assurance.NONE, time_s=time_s)
+    weakest = next((r for r in results if r.assurance is not Assurance.SOUND), results[0])
+    return replace(weakest, index=index, margin=least, time_s=time_s, detail=f"{len(results)} positions")
