@@ -21,6 +21,7 @@ from absint.domain import DOMAINS, Domain
 from absint.errors import AbsintError, InputError, PluginError, UsageError
 from absint.frontend import load_model, normalised
 from absint.graph import Graph
+from absint.import_check import check_import
 from absint.interpret import tensor_bounds
 from absint.region import LinfBall, parse_eps
 from absint.rounding import Numerics
@@ -80,6 +81,8 @@ def bounds(
     nodes = {name: graph.find(name).name for name in names}
     center = _inputs(graph, inputs)
     region = LinfBall(center, _radius(eps, center)[0], clip)
+    if graph.source.model is not None:
+        check_import(graph, region=region.hull)
     chosen = domain_from(domain)
     numerics = Numerics(_format(dtype), device=backend.device(device), rounding=rounding)
     ctx = Context(graph, region, numerics if chosen.mixed else numerics.single(), Budget(backend.default_memory()))
@@ -151,6 +154,8 @@ def _integers(values: ArrayLike, name: str) -> Tensor:
 
 
 def _radius(eps: float | str | Fraction | ArrayLike, like: Tensor) -> tuple[Fraction | Tensor, str]:
+    if isinstance(eps, (np.floating, np.integer)):
+        eps = float(eps)
     if isinstance(eps, (float, int, str, Fraction)):
         return parse_eps(eps), str(eps)
     values = torch.as_tensor(np.asarray(eps)).double()

@@ -64,10 +64,13 @@ class Elementwise(Nonlinear):
     A member states `evaluate` (finite wherever f is), `derivative` (any one-sided value at a knot), `pieces` (covering
     the reals, from left to right), `knots`, the kernel error, and `codomain`, the exact image of the reals.
     piecewise_linear: f is affine between neighbouring knots.
+    execution: error of other libraries' float32 kernels, which may be much larger than `error`; None where it is not known
+    (float32 semantics then knows nothing of the value), not needed where `error` is zero.
     """
 
     piecewise_linear: bool = False
     error: KernelError = KernelError()
+    execution: KernelError | None = None
     codomain: tuple[float, float] = (-inf, inf)
 
     @property
@@ -106,10 +109,11 @@ class Elementwise(Nonlinear):
         return self.evaluate(xs[0])
 
     def execution_error(self, image: Interval, num: Numerics) -> Tensor | None:
-        """A float32 kernel within the stated ulps; exact operators (ulps 0) add nothing."""
-        if self.error.ulps == 0:
-            return None
-        return gamma(self.error.ulps, torch.float32) * image.magnitude + smallest_normal(torch.float32)
+        """A float32 kernel within `execution`; exact operators add nothing, unknown kernels anything."""
+        if self.execution is None:
+            return None if self.error == KernelError() else torch.full_like(image.lower, inf)
+        floor = self.execution.absolute + smallest_normal(torch.float32)
+        return gamma(self.execution.ulps, torch.float32) * image.magnitude + floor
 
     # ---- where f is affine -------------------------------------------------------------------------------------
 

@@ -78,6 +78,7 @@ def open_model(path: str | Path) -> OnnxFile:
     proto = _parsed(data, file)
     if _has_external_data(proto):
         data = _with_external_data(proto, file)
+        sha256 = hashlib.sha256(data).hexdigest()  # of the weights, too: the file alone does not say what is analysed
     try:
         if _opened(proto):
             data = bytes(proto.SerializeToString())
@@ -151,6 +152,17 @@ def _parsed(data: bytes, file: Path) -> onnx.ModelProto:
     if not proto.opset_import:
         raise _malformed(file, "it names no operator set (truncated?)")
     return proto
+
+
+def computes_narrow(proto: onnx.ModelProto) -> bool:
+    """Whether some tensor of the model is float16 or bfloat16, so that its executions err by more than float32's."""
+    narrow = {onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16}
+    graph = proto.graph
+    values = {v.type.tensor_type.elem_type for v in (*graph.input, *graph.output, *graph.value_info)}
+    stored = {t.data_type for t in graph.initializer}
+    inside = {a.t.data_type for n in graph.node for a in n.attribute if a.type == onnx.AttributeProto.TENSOR}
+    casts = {int(a.i) for n in graph.node if n.op_type == "Cast" for a in n.attribute if a.name == "to"}
+    return bool(narrow & (values | stored | inside | casts))
 
 
 def _has_external_data(proto: onnx.ModelProto) -> bool:
