@@ -21,6 +21,7 @@ from absint.domain import DOMAINS, Domain
 from absint.errors import AbsintError, InputError, PluginError, UsageError
 from absint.frontend import load_model, normalised
 from absint.graph import Graph
+from absint.import_check import check_import
 from absint.interpret import tensor_bounds
 from absint.region import Region, parse_eps
 from absint.regions import ball
@@ -84,6 +85,8 @@ def bounds(
     names = [graph.output.name] if tensors is None else list(tensors)
     nodes = {name: graph.find(name).name for name in names}
     region, _ = _region(graph, inputs, eps, norm, clip)
+    if graph.source.model is not None:
+        check_import(graph, region=region.hull)
     chosen = domain_from(domain)
     numerics = Numerics(_format(dtype), device=backend.device(device), rounding=rounding)
     ctx = Context(graph, region, numerics if chosen.mixed else numerics.single(), Budget(backend.default_memory()))
@@ -176,6 +179,8 @@ def _region(graph: Graph, inputs: ArrayLike | Region, eps: Radius | None, norm: 
 
 
 def _radius(eps: Radius, like: Tensor) -> tuple[Fraction | tuple[Fraction, ...] | Tensor, str]:
+    if isinstance(eps, (np.floating, np.integer)):
+        eps = float(eps)
     if isinstance(eps, (float, int, str, Fraction)):
         return parse_eps(eps), str(eps)
     if isinstance(eps, Sequence) and len(eps) and all(isinstance(e, (str, Fraction)) for e in eps):

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import inf
+from typing import Any, ClassVar
 
 import torch
 
@@ -90,27 +92,69 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(phrase in text for phrase in OUT_OF_MEMORY)
 
 
+class _Shared:
+    """Who is inside the numeric mode, and the flags to restore when the last one leaves."""
+
+    lock = threading.Lock()
+    depth = 0
+    before: ClassVar[dict[str, Any]] = {}
+
+
+_PRECISION = ("", "cuda.matmul", "cudnn.conv", "cudnn.rnn", "mkldnn.matmul", "mkldnn.conv", "mkldnn.rnn")
+_PROBE = 1 << 17  # entries enough for every thread of the pool
+
+
 @contextmanager
 def numeric_mode() -> Iterator[None]:
-    """Everything that would break the dot-product error bound switched off, and restored on leaving.
+    """Everything that would break the dot-product error bound switched off, and restored when the last user leaves.
 
     Covers: flushing of subnormals, NNPACK's Winograd and FFT convolutions, TF32/bfloat16 products on CPU and CUDA,
-    cuDNN's choice of algorithm, autocast.
+    cuDNN's choice of algorithm, autocast. The flags are the process's: threads share one mode. Raises ResourceError
+    E-FLUSH where worker threads flush subnormals, which cannot be switched off from here.
     """
-    backends = torch.backends
-    before = (
-        torch.get_float32_matmul_precision(), backends.cuda.matmul.allow_tf32, backends.cudnn.enabled, backends.cudnn.allow_tf32,
-    )
-    nnpack = backends.nnpack.set_flags(False)
-    torch.set_flush_denormal(False)
-    torch.set_float32_matmul_precision("highest")
-    backends.cuda.matmul.allow_tf32 = False
-    backends.cudnn.allow_tf32 = False
-    backends.cudnn.enabled = False
+    with _Shared.lock:
+        torch.set_flush_denormal(False)
+        if _Shared.depth == 0:
+            _check_flushing()
+            _Shared.before.update(_set_flags())
+        _Shared.depth += 1
     try:
         with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
             yield
     finally:
-        backends.nnpack.set_flags(*nnpack)
-        torch.set_float32_matmul_precision(before[0])
-        backends.cuda.matmul.allow_tf32, backends.cudnn.enabled, backends.cudnn.allow_tf32 = before[1:]
+        with _Shared.lock:
+            _Shared.depth -= 1
+            if _Shared.depth == 0:
+                _restore_flags(_Shared.before)
+
+
+def _precision_owner(name: str) -> Any:
+    owner: Any = torch.backends
+    for part in filter(None, name.split(".")):
+        owner = getattr(owner, part)
+    return owner
+
+
+def _set_flags() -> dict[str, Any]:
+    before = {name: _precision_owner(name).fp32_precision for name in _PRECISION}
+    before["cudnn"], torch.backends.cudnn.enabled = torch.backends.cudnn.enabled, False
+    before["nnpack"] = torch.backends.nnpack.set_flags(False)
+    for name in _PRECISION:
+        _precision_owner(name).fp32_precision = "ieee"
+    return before
+
+
+def _restore_flags(before: dict[str, Any]) -> None:
+    torch.backends.nnpack.set_flags(*before["nnpack"])
+    torch.backends.cudnn.enabled = before["cudnn"]
+    for name in _PRECISION:
+        _precision_owner(name).fp32_precision = before[name]
+
+
+def _check_flushing() -> None:
+    """Subnormals sprinkled over a product that is long enough to reach every thread of the pool."""
+    probe = torch.ones(max(_PROBE, 40_000 * torch.get_num_threads()), dtype=torch.float64)
+    probe[::1024] = 1e-310
+    if not bool((probe * 0.5).all()):
+        raise ResourceError("E-FLUSH", "some worker threads of torch flush subnormal numbers to zero",
+                            hint="do not call torch.set_flush_denormal(True) in this process")

@@ -85,6 +85,8 @@ class Elementwise(Nonlinear):
     piecewise_linear: f is affine between neighbouring knots and jumps.
     double: bounds are computed in float64 whatever the format, and rounded outward once; `error` is that of float64 then.
     anchor: a point at which f is defined.
+    execution: error of other libraries' float32 kernels, which may be much larger than `error`; None where it is not known
+    (float32 semantics then knows nothing of the value), not needed where `error` is zero.
     Piece ends that no float holds (an inflection at sqrt(2)) may be off by an ulp: `error.absolute` must cover the cube of it.
     """
 
@@ -104,9 +106,9 @@ class Elementwise(Nonlinear):
         return self.error
 
     @property
-    def execution(self) -> KernelError:
-        """Of a float32 kernel of any runtime; default: as stated by `error`."""
-        return self.error
+    def execution(self) -> KernelError | None:
+        """Of a float32 kernel of any runtime; default: unknown."""
+        return None
 
     @property
     def jumps(self) -> tuple[Jump, ...]:
@@ -155,11 +157,11 @@ class Elementwise(Nonlinear):
         return self.evaluate(xs[0])
 
     def execution_error(self, image: Interval, num: Numerics) -> Tensor | None:
-        """A float32 kernel within the stated ulps; exact operators (ulps 0) add nothing."""
-        error = self.execution
-        if not (error.ulps or error.absolute):
-            return None
-        return gamma(error.ulps, torch.float32) * image.magnitude + (error.absolute + smallest_normal(torch.float32))
+        """A float32 kernel within `execution`; exact operators add nothing, unknown kernels anything."""
+        if self.execution is None:
+            return None if self.error == KernelError() else torch.full_like(image.lower, inf)
+        floor = self.execution.absolute + smallest_normal(torch.float32)
+        return gamma(self.execution.ulps, torch.float32) * image.magnitude + floor
 
     # ---- where f is affine -------------------------------------------------------------------------------------
 

@@ -43,6 +43,7 @@ class Source:
 
     model: the serialized reference model (bytes), or None.  sha256: of the user's file.  full_input_shape: what the
     reference runtime expects, batch axis included as 1.  prefix: operators applied to the user's input before it.
+    float32_executions: False where the model computes in a narrower format, which float32 semantics would not cover.
     """
 
     path: str = ""
@@ -54,6 +55,7 @@ class Source:
     passes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     prefix: tuple[Op, ...] = field(default=())
+    float32_executions: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +71,7 @@ class Graph:
             missing = [i for i in node.inputs if i not in seen]
             if missing or node.name in seen:
                 raise InputError("E-GRAPH", f"node '{node.name}' is defined twice or uses undefined {missing}")
+            check_arity(node.op, len(node.inputs), node.name)
             seen.add(node.name)
         if not self.nodes or not isinstance(self.nodes[0].op, Input):
             raise InputError("E-GRAPH", "a graph starts with its Input node")
@@ -187,6 +190,7 @@ class GraphBuilder:
     def add(self, op: Op, inputs: tuple[str, ...], name: str | None = None, tensors: tuple[str, ...] = ()) -> str:
         """Add `op` under `name` (made up if None). Returns the node's name. Raises UnsupportedError on unfit shapes."""
         shapes = tuple(self.shape(i) for i in inputs)
+        check_arity(op, len(inputs), name)
         if isinstance(op, Composite):
             def build(part: Op, parts: tuple[str, ...]) -> str:
                 return self.add(part, parts, self._fresh(name or type(op).__name__))
@@ -228,6 +232,15 @@ class GraphBuilder:
         return replace(full.upto(output), source=source or Source())
 
 
+def check_arity(op: Op, given: int, name: str | None) -> None:
+    """Raise UnsupportedError E-OP-ARITY where `op` takes another number of computed operands."""
+    if op.arity is not None and given != op.arity:
+        raise UnsupportedError(
+            "E-OP-ARITY", f"{type(op).__name__} takes {op.arity} computed operand(s), not {given}", where=name,
+            hint="an input that absint needs as a constant is computed in this model: export with constant folding",
+        )
+
+
 Rewrite = Callable[[Graph], Graph]
 
 
@@ -246,4 +259,9 @@ def chain(first: Graph, second: Graph) -> Graph:
         name[node.name] = f"then/{node.name}"
         nodes.append(replace(node, name=name[node.name], inputs=tuple(name[i] for i in node.inputs),
                              tensors=tuple(f"then/{t}" for t in node.tensors)))
-    return Graph(tuple(nodes), replace(first.source, model=None))
+    one, two = first.source, second.source
+    source = replace(
+        one, model=None, passes=tuple(dict.fromkeys((*one.passes, *two.passes))), notes=(*one.notes, *two.notes),
+        float32_executions=one.float32_executions and two.float32_executions,
+    )
+    return Graph(tuple(nodes), source)

@@ -85,10 +85,25 @@ def row_bounds(domain: Domain[Any], element: Any, ctx: Context, spec: Spec) -> I
     found = domain.bounds(element, rows, ctx, Sense.LOWER)
     lower = no_lower(found.lower).reshape(spec.bias.shape)
     slack = None if found.slack is None else found.slack.reshape(spec.bias.shape)
+    solver = _solver(found, rows, ctx)
     empty = ctx.empty
     if bool(empty.any()):
         lower = torch.where(empty[:, None], torch.full_like(lower, inf), lower)
-    return Interval(lower, torch.full_like(lower, inf), None, slack)
+    return Interval(lower, torch.full_like(lower, inf), solver, slack)
+
+
+def _solver(found: Interval, rows: Rows, ctx: Context) -> Tensor | None:
+    """(batch,) bool: instances whose bounds rest on a solver's unproved number, in the rows or in anything known."""
+    flags = [known.solver for known in ctx.known.values() if known.solver is not None]
+    if found.solver is not None:
+        flags.append(_per_instance(found.solver, rows, ctx.batch))
+    return torch.stack(flags).any(0) if flags else None
+
+
+def _per_instance(flag: Tensor, rows: Rows, batch: int) -> Tensor:
+    out = torch.zeros(batch, dtype=torch.bool, device=flag.device)
+    out[rows.instance[flag]] = True
+    return out
 
 
 def boxes(ctx: Context) -> Context:
@@ -203,7 +218,8 @@ def _scatter(domain: Domain[E], node: Node, element: E, mask: Tensor, ctx: Conte
     lower = torch.full(mask.shape, -inf, dtype=num.vector, device=num.device)
     upper = torch.full(mask.shape, inf, dtype=num.vector, device=num.device)
     lower[mask], upper[mask] = no_lower(found.lower), no_upper(found.upper)
-    return Interval(lower, upper)
+    solver = None if found.solver is None else _per_instance(found.solver, rows, len(mask))
+    return Interval(lower, upper, solver)
 
 
 def _learn_checked(ctx: Context, node: Node, interval: Interval) -> None:
@@ -278,7 +294,9 @@ def _noise(node: Node, ctx: Context) -> Tensor | None:
     op, num = node.op, ctx.numerics
     inputs = ctx.inputs(node.inputs)
     if isinstance(op, Nonlinear):
-        return op.execution_error(op.range(inputs, num), num)
+        image = op.range(inputs, num)
+        error = op.execution_error(image, num)
+        return _or_overflow(error, image.lower, *(i.magnitude for i in (*inputs, image)))
     assert isinstance(op, Linear)
     if op.exact:
         return None
@@ -286,9 +304,19 @@ def _noise(node: Node, ctx: Context) -> Tensor | None:
     if op.offset_magnitude is not None:
         size = size + op.constant("offset_magnitude", size)
     g = gamma(op.forward_terms + 2, torch.float32)
-    # Beyond float32's range an execution overflows: it may be anything.
-    size = torch.where(size < torch.finfo(torch.float32).max / 2, size, torch.full_like(size, inf))
     noise: Tensor = size * (g * (1 + num.vector_gamma(op.forward_terms + 8)))
-    return noise + 2 * op.forward_terms * smallest_normal(torch.float32)
+    # Intermediate values of an execution may be larger than its result, and underflow before they are scaled up.
+    noise = noise + 2 * op.forward_terms * smallest_normal(torch.float32) * max(1.0, op.execution_scale)
+    return _or_overflow(noise, noise, *(v * op.execution_scale for v in (size, *(i.magnitude for i in inputs))))
+
+
+def _or_overflow(noise: Tensor | None, like: Tensor, *sizes: Tensor) -> Tensor | None:
+    """`noise`, or infinity for instances where some value is so large that float32 executions may overflow."""
+    limit = torch.finfo(torch.float32).max / 2**24
+    risky = torch.stack([~(size <= limit).flatten(1).all(1) for size in sizes]).any(0)
+    if not bool(risky.any()):
+        return noise
+    base = torch.zeros_like(like) if noise is None else noise
+    return torch.where(risky.reshape(-1, *(1,) * (like.dim() - 1)), torch.full_like(base, inf), base)
 
 

@@ -16,7 +16,8 @@ class Interval:
     """lower, upper: (batch, ...). One dtype and device. Infinite where nothing is known; never NaN.
 
     lower > upper somewhere in an instance marks that instance `empty`: an assumed split has no point there.
-    solver: (batch,) bool, True where a solver's number was taken without re-proving it; None means nowhere.
+    solver: bool per instance (per row where rows were asked), True where a solver's number was taken without re-proving it;
+    None means nowhere. Such a bound never verifies anything by itself.
     slack: size of the rounding terms inside the bounds, of their shape: a hint for choosing a finer format, no bound.
     proper: True where the maker guarantees lower <= upper everywhere, so that nobody needs to look.
     """

@@ -113,7 +113,13 @@ def register_import(*names: str) -> Callable[[F], F]:
 
 
 class Op(ABC):
-    """Base of all operators."""
+    """Base of all operators.
+
+    arity: how many computed operands it takes, None for any number. A graph with another number is refused, so that an
+    operand that an import rule takes for a constant is never dropped.
+    """
+
+    arity: int | None = 1
 
     @classmethod
     def from_onnx(cls, node: OnnxNode) -> Op:
@@ -178,6 +184,7 @@ class Input(Op):
     """The network's input."""
 
     shape: Shape
+    arity = 0
 
     def output_shape(self, *shapes: Shape) -> Shape:
         """The declared shape."""
@@ -239,6 +246,11 @@ class Linear(Op):
     def offset_magnitude(self) -> Tensor | None:
         """Bound on the magnitudes met when the original network adds its constants; |b| unless terms cancelled."""
         return None if self.offset is None else self.offset.abs()
+
+    @property
+    def execution_scale(self) -> float:
+        """Factor by which intermediate values of a float32 execution may exceed the inputs and the result's terms."""
+        return 1.0
 
     @property
     def exact(self) -> bool:

@@ -39,6 +39,14 @@ class Registry(Generic[T]):
 
     def add(self, name: str, thing: T) -> None:
         """Enter one object. The same definition loaded twice (a plug-in file run again) replaces itself silently."""
+        points = self._points()
+        # An entry point names the object, or a method of the class that stands for it.
+        promised = f"{points[name].value.replace(':', '.')}." if name in points and name not in self._entries else ""
+        if promised and not promised.startswith(f"{_origin(thing)}."):
+            raise PluginError(
+                "E-PLUGIN-DUPLICATE", f"the {self.noun} name '{name}' is taken by {points[name].value}",
+                where=_origin(thing), hint="choose another name",
+            )
         present = self._entries.get(name)
         if present is not None and _origin(present) != _origin(thing):
             raise PluginError(

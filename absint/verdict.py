@@ -37,6 +37,7 @@ class Reason(Enum):
     TIMEOUT = "timeout"
     VACUOUS = "vacuous"          # the region or an assumption is empty
     INTERRUPTED = "interrupted"
+    SOLVER = "solver"            # the proof rests on a solver's number that was not re-proved
     PLUGIN = "plugin"            # a plug-in raised or broke its contract
     UNROUNDED = "unrounded"      # --no-rounding
 

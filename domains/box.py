@@ -82,7 +82,7 @@ class _Form:
         num, shapes = ctx.numerics, ctx.graph.shapes_of(node)
         batch, k, n = self.weight.shape
         (back,) = op.adjoint(self.weight.reshape(batch * k, *node.shape), shapes)
-        if op.exact:
+        if op.exact and op.adjoint_terms <= 1:
             return _Form(back.reshape(batch, k, -1), self.bias, self.error)
         size = ctx.known[node.inputs[0]].filled.magnitude
         cost = op.apply_abs(size) * num.vector_gamma(op.adjoint_terms + 4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Hashable
 from dataclasses import dataclass
 from math import prod
 
@@ -200,7 +201,7 @@ def join(op: Linear, parts: list[Block | None], shapes: tuple[Shape, ...]) -> Bl
     return Dense(total)
 
 
-def merge_smallest(blocks: dict[str, Block], limit: int, like: Tensor) -> tuple[dict[str, Block], Tensor]:
+def merge_smallest(blocks: dict[Hashable, Block], limit: int, like: Tensor) -> tuple[dict[Hashable, Block], Tensor]:
     """Instances of more than `limit` symbols keep the `limit // 2` of largest L1 norm; returns what is kept and the
     spread of the rest (as computed, not rounded up).
 
@@ -211,7 +212,7 @@ def merge_smallest(blocks: dict[str, Block], limit: int, like: Tensor) -> tuple[
     keep_count = min(norms.shape[1], max(1, limit // 2))
     chosen = torch.zeros_like(norms, dtype=torch.bool).scatter(1, norms.topk(keep_count, 1).indices, True)
     chosen = (chosen | ((norms > 0).sum(1, keepdim=True) <= limit)) & ~(norms == 0)
-    kept: dict[str, Block] = {}
+    kept: dict[Hashable, Block] = {}
     dropped = torch.zeros_like(like)
     start = 0
     for name in names:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -16,6 +17,10 @@ from absint.graph import Graph
 from absint.op import Linear, Nonlinear, middle_radius
 from absint.rounding import cast_up, gamma
 
+# Where symbols come from: a node's name, or a tuple for what an order reduction kept or merged. Tuples, because a string
+# made of names could be some other node's name.
+Symbols = Hashable
+
 
 @dataclass(frozen=True, eq=False)
 class Zono:
@@ -27,7 +32,7 @@ class Zono:
     """
 
     center: Tensor
-    blocks: dict[str, Block]
+    blocks: dict[Symbols, Block]
     rest: Tensor
     gamma: float
     moved_spread: Tensor | None = None
@@ -67,7 +72,7 @@ class Zonotope(Domain[Zono]):
         num = ctx.numerics
         center, radius = middle_radius(interval.lower, interval.upper, num)
         block, rest = _fresh(radius, radius > 0, num)
-        return Zono(center, {} if block is None else {node.name: block}, rest, _spread_gamma(num, 0 if block is None else block.count))
+        return Zono(center, _only(node.name, block), rest, _spread_gamma(num, 0 if block is None else block.count))
 
     def start(self, node: Node, ctx: Context) -> Zono:
         """A region that has generators keeps them, cast to the matrix format; what the cast moves goes to the remainder."""
@@ -171,7 +176,7 @@ class Zonotope(Domain[Zono]):
         num, like = ctx.numerics, band.offset
         center, rest, spread = band.offset, torch.zeros_like(like), torch.zeros_like(like)
         size = band.offset.detach().abs()
-        blocks: dict[str, Block] = {}
+        blocks: dict[Symbols, Block] = {}
         for arg, slope in zip(args, band.slope, strict=True):
             steep = slope.abs()
             product = slope * arg.center
@@ -199,7 +204,7 @@ class Zonotope(Domain[Zono]):
         out = Zono(center, blocks, rest, _spread_gamma(num, 0), _no_nan(spread))
         return self._reduced(node, out, ctx)
 
-    def _floor(self, blocks: dict[str, Block], num: Numerics) -> float:
+    def _floor(self, blocks: dict[Symbols, Block], num: Numerics) -> float:
         return 2 * sum(b.count for b in blocks.values()) * num.floor
 
     def _reduced(self, node: Node, zono: Zono, ctx: Context) -> Zono:
@@ -213,9 +218,9 @@ class Zonotope(Domain[Zono]):
         num = ctx.numerics
         radius = radius * (1 + _spread_gamma(num, zono.count))
         fresh, rest = _fresh(radius, radius > 0, num)
-        blocks = {f"{name}|{node.name}": block for name, block in kept.items()}
+        blocks: dict[Symbols, Block] = {("kept", name, node.name): block for name, block in kept.items()}
         if fresh is not None:
-            blocks[f"|{node.name}"] = fresh
+            blocks["merged", node.name] = fresh
         count = sum(b.count for b in blocks.values())
         return Zono(zono.center, blocks, _no_nan(zono.rest + rest), _spread_gamma(num, count))
 
@@ -266,6 +271,10 @@ class Zonotope(Domain[Zono]):
             if isinstance(node.op, Nonlinear):
                 count += node.size / 2
         return int(worst * 3 * torch.finfo(numerics.dtype).bits // 8)
+
+
+def _only(name: Symbols, block: Block | None) -> dict[Symbols, Block]:
+    return {} if block is None else {name: block}
 
 
 def _most_symbols(graph: Graph, last: Node) -> int:

@@ -84,6 +84,7 @@ def open_model(path: str | Path, content: bytes | None = None) -> OnnxFile:
     proto = _parsed(data, file)
     if _external(proto):
         data = _with_external_data(proto, file)
+        sha256 = hashlib.sha256(data).hexdigest()  # of the weights, too: the file alone does not say what is analysed
     try:
         argmax = _scores(proto)
         if _opened(proto) or argmax is not None:
@@ -188,6 +189,17 @@ def _inside(tensor: onnx.TensorProto, file: Path) -> bool:
     location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
     folder = file.parent.resolve()
     return bool(location) and (folder / location).resolve().is_relative_to(folder)
+
+
+def computes_narrow(proto: onnx.ModelProto) -> bool:
+    """Whether some tensor of the model is float16 or bfloat16, so that its executions err by more than float32's."""
+    narrow = {onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16}
+    graph = proto.graph
+    values = {v.type.tensor_type.elem_type for v in (*graph.input, *graph.output, *graph.value_info)}
+    stored = {t.data_type for t in graph.initializer}
+    inside = {a.t.data_type for n in graph.node for a in n.attribute if a.type == onnx.AttributeProto.TENSOR}
+    casts = {int(a.i) for n in graph.node if n.op_type == "Cast" for a in n.attribute if a.name == "to"}
+    return bool(narrow & (values | stored | inside | casts))
 
 
 def _with_external_data(proto: onnx.ModelProto, file: Path) -> bytes:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
-from absint.frontends.onnx_file import open_model
+from absint.frontends.onnx_file import computes_narrow, open_model
 from absint.frontends.onnx_translate import NodeReport, translate
 from absint.graph import Graph
 from absint.import_check import check_import
@@ -35,8 +36,10 @@ class OnnxFrontEnd:
         Raises InputError E-MODEL-* (missing, empty, not ONNX, NaN weights, inputs, outputs, shapes, cycles) and
         UnsupportedError E-OP-UNSUPPORTED (all nodes at once), E-IMPORT-MISMATCH, E-IMPORT-RUNTIME.
         """
-        translation, notes = translate(open_model(path, content))
+        file = open_model(path, content)
+        translation, notes = translate(file)
         graph = apply_passes(translation.graph(notes), fold=fold)
+        graph = replace(graph, source=replace(graph.source, float32_executions=not computes_narrow(file.proto)))
         if check:
             check_import(graph, *(check_range or DEFAULT_RANGE))
         return graph

@@ -82,6 +82,7 @@ class _Placeholder(Op):
     """Stands for a node that is not supported, so that the nodes behind it are looked at, too. Never in a result."""
 
     shape: Shape
+    arity = None
 
     def output_shape(self, *shapes: Shape) -> Shape:
         return self.shape

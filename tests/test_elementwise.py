@@ -155,8 +155,8 @@ def test_lines_and_bands_are_within_one_percent_of_the_best(name):
 
 
 @pytest.mark.parametrize(("op", "low", "high"), [
-    (Log(), 0.0, 1.0), (Log(), -1.0, 1.0), (Log(), -2.0, -1.0), (Power(0.5), -1e-300, 1.0), (Power(-1.0), -1.0, 1.0), (Power(-1.0), 0.0, 1.0),
-    (Power(-1.0), -1.0, 0.0), (Power(-2.0), -1.0, 1.0), (Power(1.5), -1.0, 2.0), (Power(-0.5), 0.0, 2.0), (Power(-0.5), -3.0, -2.0),
+    (Log(), 0.0, 1.0), (Log(), -1.0, 1.0), (Log(), -2.0, -1.0), (Power(0.5), -1e-30, 1.0), (Power(-1.0), -1.0, 1.0),
+    (Power(-1.0), 0.0, 1.0), (Power(-1.0), -1.0, 0.0), (Power(-2.0), -1.0, 1.0), (Power(1.5), -1.0, 2.0), (Power(-0.5), 0.0, 2.0), (Power(-0.5), -3.0, -2.0),
 ])
 def test_nothing_is_claimed_outside_the_definition_domain(op, low, high):
     for num in (FLOAT64, MIXED, SINGLE):
@@ -274,7 +274,7 @@ MODELS = {
                                    "Round", "Erf", "Atan", "Asinh", "Sinh", "Cosh", "ThresholdedRelu", "Celu")},
     "hard swish": one("HardSwish", opset=14), "mish": one("Mish", opset=18), "gelu": one("Gelu", opset=20),
     "gelu tanh": one("Gelu", opset=20, approximate="tanh"),
-    "clip 6": one("Clip", opset=6, min=-0.5, max=0.75), "clip 6 half": one("Clip", opset=6, max=0.75),
+    "clip 9": one("Clip", opset=9, min=-0.5, max=0.75), "clip 9 half": one("Clip", opset=9, max=0.75),
     "clip both": one("Clip", {"l": np.float32(-0.5), "h": np.float32(0.75)}), "clip low": one("Clip", {"l": np.float32(0.25)}),
     "clip high": one("Clip", {"h": np.float32(0.25)}, inputs="x  h".replace("  ", " '' ")), "clip crossed": one(
         "Clip", {"l": np.float32(0.5), "h": np.float32(-0.75)}),

@@ -16,7 +16,7 @@ from absint.attacks import ATTACKS, Attack, prove_witness
 from absint.backend import Budget, DeadlineError, default_memory, is_out_of_memory, numeric_mode
 from absint.context import Context
 from absint.domain import DOMAINS, Domain
-from absint.errors import AbsintError, InputError, InternalError, PluginError, UsageError
+from absint.errors import AbsintError, InputError, InternalError, PluginError, UnsupportedError, UsageError
 from absint.graph import Graph
 from absint.import_check import check_import
 from absint.interpret import margins
@@ -164,6 +164,9 @@ class _Run:
         options, graph = self.options, self.problem.graph
         if options.semantics == "float32":
             inexact = {p.name for p in PASSES if not p.exact} & set(graph.source.passes)
+            if not graph.source.float32_executions:
+                raise UnsupportedError("E-SEMANTICS", "the model computes in float16 or bfloat16", where=graph.source.path or None,
+                                       hint="float32 semantics covers float32 executions only; use --semantics real")
             if inexact:
                 raise UsageError("E-SEMANTICS", f"the graph was rewritten by {', '.join(sorted(inexact))}",
                                  hint="load it with fold=False for float32 semantics")
@@ -258,6 +261,8 @@ class _Run:
         slack = torch.full_like(margin, inf) if found.slack is None else found.slack.amax(1).double().cpu()
         again = ~(margin + _SLACK_FACTOR * slack <= 0)
         why = [Reason.OVERFLOW if value == -inf else Reason.VACUOUS if value == inf else Reason.IMPRECISE for value in margin.tolist()]
+        if found.solver is not None:
+            why = [Reason.SOLVER if flag else cause for flag, cause in zip(found.solver.tolist(), why, strict=True)]
         return margin, again, why
 
     def _guarded(self, ctx: Context, spec: Spec) -> Any:
@@ -300,7 +305,8 @@ class _Run:
             witness, cause = witnesses.get(k, (None, None))
             time_s = spent[k] + share
             if witness is not None:
-                detail = f"replayed at float distance {witness.distance:.3g}"
+                detail = (f"replayed at float distance {witness.distance:.3g}" if witness.output else
+                          "proved; this graph has no reference model to replay in")
                 result = self._result(k, Verdict.FALSIFIED, None, best.get(k), time_s=time_s, detail=detail, witness=witness.point)
             else:
                 result = self._result(k, Verdict.UNKNOWN, cause or reason.get(k, Reason.IMPRECISE), best.get(k), time_s=time_s)
@@ -326,7 +332,8 @@ class _Run:
     def _result(self, k: int, verdict: Verdict, reason: Reason | None = None, margin: float | None = None, *,
                 time_s: float = 0.0, detail: str | None = None, witness: tuple[float, ...] | None = None) -> InstanceResult:
         problem = self.problem
-        assurance = {Verdict.VERIFIED: Assurance.SOUND, Verdict.FALSIFIED: Assurance.REPLAYED}.get(verdict, Assurance.NONE)
+        falsified = Assurance.REPLAYED if self.problem.graph.source.model is not None else Assurance.SOUND
+        assurance = {Verdict.VERIFIED: Assurance.SOUND, Verdict.FALSIFIED: falsified}.get(verdict, Assurance.NONE)
         finite = margin is not None and abs(margin) != inf
         return InstanceResult(
             problem.index[k], verdict, None if problem.labels is None else int(problem.labels[k]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
+from math import inf, prod
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ class Affine(Linear):
     weight_terms: roundings in computing `scale`.  shift_error: bound on the error of `shift`.
     shift_magnitude: what the original network's additions meet, where `shift` cancelled.
     fan_out: output entries per input entry (more than 1 only where the constants broadcast the input to a larger shape).
+    scale_inside: see `Linear.execution_scale`.
     """
 
     scale: Tensor | None = None
@@ -28,6 +29,12 @@ class Affine(Linear):
     shift_error: Tensor | None = None
     shift_magnitude: Tensor | None = None
     fan_out: int = 1
+    scale_inside: float = 1.0
+
+    @property
+    def execution_scale(self) -> float:
+        """Set where the original network scales in several steps."""
+        return self.scale_inside
 
     @property
     def forward_terms(self) -> int:
@@ -172,7 +179,14 @@ def batch_norm_from_onnx(node: OnnxNode) -> Op:
     return Affine(
         scale.reshape(shape), (beta - product).reshape(shape), 3,
         (gamma(8, torch.float64) * magnitude).reshape(shape), magnitude.reshape(shape),
+        scale_inside=_inside(weight, total.sqrt(), mean),
     )
+
+
+def _inside(weight: Tensor, deviation: Tensor, mean: Tensor) -> float:
+    """Largest factor of (x - mean) / deviation * weight in any order; infinite where the mean alone might overflow."""
+    largest = max(1.0, float((1 / deviation).max()), float(weight.abs().max()))
+    return largest if float(mean.abs().max()) * largest < 1e30 else inf
 
 
 @register_import("Neg")

@@ -24,6 +24,7 @@ class Assemble(Linear):
     index: Tensor
     repeats: int
     border: Tensor | None = None
+    arity = None
 
     @property
     def adjoint_terms(self) -> int:
@@ -124,6 +125,7 @@ class Plan(Composite):
 
     before: tuple[tuple[Op, ...], ...]
     after: tuple[Op, ...]
+    arity = None
 
     def output_shape(self, *shapes: Shape) -> Shape:
         """Through all parts."""

@@ -32,6 +32,7 @@ class Total(Linear):
     shift: Tensor | None = None
     shift_error: Tensor | None = None
     shift_magnitude: Tensor | None = None
+    arity = None
 
     @property
     def forward_terms(self) -> int:

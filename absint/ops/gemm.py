@@ -20,7 +20,7 @@ from absint.ops.shape import Identity, Transpose
 class Gemm(Linear):
     """y = x W^T + b along the last axis. weight: (out, in); bias: (out,) or None.
 
-    weight_terms: roundings that went into a coefficient when a pass computed it, in float64.
+    scale_inside: see `Linear.execution_scale`.  weight_terms: roundings that went into a coefficient when a pass computed it, in float64.
     """
 
     weight: Tensor
@@ -28,6 +28,12 @@ class Gemm(Linear):
     weight_terms: int = 0
     bias_error: Tensor | None = None
     bias_magnitude: Tensor | None = None
+    scale_inside: float = 1.0
+
+    @property
+    def execution_scale(self) -> float:
+        """Set where the original network scales after the product."""
+        return self.scale_inside
 
     @property
     def forward_terms(self) -> int:
@@ -143,7 +149,8 @@ def gemm_from_onnx(node: OnnxNode) -> Op:
     if bias is not None:
         bias = (_per_output(node, bias.double(), int(weight.shape[0])) * beta).contiguous()
         error = None if beta == 1 else bias.abs() * 2.0**-52
-    product = Gemm((weight * alpha).contiguous(), bias, terms, error)
+    inside = max([1.0, *(abs(f) for f in (alpha, beta)), *(1 / abs(f) for f in (alpha,) if f != 0)])
+    product = Gemm((weight * alpha).contiguous(), bias, terms, error, scale_inside=inside)
     before = Transpose((1, 0)) if node.attribute("transA", 0) else Identity()
     after = Identity() if rows is None else Affine(shift=rows, shift_error=None if beta == 1 else rows.abs() * 2.0**-52)
     return steps(before, product, after)

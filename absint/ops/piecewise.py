@@ -103,6 +103,12 @@ class Clip(Elementwise):
         return cls(*ends)
 
     @property
+    def execution(self) -> KernelError:
+        """float32 may not hold an end."""
+        held = all(float(torch.tensor(end, dtype=torch.float32)) == end for end in (self.low, self.high))
+        return KernelError() if held else KernelError(ulps=1)
+
+    @property
     def pieces(self) -> tuple[Piece, ...]:
         """Constant, identity, constant."""
         if self.low >= self.high:

@@ -18,12 +18,14 @@ Build = Callable[[Op, tuple[str, ...]], str]
 
 
 @dataclass(frozen=True, eq=False)
-class Product(Nonlinear):
+class Times(Nonlinear):
     """y = x z entry by entry, both unknown and of one shape.
 
     x z - a x - b z is bilinear, so over a box it is extreme at a corner: planes of any float slopes (a, b) get their
     offsets from the four corners. Slopes: McCormick, Mathematical Programming 10, 1976, section 3.
     """
+
+    arity = 2
 
     def output_shape(self, *shapes: Shape) -> Shape:
         """The common shape."""
@@ -133,6 +135,8 @@ def broadcast(build: Build, name: str, shape: Shape, target: Shape) -> str:
 class Multiply(Composite):
     """x z with broadcasting."""
 
+    arity = 2
+
     def output_shape(self, *shapes: Shape) -> Shape:
         """The broadcast shape."""
         return _broadcast_shape(*shapes)
@@ -147,12 +151,14 @@ class Multiply(Composite):
         """Broadcast both, then multiply."""
         target = self.output_shape(*shapes)
         first, second = (broadcast(build, name, shape, target) for name, shape in zip(inputs, shapes, strict=True))
-        return build(Product(), (first, second))
+        return build(Times(), (first, second))
 
 
 @dataclass(frozen=True, eq=False)
 class MatMul(Composite):
     """Matrix product of two computed tensors: all products x_ik z_kj, then their sums over k."""
+
+    arity = 2
 
     def output_shape(self, *shapes: Shape) -> Shape:
         """(..., m, k), (..., k, n) -> (..., m, n)."""
@@ -166,7 +172,7 @@ class MatMul(Composite):
         return xs[0] @ xs[1]
 
     def expand(self, build: Build, inputs: tuple[str, ...], shapes: tuple[Shape, ...]) -> str:
-        """Gathers to (..., m, n, k), Product, sum over the last axis."""
+        """Gathers to (..., m, n, k), Times, sum over the last axis."""
         out = self.output_shape(*shapes)
         x, z = shapes
         inner = x[-1]
@@ -174,7 +180,7 @@ class MatMul(Composite):
         right = torch.arange(prod(z)).reshape(z).transpose(-1, -2)
         right = right.reshape(*z[:-2], 1, z[-1], inner).expand(*out, inner)
         pair = tuple(build(Gather.of(index.contiguous()), (name,)) for index, name in zip((left, right), inputs, strict=True))
-        products = build(Product(), (pair[0], pair[1]))
+        products = build(Times(), (pair[0], pair[1]))
         return sum_last(build, products, (*out, inner))
 
 

@@ -40,6 +40,7 @@ class LeakyRelu(Elementwise):
     alpha: float = 0.01
     piecewise_linear = True
     error = KernelError(ulps=2)
+    execution = KernelError(ulps=2)
 
     @classmethod
     def from_onnx(cls, node: OnnxNode) -> LeakyRelu:

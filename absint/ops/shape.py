@@ -98,6 +98,7 @@ class Concat(Linear):
     """Inputs joined along one axis, batch not counted."""
 
     axis: int
+    arity = None
 
     def output_shape(self, *shapes: Shape) -> Shape:
         """Sizes add up along the axis."""

@@ -16,6 +16,7 @@ class Sum(Linear):
     """y = x + sign z for two tensors of one shape."""
 
     sign: float = 1.0
+    arity = 2
     forward_terms = 2
 
     def output_shape(self, *shapes: Shape) -> Shape:

@@ -187,7 +187,7 @@ class L2Ball(NormBall):
 
     def norm(self, offsets: Tensor) -> Tensor:
         """Euclidean."""
-        return offsets.norm(dim=1)
+        return torch.linalg.vector_norm(offsets, dim=1)
 
     def within(self, offsets: list[Fraction], radius: Fraction) -> bool:
         """Squares compared."""
@@ -196,7 +196,7 @@ class L2Ball(NormBall):
     def descent(self, gradient: Tensor) -> Tensor:
         """Along the gradient, as long as the radius."""
         flat = gradient.double().flatten(1)
-        norms = flat.norm(dim=1, keepdim=True).clamp(min=smallest_normal(torch.float64))
+        norms = torch.linalg.vector_norm(flat, dim=1, keepdim=True).clamp(min=smallest_normal(torch.float64))
         return (-self.radii.to(flat.device)[:, None] * flat / norms).reshape(gradient.shape)
 
 
@@ -212,7 +212,7 @@ class L1Ball(NormBall):
         steep, order = size.sort(dim=1, descending=True)
         spent = room.gather(1, order).cumsum(1) >= eps
         last = steep.gather(1, spent.to(torch.int8).argmax(1, keepdim=True))
-        return torch.where(spent.any(1, keepdim=True), last, 0.0)
+        return torch.where(spent.any(1, keepdim=True), last, torch.zeros_like(last))
 
     def norm(self, offsets: Tensor) -> Tensor:
         """Sum of absolute values."""

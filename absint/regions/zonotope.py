@@ -159,7 +159,8 @@ class ZonotopeRegion(Region):
         """Every coefficient to its end downhill."""
         generators = self.generators_.double().to(gradient.device).flatten(2)
         sign = (generators @ gradient.double().flatten(1)[..., None]).sign()
-        return -(sign * generators).sum(1).reshape(gradient.shape)
+        step: Tensor = -(sign * generators).sum(1).reshape(gradient.shape)
+        return step
 
 
 def _solve(generators: list[list[float]], offsets: list[Fraction]) -> list[Fraction] | None:
