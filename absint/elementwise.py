@@ -345,9 +345,9 @@ class Elementwise(Nonlinear):
         run: list[Piece] = []
         for piece in self.pieces:
             # Neighbouring pieces of one curvature form one run only where the slope does not jump the other way.
-            joined = bool(run) and piece.curvature in (curvature, Curvature.LINEAR) and self._joins(piece.low, curvature)
-            run = [*run, piece] if joined else [piece]
-            if all(p.curvature in (curvature, Curvature.LINEAR) for p in run):
+            fits = piece.curvature in (curvature, Curvature.LINEAR)
+            run = [*run, piece] if fits and run and self._joins(piece.low, curvature) else [piece] if fits else []
+            if run:
                 inside = inside | ((low >= run[0].low) & (high <= piece.high))
         for jump in self.jumps:
             inside = inside & ((high < jump.x) | (low > jump.x))

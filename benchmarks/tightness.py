@@ -105,9 +105,10 @@ def ratios(op: Elementwise, box: Interval) -> dict[str, Tensor]:
     return {name: 1 + (ours - least - floor).clamp(min=0) / least.clamp(min=1e-300).maximum(floor) for name, (ours, least) in pairs.items()}
 
 
-def worst(op: Elementwise) -> dict[str, tuple[float, tuple[float, float]]]:
-    """Largest ratio of each kind and the interval where it occurs."""
+def worst(op: Elementwise, every: int = 1) -> dict[str, tuple[float, tuple[float, float]]]:
+    """Largest ratio of each kind and the interval where it occurs, over one interval out of `every`."""
     box = intervals(op)
+    box = Interval(box.lower[::every], box.upper[::every])
     found = {}
     for name, ratio in ratios(op, box).items():
         k = int(ratio.nan_to_num(nan=inf).argmax())

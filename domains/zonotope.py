@@ -85,12 +85,12 @@ class Zonotope(Domain[Zono]):
         moved = (generators.double() - exact).abs().sum(1) + (center.double() - middle).abs()
         # Differences of neighbouring formats are exact; the sum of m + 2 terms is low by its gamma.
         rest = num.up(cast_up((rest + moved) * (1 + gamma(exact.shape[1] + 6, torch.float64)), num.vector))
-        blocks: dict[str, Block] = {node.name: Dense(generators)}
+        blocks: dict[Symbols, Block] = {node.name: Dense(generators)}
         # What is more than rounding becomes symbols, so that its sign is known further on.
         coarse = rest > (exact.abs().sum(1) + middle.abs()).to(num.vector) * 2.0**-30
         fresh, rest = _fresh(_no_nan(rest), coarse, num)
         if fresh is not None:
-            blocks[f"{node.name}|rest"] = fresh
+            blocks["rest", node.name] = fresh
         return Zono(center, blocks, rest, _spread_gamma(num, sum(b.count for b in blocks.values())))
 
     def take(self, element: Zono, index: Tensor) -> Zono:
@@ -135,7 +135,7 @@ class Zonotope(Domain[Zono]):
         fresh = self.enclose(node, box, ctx)
         if bool(better.all()):
             return fresh
-        blocks: dict[str, Block] = {}
+        blocks: dict[Symbols, Block] = {}
         for source, chosen in ((image, ~better), (fresh, better)):
             mask = chosen.expand(-1, *node.shape).to(num.dtype)
             blocks |= {name: block.scaled(mask, node.shape) for name, block in source.blocks.items()}

@@ -91,7 +91,7 @@ def points(op, dtype=torch.float64):
 @pytest.mark.parametrize("name", ELEMENTWISE)
 def test_kernels_are_as_accurate_as_stated(name):
     op, f = ELEMENTWISE[name](), exact(ELEMENTWISE[name]())
-    for dtype, error in ((torch.float64, op.error), (torch.float32, op.execution)):
+    for dtype, error in ((torch.float64, op.error), (torch.float32, op.execution or op.error)):
         x = points(op, dtype)
         x = x[x.abs() < 80] if dtype == torch.float32 else x
         u, tiny = unit_roundoff(dtype), smallest_normal(dtype)
@@ -115,9 +115,9 @@ def test_derivatives_are_as_accurate_as_stated(name):
 
 
 def boxes(op, vector):
-    """A third of the intervals of the benchmark, another third for each format, and points of each."""
+    """Some intervals of the benchmark in the format, and points of each."""
     box = tightness.intervals(op)
-    low, high = box.lower[:: 3].to(vector), box.upper[:: 3].to(vector)
+    low, high = box.lower[::7].to(vector), box.upper[::7].to(vector)
     if bool((fine := op.defined(low, high)) is not None):
         low, high = low[fine], high[fine]
     high = torch.maximum(low, high)
@@ -150,13 +150,14 @@ def test_ranges_lines_and_bands_enclose_exact_values(name):
 
 @pytest.mark.parametrize("name", ELEMENTWISE)
 def test_lines_and_bands_are_within_one_percent_of_the_best(name):
-    for kind, (ratio, where) in tightness.worst(ELEMENTWISE[name]()).items():
+    for kind, (ratio, where) in tightness.worst(ELEMENTWISE[name](), every=5).items():
         assert ratio < 1.01, (name, kind, where)
 
 
 @pytest.mark.parametrize(("op", "low", "high"), [
     (Log(), 0.0, 1.0), (Log(), -1.0, 1.0), (Log(), -2.0, -1.0), (Power(0.5), -1e-30, 1.0), (Power(-1.0), -1.0, 1.0),
-    (Power(-1.0), 0.0, 1.0), (Power(-1.0), -1.0, 0.0), (Power(-2.0), -1.0, 1.0), (Power(1.5), -1.0, 2.0), (Power(-0.5), 0.0, 2.0), (Power(-0.5), -3.0, -2.0),
+    (Power(-1.0), 0.0, 1.0), (Power(-1.0), -1.0, 0.0), (Power(-2.0), -1.0, 1.0), (Power(1.5), -1.0, 2.0), (Power(-0.5), 0.0, 2.0),
+    (Power(-0.5), -3.0, -2.0),
 ])
 def test_nothing_is_claimed_outside_the_definition_domain(op, low, high):
     for num in (FLOAT64, MIXED, SINGLE):

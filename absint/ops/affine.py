@@ -132,11 +132,8 @@ def mul_from_onnx(node: OnnxNode) -> Op:
     return Affine(scale=constant, fan_out=_fan_out(node, position, constant))
 
 
-@register_import("Div")
 def div_from_onnx(node: OnnxNode) -> Op:
     """Div by a constant: scale = 1 / c, one rounding (none where c is a power of two)."""
-    if node.constant(1) is None:
-        raise unsupported(node, "division by a computed tensor is not supported")
     position, divisor = _split(node)
     if bool((divisor == 0).any()):
         raise unsupported(node, "division by zero", "repair the constant")

@@ -115,7 +115,8 @@ def broadcast(node: OnnxNode, inputs: Sequence[int]) -> tuple[list[Tensor | Shap
     try:
         full = torch.broadcast_tensors(*places)
     except RuntimeError as error:
-        raise unsupported(node, f"shapes {' and '.join(str(node.shapes[k]) for k in inputs)} do not broadcast", "repair the model") from error
+        raise unsupported(node, f"shapes {' and '.join(str(node.shapes[k]) for k in inputs)} do not broadcast",
+                          "repair the model") from error
     return sources, [without_batch(node, place) for place in full]
 
 
@@ -125,6 +126,7 @@ class Plan(Composite):
 
     before: tuple[tuple[Op, ...], ...]
     after: tuple[Op, ...]
+    arity = None
     arity = None
 
     def output_shape(self, *shapes: Shape) -> Shape:
@@ -180,7 +182,8 @@ def concat_from_onnx(node: OnnxNode) -> Op:
     try:
         return assembled(sources, without_batch(node, torch.cat(places, axis + node.batched[first])))
     except (RuntimeError, IndexError) as error:
-        raise unsupported(node, f"shapes {', '.join(map(str, node.shapes))} cannot be joined along axis {axis}", "repair the model") from error
+        raise unsupported(node, f"shapes {', '.join(map(str, node.shapes))} cannot be joined along axis {axis}",
+                          "repair the model") from error
 
 
 @register_import("Where")

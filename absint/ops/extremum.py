@@ -35,6 +35,11 @@ class Total(Linear):
     arity = None
 
     @property
+    def execution_scale(self) -> float:
+        """A mean is a sum before it is divided."""
+        return 1.0 if self.weight is None else float(self.addends)
+
+    @property
     def forward_terms(self) -> int:
         """The sum; for a mean one product with a reciprocal that was rounded, then cast."""
         return self.addends + (0 if self.weight is None else 3)

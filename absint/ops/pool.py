@@ -113,6 +113,11 @@ class AveragePool(Linear):
         return cls(window, 1 / _box_sum(counted, window_, window.outputs(spatial))[0, 0])
 
     @property
+    def execution_scale(self) -> float:
+        """A mean is a sum before it is divided."""
+        return float(prod(self.window.kernel))
+
+    @property
     def forward_terms(self) -> int:
         """The window's sum, one product with a rounded and cast reciprocal."""
         return prod(self.window.kernel) + 3

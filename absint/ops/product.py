@@ -11,6 +11,7 @@ from torch import Tensor
 
 from absint.interval import Band, Interval, Relaxation
 from absint.op import Composite, Linear, Nonlinear, OnnxNode, Op, Shape, middle_radius, unsupported
+from absint.ops.power import Power
 from absint.ops.shape import Gather, Reshape
 from absint.rounding import Numerics, no_lower, no_upper, smallest_normal, unit_roundoff
 
@@ -148,7 +149,9 @@ class Multiply(Composite):
         return a * b
 
     def expand(self, build: Build, inputs: tuple[str, ...], shapes: tuple[Shape, ...]) -> str:
-        """Broadcast both, then multiply."""
+        """Broadcast both, then multiply; a tensor times itself is its square."""
+        if inputs[0] == inputs[1]:
+            return build(Power(2.0), inputs[:1])
         target = self.output_shape(*shapes)
         first, second = (broadcast(build, name, shape, target) for name, shape in zip(inputs, shapes, strict=True))
         return build(Times(), (first, second))

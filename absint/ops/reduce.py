@@ -28,6 +28,11 @@ class Reduce(Linear):
     weight: Tensor | None = None
 
     @property
+    def execution_scale(self) -> float:
+        """A mean is a sum before it is divided."""
+        return 1.0 if self.weight is None else float(self.count)
+
+    @property
     def forward_terms(self) -> int:
         """The sum; for a mean one product with a reciprocal that was rounded, then cast."""
         return self.count if self.weight is None else self.count + 3
@@ -63,11 +68,18 @@ class AxisMap(Linear):
     """y = W x along one axis, batch not counted. weight: (out, in).
 
     weight_terms: roundings in computing a coefficient. Zeros of W cost no rounding in any order of summation.
+    scale_inside: see `Linear.execution_scale`; infinite where executions compute their coefficients less precisely.
     """
 
     axis: int
     weight: Tensor
     weight_terms: int = 0
+    scale_inside: float = 1.0
+
+    @property
+    def execution_scale(self) -> float:
+        """As given."""
+        return self.scale_inside
 
     @property
     def forward_terms(self) -> int:

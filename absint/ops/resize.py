@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from math import ceil, floor, prod
+from math import ceil, floor, inf, prod
 
 import numpy as np
 import torch
@@ -150,6 +150,16 @@ def _weights(axis: Axis, settings: _Settings) -> Tensor:
     return matrix
 
 
+def _execution_scale(axis: Axis, settings: _Settings) -> float:
+    """Float32 executions compute positions in float32, where a small coefficient may lose all its digits: no bound is claimed.
+
+    1 where they are exact: for linear interpolation by a power of two.
+    """
+    power = axis.scale.numerator & (axis.scale.numerator - 1) == 0 and axis.scale.denominator & (axis.scale.denominator - 1) == 0
+    plain = settings.mode != "cubic" and settings.coordinates in ("half_pixel", "pytorch_half_pixel", "asymmetric")
+    return 1.0 if power and plain and axis.target * axis.size < 2**20 else inf
+
+
 @register_import("Resize", "Upsample")
 def resize_from_onnx(node: OnnxNode) -> Op:
     """Any feature axes; scales or sizes constant."""
@@ -165,7 +175,8 @@ def resize_from_onnx(node: OnnxNode) -> Op:
                           "export sizes; runtimes disagree here")
     shape = node.unbatched(0)
     if settings.mode != "nearest":
-        return steps(*(AxisMap(k, _weights(a, settings), 1) for k, a in enumerate(axes) if a.scale != 1 or a.target != a.size))
+        changed = [(k, a) for k, a in enumerate(axes) if a.scale != 1 or a.target != a.size]
+        return steps(*(AxisMap(k, _weights(a, settings), 1, _execution_scale(a, settings)) for k, a in changed))
     index = torch.arange(prod(shape)).reshape(shape)
     for k, a in enumerate(axes):
         chosen = [_NEAREST[settings.nearest](_COORDINATES[settings.coordinates](row, a)) for row in range(a.target)]

@@ -61,7 +61,7 @@ class _Gate(Elementwise):
         a, b = (torch.minimum(torch.maximum(grid[k], left), right) for k in (cell - 1, cell))
         below, above = bend * self.derivative(a) - goal, bend * self.derivative(b) - goal
         best, least = torch.where(below.abs() < above.abs(), a, b), torch.minimum(below.abs(), above.abs())
-        for _ in range(8):
+        for _ in range(14):
             rise = above - below
             x = torch.where(rise > 0, a - below * ((b - a) / torch.where(rise > 0, rise, 1.0)), a)
             x = torch.minimum(torch.maximum(x, a), b)
