@@ -127,7 +127,6 @@ class Plan(Composite):
     before: tuple[tuple[Op, ...], ...]
     after: tuple[Op, ...]
     arity = None
-    arity = None
 
     def output_shape(self, *shapes: Shape) -> Shape:
         """Through all parts."""

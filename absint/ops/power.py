@@ -1,4 +1,4 @@
-"""x ** p with a constant exponent: Pow, Sqrt, Reciprocal."""
+"""x ** p with a constant exponent."""
 
 from __future__ import annotations
 
@@ -10,9 +10,6 @@ import torch
 from torch import Tensor
 
 from absint.elementwise import Curvature, Elementwise, KernelError, Piece
-from absint.op import OnnxNode, Op, register_import, unsupported
-from absint.ops.affine import Affine
-from absint.ops.shape import Identity
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,35 +89,3 @@ class Power(Elementwise):
         wrong = slope > 0 if falls else slope < 0
         distance = torch.where(wrong, torch.full_like(distance, 0.0 if self.exponent > 1 else 1e300), distance)
         return -distance if piece.high <= 0 else distance
-
-
-def power(exponent: float) -> Op:
-    """x ** p as an operator of the simplest family: 0 and 1 are affine."""
-    if exponent == 0:
-        zero = torch.zeros((), dtype=torch.float64)
-        return Affine(zero, zero + 1)
-    return Identity() if exponent == 1 else Power(exponent)
-
-
-@register_import("Pow")
-def pow_from_onnx(node: OnnxNode) -> Op:
-    """One constant exponent for all entries."""
-    exponent = node.required(1, "the exponent").double()
-    value = float(exponent.reshape(-1)[0])
-    if not bool((exponent == value).all()):
-        raise unsupported(node, "different exponents in one node are not supported", "split the node")
-    if exponent.dim() > len(node.shapes[0]) or (exponent.numel() > 1 and exponent.shape != node.shapes[0][-exponent.dim():]):
-        raise unsupported(node, f"an exponent of shape {tuple(exponent.shape)} broadcasts the input", "make it a scalar")
-    return power(value)
-
-
-@register_import("Sqrt")
-def sqrt_from_onnx(node: OnnxNode) -> Op:
-    """x ** (1/2)."""
-    return Power(0.5)
-
-
-@register_import("Reciprocal")
-def reciprocal_from_onnx(node: OnnxNode) -> Op:
-    """x ** -1."""
-    return Power(-1.0)

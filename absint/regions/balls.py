@@ -187,7 +187,8 @@ class L2Ball(NormBall):
 
     def norm(self, offsets: Tensor) -> Tensor:
         """Euclidean."""
-        return torch.linalg.vector_norm(offsets, dim=1)
+        length: Tensor = torch.linalg.vector_norm(offsets, dim=1)
+        return length
 
     def within(self, offsets: list[Fraction], radius: Fraction) -> bool:
         """Squares compared."""
@@ -197,7 +198,8 @@ class L2Ball(NormBall):
         """Along the gradient, as long as the radius."""
         flat = gradient.double().flatten(1)
         norms = torch.linalg.vector_norm(flat, dim=1, keepdim=True).clamp(min=smallest_normal(torch.float64))
-        return (-self.radii.to(flat.device)[:, None] * flat / norms).reshape(gradient.shape)
+        step: Tensor = -self.radii.to(flat.device)[:, None] * flat / norms
+        return step.reshape(gradient.shape)
 
 
 class L1Ball(NormBall):

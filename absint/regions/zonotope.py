@@ -153,7 +153,8 @@ class ZonotopeRegion(Region):
             return super().pull(points)
         offsets = (points.double() - center).flatten(1)
         e = (offsets[:, None] @ torch.linalg.pinv(generators)).clamp(-1, 1)
-        return center + (e @ generators)[:, 0].reshape(center.shape)
+        image: Tensor = center + (e @ generators)[:, 0].reshape(center.shape)
+        return image
 
     def descent(self, gradient: Tensor) -> Tensor:
         """Every coefficient to its end downhill."""
