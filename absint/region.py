@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from math import inf, isfinite, prod
+from math import inf, isfinite
 from typing import ClassVar
 
 import numpy as np
@@ -235,7 +235,8 @@ class LinfBall(Region):
         lower = torch.where(eps == 0, self.center, torch.nextafter(below, below.new_tensor(-inf)))
         upper = torch.where(eps == 0, self.center, torch.nextafter(above, above.new_tensor(inf)))
         if self.clip is not None:
-            lower, upper = lower.clamp(min=self.clip[0]), upper.clamp(max=self.clip[1])
+            low, high = outer_range(self.clip)
+            lower, upper = lower.clamp(min=low), upper.clamp(max=high)
         return Interval(lower, upper, proper=True)
 
     def _radii(self) -> Tensor:
@@ -257,7 +258,7 @@ class LinfBall(Region):
     def contains(self, instance: int, point: np.ndarray) -> bool:
         """Exact: |point - center| <= eps decided in rationals, entry by entry where floats cannot tell."""
         center = self.center[instance].cpu().numpy()
-        if self.clip is not None and bool(((point < self.clip[0]) | (point > self.clip[1])).any()):
+        if self.clip is not None and not in_range(point, self.clip):
             return False
         hull = self.hull
         low, high = hull.lower[instance].cpu().numpy(), hull.upper[instance].cpu().numpy()
@@ -269,7 +270,7 @@ class LinfBall(Region):
     def project(self, instance: int, point: np.ndarray) -> np.ndarray:
         """Entries at the rim move to the outermost float64 inside it, found in rationals; the range clips first."""
         center = self.center[instance].cpu().numpy()
-        inside = point.copy() if self.clip is None else np.clip(point, *self.clip)
+        inside = point.copy() if self.clip is None else np.clip(point, *inner_range(self.clip))
         for k, radius in self._near_rim(instance, inside):
             middle = Fraction(float(center[k]))
             low, high = float_above(middle - radius), -float_above(-(middle + radius))
@@ -284,6 +285,22 @@ class LinfBall(Region):
         for k in zip(*near.nonzero(), strict=True):
             exact = self.eps[k[0]] if isinstance(self.eps, tuple) else self.eps
             yield k, exact if isinstance(exact, Fraction) else Fraction(float(rim[k]))
+
+
+def outer_range(clip: tuple[float, float]) -> tuple[float, float]:
+    """Float64 ends around the range that the printed decimals of `clip` mean: 0.1 is one tenth."""
+    return -float_above(-Fraction(repr(float(clip[0])))), float_above(Fraction(repr(float(clip[1]))))
+
+
+def inner_range(clip: tuple[float, float]) -> tuple[float, float]:
+    """The least and greatest float64 inside that range."""
+    return float_above(Fraction(repr(float(clip[0])))), -float_above(-Fraction(repr(float(clip[1]))))
+
+
+def in_range(point: np.ndarray, clip: tuple[float, float]) -> bool:
+    """Whether every entry lies in the range, exactly."""
+    low, high = inner_range(clip)
+    return bool(((point >= low) & (point <= high)).all())
 
 
 def check_center(center: Tensor, clip: tuple[float, float] | None) -> None:
@@ -301,8 +318,3 @@ def check_center(center: Tensor, clip: tuple[float, float] | None) -> None:
             "E-REGION", f"{outside} entries of the centre lie outside the data range [{low}, {high}]",
             hint="divide by 255?" if float(center.max()) > 2 * abs(high) else "give the true range with --clip",
         )
-
-
-def entries(shape: Shape) -> int:
-    """Number of entries of a shape; 1 for ()."""
-    return prod(shape)

@@ -52,7 +52,6 @@ def branch():
     ([node("Tile", "x r", "y")], {"r": np.array([2, 1])}, None),
     ([node("Resize", "x  s", "y", coordinate_transformation_mode="tf_crop_and_resize")], {"s": np.ones(2, np.float32)}, "is no"),
     ([node("Split", "x s", "a b", axis=1), node("Relu", "b", "y")], {"s": np.array([1, 2])}, "parts of [1, 2]"),
-    ([node("Squeeze", "x", "s"), node("ReduceMax", "s", "y", axes=[0], keepdims=0)], {}, "without axes"),
     ([node("Squeeze", "x", "s"), node("MatMul", "s w", "y")], {"w": weights(4)}, "without axes"),
     ([node("Gather", "c i", "y")], {"c": weights(4, 2), "i": np.array([7])}, ""),
     ([node("Gather", "x i", "y", axis=1)], {"i": np.array([7])}, "beyond the 4 entries"),

@@ -263,3 +263,16 @@ def test_a_witness_needs_the_proof_and_the_replay(tmp_path, monkeypatch):
     monkeypatch.setattr(witness, "_proved", lambda *_: False)
     row = absint.verify(graph, inputs, [0], 0.2, domain="box")[0]
     assert (row.verdict.value, row.reason.value) == ("unknown", "ambiguous")
+
+
+def test_the_data_range_means_its_decimals():
+    from fractions import Fraction
+
+    from absint.region import LinfBall
+
+    ball = LinfBall(torch.full((1, 1), 0.2, dtype=torch.float64), Fraction(1, 2), (0.1, 0.7))
+    assert Fraction(float(ball.hull.lower)) <= Fraction(1, 10)
+    assert Fraction(float(ball.hull.upper)) >= Fraction(7, 10)
+    inside = ball.project(0, np.array([-1.0]))
+    assert ball.contains(0, inside)
+    assert Fraction(float(inside[0])) >= Fraction(1, 10)

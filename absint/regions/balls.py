@@ -15,7 +15,7 @@ from torch import Tensor
 
 from absint.errors import UsageError
 from absint.interval import Interval
-from absint.region import LinfBall, Region, box_below, check_center, down, float_above, offset_between, up
+from absint.region import LinfBall, Region, box_below, check_center, down, float_above, in_range, offset_between, up
 from absint.rounding import gamma, smallest_normal
 
 _CHUNK = 1 << 20      # entries of rows worked on at once; nothing depends on it, rows are independent
@@ -130,7 +130,7 @@ class NormBall(Region):
 
     def contains(self, instance: int, point: np.ndarray) -> bool:
         """Exact, in rationals."""
-        if self.clip is not None and bool(((point < self.clip[0]) | (point > self.clip[1])).any()):
+        if self.clip is not None and not in_range(point, self.clip):
             return False
         if not bool(np.isfinite(point).all()):
             return False

@@ -16,6 +16,7 @@ from absint.ops.maximum import Maximum
 from absint.ops.piecewise import Abs, Clip, HardSwish, PRelu, ThresholdedRelu
 from absint.ops.pool import AveragePool, Window
 from absint.ops.power import Power
+from absint.ops.product import SumLast, Times
 from absint.ops.reduce import AxisMap, Reduce, mean_of
 from absint.ops.relu import LeakyRelu, Relu
 from absint.ops.shape import Concat, Gather, Identity, Pad, Reshape, Transpose
@@ -172,4 +173,7 @@ COVERED |= {
     "Erf": "erf", "Gelu": "gelu", "Mish": "mish", "Atan": "atan", "Asinh": "asinh", "Sinh": "sinh",
     "Cosh": "cosh", "Sin": "sin", "Cos": "cos", "Sign": "sign", "Floor": "floor", "Ceil": "ceil", "Round": "round",
 }
+LINEAR |= {"sum-last": lambda: (SumLast(4), [(3, 4)])}
+NONLINEAR |= {"times": lambda: (Times(), [(3,), (3,)])}
+COVERED |= {"Softmax": "exp", "LogSoftmax": "log", "LayerNormalization": "times", "InstanceNormalization": "times"}
 INSTANCES = LINEAR | NONLINEAR
