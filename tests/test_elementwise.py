@@ -62,6 +62,7 @@ EXACT = {
     "TanhGelu": lambda op: lambda x: x / (1 + mpmath.exp(-2 * TANH_GELU[0] * (x + TANH_GELU[1] * x**3))),
     "Mish": lambda op: lambda x: x * mpmath.tanh(mpmath.log1p(mpmath.exp(x))),
     "Atan": lambda op: mpmath.atan, "Asinh": lambda op: mpmath.asinh, "Sinh": lambda op: mpmath.sinh, "Cosh": lambda op: mpmath.cosh,
+    "Softsign": lambda op: lambda x: x / (1 + abs(x)),
     "Sin": lambda op: mpmath.sin, "Cos": lambda op: mpmath.cos, "Sign": lambda op: lambda x: mpf(mpmath.sign(x)),
     "Floor": lambda op: mpmath.floor, "Ceil": lambda op: mpmath.ceil, "Round": lambda op: mpmath.nint,
 }
@@ -272,7 +273,7 @@ def positive(op_type, constants=None, opset=13):
 
 MODELS = {
     **{n.lower(): one(n) for n in ("Abs", "Clip", "HardSigmoid", "Elu", "Selu", "Softplus", "Exp", "Sin", "Cos", "Sign", "Floor", "Ceil",
-                                   "Round", "Erf", "Atan", "Asinh", "Sinh", "Cosh", "ThresholdedRelu", "Celu")},
+                                   "Round", "Erf", "Softsign", "Atan", "Asinh", "Sinh", "Cosh", "ThresholdedRelu", "Celu")},
     "hard swish": one("HardSwish", opset=14), "mish": one("Mish", opset=18), "gelu": one("Gelu", opset=20),
     "gelu tanh": one("Gelu", opset=20, approximate="tanh"),
     "clip 9": one("Clip", opset=9, min=-0.5, max=0.75), "clip 9 half": one("Clip", opset=9, max=0.75),

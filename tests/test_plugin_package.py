@@ -50,7 +50,7 @@ print(json.dumps(out))
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Scores of the nearest class mean, squashed by Softsign, mixed once more: a net on an operator absint lacks."""
+    """Scores of the nearest class mean, shrunk by Shrink, mixed once more: a net on an operator absint lacks."""
     data = samples.data("mnist")
     images, labels = data.inputs.reshape(len(data.inputs), -1), data.labels
     assert labels is not None
@@ -61,14 +61,15 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     weights = {"W1": first, "b1": bias, "W2": second, "b2": np.zeros(10, np.float32)}
     nodes = [
         helper.make_node("Flatten", ["x"], ["flat"]), helper.make_node("Gemm", ["flat", "W1", "b1"], ["scores"], transB=1),
-        helper.make_node("Softsign", ["scores"], ["squashed"]), helper.make_node("Gemm", ["squashed", "W2", "b2"], ["y"], transB=1),
+        helper.make_node("Shrink", ["scores"], ["squashed"], lambd=0.0625, bias=0.0625),
+        helper.make_node("Gemm", ["squashed", "W2", "b2"], ["y"], transB=1),
     ]
     graph = helper.make_graph(
-        nodes, "softsign", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 1, 28, 28])],
+        nodes, "shrink", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 1, 28, 28])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 10])],
         [numpy_helper.from_array(value, name) for name, value in weights.items()],
     )
-    path = tmp_path_factory.mktemp("model") / "softsign.onnx"
+    path = tmp_path_factory.mktemp("model") / "shrink.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
     return path
 
@@ -95,12 +96,12 @@ def _run(command: list[str], *, path: Path | None = None, expect: tuple[int, ...
 
 
 def _judge(out: dict[str, object]) -> None:
-    assert "Softsign" in out["operators"]  # type: ignore[operator]
+    assert "Shrink" in out["operators"]  # type: ignore[operator]
     found: dict[str, dict[str, float]] = {name: out[name] for name in DOMAINS}  # type: ignore[misc]
     assert all(found[name]["inside"] for name in DOMAINS)
     assert found["fastlin"]["verified"] > 0
     assert found["zonotope"]["verified"] >= found["box"]["verified"]
-    # Parallel planes on Softsign are the zonotope's band: the same relaxation, walked backward.
+    # Parallel planes on Shrink are the zonotope's band: the same relaxation, walked backward.
     assert found["fastlin"]["verified"] == found["zonotope"]["verified"]
     assert found["deeppoly"]["width"] < found["box"]["width"] * (1 + 1e-9)
 
@@ -110,14 +111,14 @@ def test_an_installed_package_brings_its_domain_and_operator(model: Path, site: 
 
 
 def test_two_plugin_files_do_the_same_without_a_package(model: Path) -> None:
-    files = [str(FILES / "fastlin.py"), str(FILES / "softsign.py")]
+    files = [str(FILES / "fastlin.py"), str(FILES / "shrink.py")]
     _judge(json.loads(_run([sys.executable, "-c", CHECK, str(model), *files]).stdout))
 
 
 def test_without_the_package_the_operator_is_refused(model: Path) -> None:
     done = _run([sys.executable, "-c", CHECK, str(model)], expect=(1,))
     assert "E-OP-UNSUPPORTED" in done.stderr
-    assert "Softsign" in done.stderr
+    assert "Shrink" in done.stderr
 
 
 @pytest.mark.parametrize("domain", DOMAINS)
@@ -127,7 +128,7 @@ def test_the_command_line_uses_the_package(model: Path, site: Path, domain: str)
 
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_the_command_line_takes_plugin_files(model: Path, domain: str) -> None:
-    plugins = [word for name in ("fastlin.py", "softsign.py") for word in ("--plugin", str(FILES / name))]
+    plugins = [word for name in ("fastlin.py", "shrink.py") for word in ("--plugin", str(FILES / name))]
     _judge_report(_run([*_command(model, domain), *plugins], expect=(0, 1)).stdout, domain)
 
 
@@ -145,8 +146,8 @@ def _judge_report(text: str, domain: str) -> None:
 
 @pytest.mark.skipif(find_spec("absint.testing") is None, reason="the conformance kit is not installed")
 def test_the_conformance_kit_accepts_both(site: Path) -> None:
-    program = ("import torch; torch.set_num_threads(1)\n"
+    program = ("import torch; torch.set_num_threads(1)\nfrom fractions import Fraction\n"
                "from absint.testing import check_domain, check_op\n"
-               "from absint_example_plugin.fastlin import FastLin\nfrom absint_example_plugin.softsign import Softsign\n"
-               "check_op(Softsign, reference=lambda x: x / (1 + abs(x)))\ncheck_domain(FastLin)")
+               "from absint_example_plugin.fastlin import FastLin\nfrom absint_example_plugin.shrink import Shrink\n"
+               "half = Fraction(1, 2)\ncheck_op(Shrink, reference=lambda x: max(x - half, 0) + min(x + half, 0))\ncheck_domain(FastLin)")
     _run([sys.executable, "-c", program], path=site)

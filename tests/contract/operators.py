@@ -21,7 +21,7 @@ from absint.ops.reduce import AxisMap, Reduce, mean_of
 from absint.ops.relu import LeakyRelu, Relu
 from absint.ops.shape import Concat, Gather, Identity, Pad, Reshape, Transpose
 from absint.ops.sigmoid import Sigmoid, Tanh
-from absint.ops.smooth import Asinh, Atan, Cosh, Erf, Gelu, Mish, Sinh, TanhGelu
+from absint.ops.smooth import Asinh, Atan, Cosh, Erf, Gelu, Mish, Sinh, Softsign, TanhGelu
 from absint.ops.step import Ceil, Floor, Round, Sign
 from absint.ops.sum import Sum
 from absint.ops.trigonometric import Cos, Sin
@@ -144,6 +144,7 @@ ELEMENTWISE = {
     "asinh": Asinh,
     "sinh": lambda: _finite(Sinh),
     "cosh": lambda: _finite(Cosh),
+    "softsign": Softsign,
     "sin": Sin,
     "cos": Cos,
     "sign": Sign,
@@ -175,5 +176,6 @@ COVERED |= {
 }
 LINEAR |= {"sum-last": lambda: (SumLast(4), [(3, 4)])}
 NONLINEAR |= {"times": lambda: (Times(), [(3,), (3,)])}
+COVERED |= {"Softsign": "softsign"}
 COVERED |= {"Softmax": "exp", "LogSoftmax": "log", "LayerNormalization": "times", "InstanceNormalization": "times"}
 INSTANCES = LINEAR | NONLINEAR
