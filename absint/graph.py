@@ -43,7 +43,8 @@ class Source:
 
     model: the serialized reference model (bytes), or None.  sha256: of the user's file.  full_input_shape: what the
     reference runtime expects, batch axis included as 1.  prefix: operators applied to the user's input before it.
-    float32_executions: False where the model computes in a narrower format, which float32 semantics would not cover.
+    float32_executions: False where the model computes in a narrower format, or has kernels (softmax, normalisations) whose
+    rounding is not bounded: float32 semantics is refused then.
     """
 
     path: str = ""

@@ -191,8 +191,16 @@ def _inside(tensor: onnx.TensorProto, file: Path) -> bool:
     return bool(location) and (folder / location).resolve().is_relative_to(folder)
 
 
-def computes_narrow(proto: onnx.ModelProto) -> bool:
-    """Whether some tensor of the model is float16 or bfloat16, so that its executions err by more than float32's."""
+# Expanded into other operators, whose rounding is not that of the one kernel a runtime has for them.
+_FUSED = {"Softmax", "LogSoftmax", "LayerNormalization", "InstanceNormalization"}
+
+
+def executions_known(proto: onnx.ModelProto) -> bool:
+    """Whether absint bounds what float32 executions of the model err by: no narrower format, no kernel that it expands."""
+    return not _computes_narrow(proto) and not _FUSED & {node.op_type for node in proto.graph.node}
+
+
+def _computes_narrow(proto: onnx.ModelProto) -> bool:
     narrow = {onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16}
     graph = proto.graph
     values = {v.type.tensor_type.elem_type for v in (*graph.input, *graph.output, *graph.value_info)}

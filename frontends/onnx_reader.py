@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
-from absint.frontends.onnx_file import computes_narrow, open_model
+from absint.frontends.onnx_file import executions_known, open_model
 from absint.frontends.onnx_translate import NodeReport, translate
 from absint.graph import Graph
 from absint.import_check import check_import
@@ -39,7 +39,7 @@ class OnnxFrontEnd:
         file = open_model(path, content)
         translation, notes = translate(file)
         graph = apply_passes(translation.graph(notes), fold=fold)
-        graph = replace(graph, source=replace(graph.source, float32_executions=not computes_narrow(file.proto)))
+        graph = replace(graph, source=replace(graph.source, float32_executions=executions_known(file.proto)))
         if check:
             check_import(graph, *(check_range or DEFAULT_RANGE))
         return graph

@@ -133,6 +133,32 @@ def test_float32_semantics_refuses_narrower_casts(tmp_path):
         absint.verify(graph, np.zeros((1, 2)), [0], 0.0, semantics="float32")
 
 
+def test_float32_semantics_refuses_kernels_that_are_expanded(tmp_path):
+    graph = absint.load(model(tmp_path / "m.onnx", [helper.make_node("Softmax", ["x"], ["y"], axis=1)], {}, [1, 2], [1, 2]), fold=False)
+    assert absint.verify(graph, np.array([[1.0, 0.0]]), [0], 0.0)[0].verdict.value == "verified"
+    with pytest.raises(UnsupportedError, match="softmax"):
+        absint.verify(graph, np.array([[1.0, 0.0]]), [0], 0.0, semantics="float32")
+
+
+KERNELS = ("Elu", "Selu", "Softplus", "Softsign", "Exp", "Erf", "Sin", "HardSwish", "Atan", "Asinh", "Tanh")
+
+
+@pytest.mark.parametrize(("kind", "opset"), [*((kind, 17) for kind in KERNELS), ("Mish", 18), ("Gelu", 20)])
+def test_float32_semantics_covers_other_kernels_of_onnxruntime(kind, opset, tmp_path):
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["b", 4]) for name in "xy")
+    graph = helper.make_graph([helper.make_node(kind, ["x"], ["y"])], "g", [x], [y])
+    path = tmp_path / "m.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9), path)
+    loaded = absint.load(path, fold=False)
+    from absint.interpret import boxes
+
+    for width in (1e-3, 1.0, 20.0, 85.0):
+        x = np.random.default_rng(0).uniform(-width, width, (500, 4)).astype(np.float32).astype(np.float64)
+        theirs, point = runtime(loaded.source).run(x), torch.from_numpy(x)
+        known = boxes(Context(loaded, BoxRegion(point, point), Numerics(float32_semantics=True))).known[loaded.output.name]
+        assert ((known.lower.numpy() <= theirs) & (theirs <= known.upper.numpy())).all()
+
+
 def test_chain_keeps_what_was_done_to_both_graphs():
     build = GraphBuilder("x", (2,))
     graph = build.graph(build.add(Relu(), ("x",)))

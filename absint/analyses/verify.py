@@ -165,8 +165,11 @@ class _Run:
         if options.semantics == "float32":
             inexact = {p.name for p in PASSES if not p.exact} & set(graph.source.passes)
             if not graph.source.float32_executions:
-                raise UnsupportedError("E-SEMANTICS", "the model computes in float16 or bfloat16", where=graph.source.path or None,
-                                       hint="float32 semantics covers float32 executions only; use --semantics real")
+                raise UnsupportedError(
+                    "E-SEMANTICS", "the model computes in float16 or bfloat16, or has a softmax or normalisation",
+                    where=graph.source.path or None,
+                    hint="absint does not bound what executions of these err by; use --semantics real",
+                )
             if inexact:
                 raise UsageError("E-SEMANTICS", f"the graph was rewritten by {', '.join(sorted(inexact))}",
                                  hint="load it with fold=False for float32 semantics")
