@@ -143,7 +143,9 @@ def test_a_real_signal_loses_nothing_decided(verify, plugin, journal, count, num
     options = ["--plugin", str(plugin("slow", SLOW)), "--domain", "slow", "--index", "0:6", "--batch", "1", "--format", "jsonl",
                "--journal", str(journal), "--dtype", "float32"]
     net = str(samples.network_path("mnist_conv_small"))
-    command = [sys.executable, "-c", "from absint.cli.main import run; run()", "verify", net, *options]
+    # A background job of a shell ignores Ctrl-C, and so would what it starts.
+    start = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from absint.cli.main import run; run()"
+    command = [sys.executable, "-c", start, "verify", net, *options]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, **pipes, env={**os.environ, "OMP_NUM_THREADS": "1"}) as process:
         shown = [json.loads(process.stdout.readline()) for _ in range(2)]
