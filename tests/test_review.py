@@ -302,3 +302,26 @@ def test_the_data_range_means_its_decimals():
     inside = ball.project(0, np.array([-1.0]))
     assert ball.contains(0, inside)
     assert Fraction(float(inside[0])) >= Fraction(1, 10)
+
+
+def test_workers_that_flush_subnormals_are_refused():
+    import subprocess
+    import sys
+
+    program = """
+import torch
+torch.set_num_threads(2)
+torch.set_flush_denormal(True)
+(torch.ones(1 << 20) * 2).sum()  # the pool starts with flushing on
+from absint.backend import numeric_mode
+from absint.errors import ResourceError
+try:
+    with numeric_mode():
+        x = torch.ones(1 << 20, dtype=torch.float64)
+        x[::64] = 1e-310
+        print("kept" if bool((x * 0.5).all()) else "flushed")
+except ResourceError as error:
+    print(error.code)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() in (["E-FLUSH"], ["kept"])
