@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from absint import backend
+from absint.analyses.query import QueryResult
+from absint.analyses.query import verify_query as _verify_query
 from absint.analyses.verify import VerifyOptions, robustness
 from absint.analyses.verify import verify as _verify
 from absint.backend import Budget, numeric_mode
@@ -23,6 +25,7 @@ from absint.frontend import load_model, normalised
 from absint.graph import Graph
 from absint.import_check import check_import
 from absint.interpret import tensor_bounds
+from absint.query import Query, read_query
 from absint.region import Region, parse_eps
 from absint.regions import ball
 from absint.rounding import Numerics
@@ -67,6 +70,19 @@ def verify(
     return _verify(problem, _options(options, domain_from(domain)))
 
 
+def verify_query(
+    graph: Graph | str | Path, query: Query | str | Path, *, domain: str | Domain[Any] = "auto", **options: Any,
+) -> QueryResult:
+    """The answer to a VNN-LIB query about a network: sat with a proved counterexample, unsat with a proof, or neither.
+
+    graph, query: loaded, or paths.  options: fields of VerifyOptions; `total_timeout` limits the whole call.
+    Sound: see `absint.analyses.query.verify_query`.
+    """
+    asked = read_query(query) if isinstance(query, (str, Path)) else query
+    network = load_model(graph, check=False) if isinstance(graph, (str, Path)) else graph
+    return _verify_query(network, asked, _options(options, domain_from(domain)))
+
+
 @dataclass(frozen=True, eq=False)
 class Bounds:
     """lower, upper: (batch, *shape) float64 numpy arrays, rounded outward."""
@@ -107,7 +123,7 @@ def domain_from(text: str | Domain[Any]) -> Domain[Any]:
     cls = DOMAINS.get(name)
     if not (isinstance(cls, type) and issubclass(cls, Domain)):
         raise PluginError("E-PLUGIN-CONTRACT", f"what is registered as domain '{name}' is no subclass of Domain", where=name)
-    known: dict[str, Field[Any]] = {f.name: f for f in fields(cls)} if is_dataclass(cls) else {}
+    known: dict[str, Field[Any]] = {f.name: f for f in fields(cls) if f.init} if is_dataclass(cls) else {}
     values: dict[str, Any] = {}
     for item in filter(None, rest.split(",")):
         key, _, value = item.partition("=")

@@ -131,7 +131,10 @@ class Context:
     relative to it. It is a number, not a proof: its own evaluation error is bounded in `drift`.
     drift: per node |reference - exact op of the inputs' references|, bounded entry by entry.
     noise: per node what a float32 execution may add; empty unless numerics.float32_semantics.
-    slopes: free slopes of an optimiser, in [0, 1].
+    slopes: free slopes of an optimiser, (batch, *shape) in [0, 1].
+    row_slopes: (R, *shape), a slope of its own for each of the R rows of one substitution, in their order; beats `slopes`
+    there. Relaxations see them as the slopes of R instances. `take` drops them: they belong to rows, not to instances.
+    memo: what substitutions on this very context compute once; a cache, checked against every field it depends on.
     """
 
     graph: Graph
@@ -145,6 +148,8 @@ class Context:
     drift: Mapping[str, Tensor] = field(default_factory=dict)
     noise: Mapping[str, Tensor] = field(default_factory=dict)
     slopes: Mapping[str, Tensor] = field(default_factory=dict)
+    row_slopes: Mapping[str, Tensor] = field(default_factory=dict)
+    memo: dict[object, object] = field(default_factory=dict, repr=False)
 
     @property
     def batch(self) -> int:
@@ -171,6 +176,7 @@ class Context:
             known={k: v.take(index) for k, v in self.known.items()},
             assumed={k: v.take(index) for k, v in self.assumed.items()},
             reference=pick(self.reference), drift=pick(self.drift), noise=pick(self.noise), slopes=pick(self.slopes),
+            row_slopes={}, memo={},
         )
 
     def inputs(self, names: tuple[str, ...]) -> tuple[Interval, ...]:

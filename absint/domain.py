@@ -14,7 +14,9 @@ from typing import Any, ClassVar, Generic, TypeVar
 import torch
 from torch import Tensor
 
+from absint.ascent import Ascent, Slopes, improved
 from absint.backend import Budget
+from absint.conjunction import mixed_bounds
 from absint.context import Context, Rows, Sense
 from absint.errors import PluginError
 from absint.graph import Graph, Node
@@ -22,10 +24,11 @@ from absint.interval import Band, Interval, Relaxation
 from absint.op import Linear, Nonlinear, Op
 from absint.registry import Registry
 from absint.rounding import Numerics
-from absint.substitute import substitute
+from absint.spec import Spec
+from absint.substitute import input_adjoints, substitute_each
 
 __all__ = [
-    "DOMAINS", "BackwardDomain", "Band", "Budget", "Context", "Domain", "Interval", "Node", "Numerics", "Product", "Relaxation",
+    "DOMAINS", "Ascent", "BackwardDomain", "Band", "Budget", "Context", "Domain", "Interval", "Node", "Numerics", "Product", "Relaxation",
     "Rows", "Sense", "register_domain", "rule", "transfer",
 ]
 
@@ -61,6 +64,19 @@ class Domain(ABC, Generic[E]):
         """Whether the engine must keep the reference trajectory (backward rows are relative to it)."""
         return False
 
+    @property
+    def guide(self) -> Domain[Any] | None:
+        """A cheaper domain that answers for every node but the output; None to be asked oneself."""
+        return None
+
+    @property
+    def alone(self) -> bool:
+        """Whether intermediate bounds are this domain's alone: every entry asked, nothing met but what is assumed.
+
+        Looser than what the engine knows otherwise, and slower: it is for comparing with published algorithms.
+        """
+        return False
+
     @abstractmethod
     def enclose(self, node: Node, interval: Interval, ctx: Context) -> E:
         """The element of a box, with no relation to anything else."""
@@ -85,6 +101,13 @@ class Domain(ABC, Generic[E]):
         """Bounds of all entries, where that costs less than asking rows; None to be asked rows."""
         return None
 
+    def corner(self, element: E, rows: Rows, ctx: Context) -> Tensor | None:
+        """(R, *input) float64 points of the region's hull where each row's lower relaxation is least; None where unknown.
+
+        A heuristic, used to start attacks: nothing is promised about the rows there.
+        """
+        return None
+
     @abstractmethod
     def take(self, element: E, index: Tensor) -> E:
         """Instances `index` of an element."""
@@ -92,6 +115,17 @@ class Domain(ABC, Generic[E]):
     def parameters(self, node: Node, ctx: Context) -> Tensor | None:
         """Start values (batch, *shape) of the free slopes at a node; None where there are none."""
         return None
+
+    def refute(self, element: E, spec: Spec, refuted: Tensor, ctx: Context) -> Tensor | None:
+        """(batch, disjuncts) sound lower bounds of a convex combination of each disjunct's rows, -inf where none is known.
+
+        refuted: (batch, disjuncts), the best single row of each. A positive bound refutes the disjunct. Default: none.
+        """
+        return None
+
+    def portfolio(self) -> tuple[Domain[Any], ...]:
+        """The domains an analysis tries one after another, each on what is undecided. Default: this one alone."""
+        return (self,)
 
     def memory(self, graph: Graph, numerics: Numerics) -> int:
         """Rough bytes one instance needs at its worst node: the engine sizes batches by it. Default: a few vectors."""
@@ -102,6 +136,11 @@ class BackwardDomain(Domain[str]):
     """A domain of affine bounds found backward. Its element is the node's name; `relax` is all it states."""
 
     every_layer: bool = False
+
+    @property
+    def ascent(self) -> Ascent | None:
+        """How the free slopes of `parameters` are optimised; None leaves them at their start values."""
+        return None
 
     @property
     def needs_reference(self) -> bool:
@@ -125,16 +164,27 @@ class BackwardDomain(Domain[str]):
         return element
 
     def bounds(self, element: str, rows: Rows, ctx: Context, sense: Sense) -> Interval:
-        """Backward substitution, one walk per side asked for."""
-        low = high = None
-        if sense is not Sense.UPPER:
-            low = substitute(rows, self._relax, ctx, every_layer=self.every_layer)
-        if sense is not Sense.LOWER:
-            high = -substitute(rows, self._relax, ctx, -1.0, every_layer=self.every_layer)
-        some = low if low is not None else high
-        assert some is not None
-        inf = torch.full_like(some, torch.inf)
-        return Interval(-inf if low is None else low, inf if high is None else high)
+        """Backward substitution, both sides in one walk."""
+        signs = {Sense.LOWER: (1.0,), Sense.UPPER: (-1.0,), Sense.BOTH: (1.0, -1.0)}[sense]
+        found = substitute_each(rows, self._relax, ctx, signs, every_layer=self.every_layer and not self.alone)
+        low, high = found[0], -found[-1]
+        inf = torch.full_like(low, torch.inf)
+        plain = Interval(-inf if sense is Sense.UPPER else low, inf if sense is Sense.LOWER else high)
+        return plain if self.ascent is None else improved(rows, plain, ctx, self._slopes, self.ascent)
+
+    def refute(self, element: str, spec: Spec, refuted: Tensor, ctx: Context) -> Tensor | None:
+        """By combinations whose weights are optimised with the slopes; None without an ascent."""
+        return None if self.ascent is None else mixed_bounds(spec, refuted, ctx, self._slopes, self.ascent)
+
+    @property
+    def _slopes(self) -> Slopes:
+        return Slopes(self._relax, self.parameters)
+
+    def corner(self, element: str, rows: Rows, ctx: Context) -> Tensor | None:
+        """The corner of the hull that the adjoint at the input points away from; the middle where it is zero or NaN."""
+        adjoint = input_adjoints(rows, self._relax, ctx)
+        lower, upper = (end.to(adjoint.device).double()[rows.instance] for end in (ctx.region.hull.lower, ctx.region.hull.upper))
+        return torch.where(adjoint > 0, lower, torch.where(adjoint < 0, upper, lower / 2 + upper / 2))
 
     def _relax(self, node: Node, inputs: tuple[Interval, ...], ctx: Context) -> Relaxation:
         special = find_rule(self, node.op)
@@ -145,8 +195,9 @@ class BackwardDomain(Domain[str]):
         return result
 
     def memory(self, graph: Graph, numerics: Numerics) -> int:
-        """Vectors only: rows are chunked inside the walk."""
-        return 256 * sum(node.size for node in graph.nodes)
+        """Vectors only, and what a guide needs: rows are chunked inside the walk."""
+        own = 256 * sum(node.size for node in graph.nodes)
+        return own if self.guide is None else own + self.guide.memory(graph, numerics)
 
 
 # ---- special rules ------------------------------------------------------------------------------------------------
@@ -227,6 +278,16 @@ class Product(Domain[tuple[Any, Any]]):
         """The better of both where both have one."""
         one, two = self.first.hull(element[0], ctx), self.second.hull(element[1], ctx)
         return None if one is None or two is None else one.meet(two)
+
+    def corner(self, element: tuple[Any, Any], rows: Rows, ctx: Context) -> Tensor | None:
+        """The first that has one."""
+        found = self.first.corner(element[0], rows, ctx)
+        return self.second.corner(element[1], rows, ctx) if found is None else found
+
+    def refute(self, element: tuple[Any, Any], spec: Spec, refuted: Tensor, ctx: Context) -> Tensor | None:
+        """The better where both have one."""
+        one, two = self.first.refute(element[0], spec, refuted, ctx), self.second.refute(element[1], spec, refuted, ctx)
+        return two if one is None else one if two is None else torch.fmax(one, two)
 
     def take(self, element: tuple[Any, Any], index: Tensor) -> tuple[Any, Any]:
         """Both."""

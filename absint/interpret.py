@@ -44,30 +44,34 @@ def analyse(domain: Domain[E], ctx: Context, keep: frozenset[str] = frozenset())
             raise UnsupportedError("E-DTYPE", f"some constants underflow or overflow in {dtype}", where=graph.source.path or None,
                                    hint="use --dtype float64")
     # The walk fills these mappings in place; every context handed out by the caller stays as it was.
-    ctx = replace(ctx, known=dict(ctx.known), reference={}, drift={}, noise={})
-    elements: dict[str, E] = {}
+    ctx = replace(ctx, known=dict(ctx.known), reference={}, drift={}, noise={}, memo={})
+    guide = domain.guide
+    # The domain, and who answers for intermediate nodes: mostly itself.
+    team: tuple[Domain[Any], ...] = (domain,) if guide is None else (domain, guide)
+    reference = ctx.region.beyond_hull or any(member.needs_reference for member in team)
+    elements: dict[str, tuple[Any, ...]] = {}
     kept: dict[str, E] = {}
     tightened: set[str] = set()
     for node in graph.nodes:
         ctx.budget.check()
         if isinstance(node.op, Input):
-            _enter(node, ctx, reference=domain.needs_reference or ctx.region.beyond_hull)
-            element = domain.start(node, ctx)
+            _enter(node, ctx, reference=reference)
+            element = tuple(member.start(node, ctx) for member in team)
         else:
             if isinstance(node.op, Nonlinear):
                 for position, name in enumerate(node.inputs):
                     if name not in tightened:
-                        _tighten(domain, node, node.op, position, elements[name], ctx)
+                        _tighten(team[-1], node, node.op, position, elements[name][-1], ctx)
                         tightened.add(name)
-            _visit(node, ctx, reference=domain.needs_reference or ctx.region.beyond_hull)
-            element = transfer(domain, node, [elements[i] for i in node.inputs], ctx)
+            _visit(node, ctx, reference=reference)
+            element = tuple(transfer(member, node, [elements[i][k] for i in node.inputs], ctx) for k, member in enumerate(team))
         elements[node.name] = element
         if node.name in keep:
-            kept[node.name] = element
+            kept[node.name] = element[0]
         for name in set(node.inputs):
             if graph.last_use[name] == node.name:
                 del elements[name]
-    return Analysis(elements[graph.output.name], kept, ctx)
+    return Analysis(elements[graph.output.name][0], kept, ctx)
 
 
 def margins(domain: Domain[Any], ctx: Context, spec: Spec) -> tuple[Interval, Context]:
@@ -75,8 +79,44 @@ def margins(domain: Domain[Any], ctx: Context, spec: Spec) -> tuple[Interval, Co
 
     Sound: the property holds for every input of instance i if spec.margin(lower)[i] > 0 (with rounding on).
     """
+    found = attempt(domain, ctx, spec)
+    return found.interval, found.ctx
+
+
+@dataclass(frozen=True, eq=False)
+class Attempt:
+    """One run of a domain on a property.
+
+    interval: as `margins` returns it.  ctx: with `known` total.  corner: (batch, *input) float64, a point of the region's hull
+    where the row that decides an instance's margin is least by the domain's relaxation; a place to start an attack, no more.
+    refuted: (batch, disjuncts) sound bounds of combinations of a disjunct's rows, -inf where there is none; None for nowhere.
+    """
+
+    interval: Interval
+    ctx: Context
+    corner: Tensor | None = None
+    refuted: Tensor | None = None
+
+
+def attempt(domain: Domain[Any], ctx: Context, spec: Spec, *, corner: bool = False) -> Attempt:
+    """Bounds of the property's rows, and with `corner` the point that `Attempt` describes where the domain knows one."""
     result = analyse(domain, replace(ctx, target=spec))
-    return row_bounds(domain, result.element, result.ctx, spec), result.ctx
+    found = row_bounds(domain, result.element, result.ctx, spec)
+    point = _deciding_corner(domain, result, spec, found.lower) if corner and len(spec.disjunct) else None
+    refuted = domain.refute(result.element, spec, spec.refutation(found.lower), result.ctx)
+    return Attempt(found, result.ctx, point, refuted)
+
+
+def _deciding_corner(domain: Domain[Any], result: Analysis[Any], spec: Spec, lower: Tensor) -> Tensor | None:
+    """Of the disjunct least refuted, the row that refutes it best: where that one is least, the disjunct is nearest."""
+    lower = torch.nan_to_num(lower, nan=-inf, posinf=inf, neginf=-inf)
+    worst = spec.refutation(lower).argmin(1)
+    inside = spec.disjunct == worst[:, None]
+    # argmax finds the first entry where all are -inf: that must be one of the disjunct's own.
+    ranked = torch.where(inside, lower.clamp(min=torch.finfo(lower.dtype).min), torch.full_like(lower, -inf))
+    live = torch.zeros_like(inside).scatter_(1, ranked.argmax(1, keepdim=True), torch.ones_like(inside))
+    output = result.ctx.graph.output
+    return domain.corner(result.element, Rows.of_spec(output.name, spec, output.shape, live), result.ctx)
 
 
 def row_bounds(domain: Domain[Any], element: Any, ctx: Context, spec: Spec) -> Interval:
@@ -108,7 +148,7 @@ def _per_instance(flag: Tensor, rows: Rows, batch: int) -> Tensor:
 
 def boxes(ctx: Context) -> Context:
     """The walk without a domain: `known` of every node by box steps alone."""
-    ctx = replace(ctx, known=dict(ctx.known), reference={}, drift={}, noise={})
+    ctx = replace(ctx, known=dict(ctx.known), reference={}, drift={}, noise={}, memo={})
     for node in ctx.graph.nodes:
         if isinstance(node.op, Input):
             _enter(node, ctx, reference=ctx.region.beyond_hull)
@@ -197,6 +237,9 @@ def _learn(ctx: Context, node: Node, interval: Interval) -> None:
 def _tighten(domain: Domain[E], node: Node, op: Nonlinear, position: int, element: E, ctx: Context) -> None:
     """Ask the domain for the bounds that matter to `node`, and learn them."""
     name = node.inputs[position]
+    if domain.alone:
+        _replace(ctx, ctx.graph[name], _all_entries(domain, ctx.graph[name], element, ctx))
+        return
     whole = domain.hull(element, ctx)
     if whole is not None:
         if ctx.known[name] is not whole:
@@ -229,6 +272,13 @@ def _learn_checked(ctx: Context, node: Node, interval: Interval) -> None:
     if not ctx.assumed and ctx.numerics.rounding and bool((ctx.known[node.name].empty & ~before.empty).any()):
         raise PluginError("E-CONTRADICTION", f"the bounds found for '{node.name}' exclude bounds already proved",
                           hint="the domain, or an operator, is unsound: run absint.testing.check_domain on it")
+
+
+def _replace(ctx: Context, node: Node, interval: Interval) -> None:
+    """Let a domain's bounds stand alone, after the check that `_learn_checked` makes."""
+    _learn_checked(ctx, node, interval)
+    assert isinstance(ctx.known, dict)
+    ctx.known[node.name] = interval.meet(ctx.assumed[node.name]) if node.name in ctx.assumed else interval
 
 
 def box_step(node: Node, ctx: Context) -> Interval:

@@ -44,7 +44,10 @@ class Reason(Enum):
 
 @dataclass(frozen=True)
 class InstanceResult:
-    """One row of a report. `margin`: certified lower bound of the smallest margin, None where it is not finite."""
+    """One row of a report. `margin`: certified lower bound of the smallest margin, None where it is not finite.
+
+    stage: what decided: "attack", or a domain and its number format.
+    """
 
     index: int
     verdict: Verdict
@@ -58,6 +61,7 @@ class InstanceResult:
     time_s: float = 0.0
     detail: str | None = None
     witness: tuple[float, ...] | None = None
+    stage: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready row; enums by value, a non-finite margin never appears."""
@@ -74,5 +78,6 @@ class InstanceResult:
             "domain": self.domain,
             "time_s": round(self.time_s, 6),
             "detail": self.detail,
+            "stage": self.stage,
             "witness": list(self.witness) if self.witness is not None else None,
         }

@@ -95,7 +95,10 @@ def counts(problem: Case) -> list[list[object]]:
     methods = [
         ("Box float32", Box(), F32), ("Zonotope float32", Zonotope(), F32), ("Zonotope float64", Zonotope(), F64),
         ("Zonotope float64, product off", Zonotope(product=False), F64),
-        ("DeepPoly plain float64", DeepPoly(every_layer=False), F64), ("DeepPoly every layer float64", DeepPoly(), F64),
+        ("DeepPoly, boxes between, float32", DeepPoly(intermediate="box"), F32),
+        ("DeepPoly, zonotopes between, float32", DeepPoly(intermediate="zonotope"), F32),
+        ("CROWN (DeepPoly plain) float64", DeepPoly(plain=True), F64), ("DeepPoly float32", DeepPoly(), F32),
+        ("DeepPoly float64", DeepPoly(), F64),
     ]
     for label, domain, numerics in methods:
         got = []
@@ -112,7 +115,7 @@ def agreement(problem: Case) -> list[list[object]]:
     """Largest relative difference to auto_LiRPA's float64 margins without rounding, and the sign with rounding."""
     net = NETS[problem.name]
     rows: list[list[object]] = []
-    for method, domain in (("IBP", Box()), ("CROWN", DeepPoly(every_layer=False))):
+    for method, domain in (("IBP", Box()), ("CROWN", DeepPoly(plain=True))):
         worst, above, seen = 0.0, 0, 0
         for eps in net.eps:
             stored = peer_margins(net, method, eps)

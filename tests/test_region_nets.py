@@ -21,6 +21,7 @@ from torch import Tensor
 import absint
 from absint import affine_bounds, samples
 from absint.analyses.verify import VerifyOptions, robustness, verify
+from absint.attacks import Search
 from absint.attacks.pgd import Pgd, violation
 from absint.backend import numeric_mode
 from absint.context import Context
@@ -227,7 +228,7 @@ def test_verify_and_falsify_on_the_bundled_net(region: Callable[[Tensor], Region
     counts = [r.verdict for r in results]
     assert counts.count(Verdict.VERIFIED) >= verified
     assert counts.count(Verdict.FALSIFIED) >= falsified
-    attacked = Pgd(steps=30, restarts=3, seed=9)(mnist(), area, spec, torch.device("cpu"))
+    attacked = Pgd(steps=30, restarts=3, seed=9)(mnist(), area, spec, Search(torch.device("cpu")))
     with torch.no_grad():
         broken = violation(mnist(), attacked, spec) < 0
     for k, result in enumerate(results):

@@ -1,89 +1,241 @@
-"""Projected gradient descent on the property's margin, batched over instances (Madry et al., ICLR 2018, section 2.1)."""
+"""Projected gradient descent on the property's rows, batched over instances, starts and disjuncts.
+
+Source: Madry et al., ICLR 2018, section 2.1; the momentum is that of Dong et al., CVPR 2018, algorithm 1.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from math import sqrt
 
 import torch
 from torch import Tensor
 
+from absint.attacks.best import Best
+from absint.attacks.loss import depths, objective, row_values, violates
+from absint.attacks.search import Search, register_attack
+from absint.attacks.starts import Work, free_inputs, gradient, pushed, random_points, sampled
+from absint.backend import DeadlineError
 from absint.graph import Graph
 from absint.region import Region
-from absint.registry import Registry
 from absint.spec import Spec
 
-
-class Attack(Protocol):
-    """Searches each region for an input that violates the property."""
-
-    def __call__(self, graph: Graph, region: Region, spec: Spec, device: torch.device) -> Tensor:
-        """(batch, *shape) float64: the best point found per instance, inside the region's hull; no promise at all."""
-        ...
+_MOMENTUM = 0.75
+_LAST = 0.02             # the last step as a share of the first
+_ROUGH = 2.0**-16        # a free input narrower than this beside its size is lost in float32
+_SPARSEST = 6            # on plateaus, random steps move a share of the entries down to 2^-6
+_COPIES = 4              # copies an instance gets in each later round, each after a disjunct of its own
 
 
-ATTACKS: Registry[Callable[[], Attack]] = Registry("attack", "absint.attacks")
-A = TypeVar("A", bound=Callable[[], Attack])
+@dataclass(frozen=True, eq=False)
+class Particles:
+    """Points on their way. instance: (P,).  points: (P, *shape).  focus: (P,) a disjunct or -1.  soft: (P,) bool.
 
+    place: (P,) number among the particles of the same instance.  step: length of the first step, as a share of the
+    set's radius.  salt: of the random draws on the way.
+    """
 
-def register_attack(name: str) -> Callable[[A], A]:
-    """Class decorator: make an attack known under `name`."""
+    instance: Tensor
+    points: Tensor
+    focus: Tensor
+    soft: Tensor
+    place: Tensor
+    step: float = 1.0
+    salt: int = 0
 
-    def enter(cls: A) -> A:
-        ATTACKS.add(name, cls)
-        return cls
-
-    return enter
+    def take(self, index: Tensor) -> Particles:
+        """Some of them."""
+        return Particles(self.instance[index], self.points[index], self.focus[index], self.soft[index], self.place[index],
+                         self.step, self.salt)
 
 
 @register_attack("pgd")
 @dataclass(frozen=True)
 class Pgd:
-    """Steps across the region that shrink, down the gradient (its sign, in a box); starts at the centre and at random corners."""
+    """Steps that shrink, down the gradient (its sign, in a box), from the centre, given, sampled and random starts.
+
+    steps: per start.  restarts: rounds of random starts after the first ones. Both are scaled by `Search.effort`.
+    seed: added to that of the search.
+    """
 
     steps: int = 20
     restarts: int = 2
     seed: int = 0
 
-    def __call__(self, graph: Graph, region: Region, spec: Spec, device: torch.device) -> Tensor:
-        """See `Attack`. Deterministic for a given seed, whatever the batch an instance is in."""
+    def __call__(self, graph: Graph, region: Region, spec: Spec, search: Search) -> Tensor:
+        """See `Attack`. Searches in float32 where the graph and the set's widths allow it, then polishes in float64."""
+        points = region.center.to(search.device).double().clone()
+        rough = _needs_float64(graph, region)
+        search = replace(search, seed=search.seed + self.seed)
+        for wanted, dtype in ((~rough, torch.float32), (rough, torch.float64)):
+            index = wanted.nonzero().flatten()
+            if len(index) and spec.disjuncts:
+                there = index.to(search.device)
+                starts = None if search.starts is None else search.starts.to(search.device)[there]
+                points[there] = self._search(graph, region.take(index), spec.take(there), replace(search, starts=starts), dtype)
+        return points
+
+    def _search(self, graph: Graph, region: Region, spec: Spec, search: Search, dtype: torch.dtype) -> Tensor:
+        work = Work(graph, region, spec, search, dtype, Best(region, spec, search.device))
         with torch.inference_mode(False), torch.enable_grad():
-            return self._search(graph, region, spec, device)
+            try:
+                for particles in self._rounds(work):
+                    _descend(work, particles, self._count(work))
+            except DeadlineError:
+                return work.best.points
+            return work.best.points if dtype == torch.float64 else _polished(work)
 
-    def _search(self, graph: Graph, region: Region, spec: Spec, device: torch.device) -> Tensor:
-        hull = region.hull
-        lower, upper = hull.lower.to(device), hull.upper.to(device)
-        best_point, best_value = region.center.to(device), torch.full((region.batch,), torch.inf, device=device)
-        for start in self._starts(region, lower, upper, device):
-            x = start
-            for step in range(self.steps + 1):
-                x = x.detach().requires_grad_()
-                value = violation(graph, x, spec)
-                better = value.detach() < best_value
-                best_value = torch.where(better, value.detach(), best_value)
-                view = (-1, *(1,) * (x.dim() - 1))
-                best_point = torch.where(better.reshape(view), x.detach().double(), best_point)
-                if step == self.steps or bool((best_value < 0).all()):
-                    break
-                (gradient,) = torch.autograd.grad(value.sum(), x)
-                # The first steps cross the region, the last ones refine.
-                x = region.pull(x.detach() + region.descent(gradient) * 0.9 ** step)
-        return best_point
+    def _count(self, work: Work) -> int:
+        return max(1, round(self.steps * sqrt(work.search.effort)))
 
-    def _starts(self, region: Region, lower: Tensor, upper: Tensor, device: torch.device) -> list[Tensor]:
-        generator = torch.Generator().manual_seed(self.seed)
-        starts = [region.center.to(device)]
-        for _ in range(self.restarts - 1):
-            # One draw for all instances: an instance's points do not depend on its place in a batch.
-            share = torch.rand(region.shape, generator=generator, dtype=torch.float64).round().to(device)
-            starts.append(region.pull(lower + share * (upper - lower)))
-        return starts
+    def _rounds(self, work: Work) -> Iterator[Particles]:
+        """Starting points, the most promising first; each round only for the instances still open."""
+        center = work.region.center.to(work.search.device)[:, None]
+        given = center if work.search.starts is None else torch.cat([center, work.search.starts.double()], 1)
+        yield _aimed(work, given, 1.0)
+        # A single point is decided by one evaluation.
+        work.best.done |= (free_inputs(work.region) == 0).to(work.search.device)
+        found = sampled(work)
+        if found is not None:
+            yield _aimed(work, found, 0.25)
+        for number in range(max(1, round(self.restarts * work.search.effort))):
+            yield _scattered(work, number)
 
 
 def violation(graph: Graph, x: Tensor, spec: Spec) -> Tensor:
     """(batch,): least over disjuncts of the greatest row; negative where the float evaluation violates the property."""
-    values = spec.values(graph(x))
-    worst = torch.full((len(values), spec.disjuncts), -torch.inf, dtype=values.dtype, device=values.device)
-    worst = worst.scatter_reduce(1, spec.disjunct.expand_as(values), values, "amax")
-    return worst.amin(1)
+    return depths(row_values(graph(x), spec), spec).amin(1)
+
+
+def _needs_float64(graph: Graph, region: Region) -> Tensor:
+    """(batch,) bool: the graph's constants or the set's widths are lost in float32."""
+    lower, upper = region.hull.lower.flatten(1).cpu(), region.hull.upper.flatten(1).cpu()
+    free, size = upper > lower, torch.maximum(lower.abs(), upper.abs())
+    narrow = (free & (upper - lower < _ROUGH * size)).any(1)
+    return narrow if graph.fits(torch.float32) else torch.ones_like(narrow)
+
+
+def _live(work: Work) -> Tensor:
+    """(L,): instances still open."""
+    return (~work.best.done).nonzero().flatten()
+
+
+def _aimed(work: Work, starts: Tensor, step: float) -> Particles:
+    """Particles at starts (batch, k, *shape), all after the nearest disjunct."""
+    live, count = _live(work), starts.shape[1]
+    points = starts[live].flatten(0, 1).to(work.dtype)
+    place = torch.arange(count, device=live.device).repeat(len(live))
+    return Particles(live.repeat_interleave(count), points, torch.full_like(place, -1), _soft(work, place), place, step)
+
+
+def _soft(work: Work, place: Tensor) -> Tensor:
+    """(P,) bool: every other particle of an instance, where disjuncts have several rows at all."""
+    return (place % 2 == 1) & (work.spec.bias.shape[1] > work.spec.disjuncts)
+
+
+def _scattered(work: Work, number: int) -> Particles:
+    """Copies of every open instance at random points, corners in turn, each after one of its most promising disjuncts."""
+    live, device = _live(work), work.search.device
+    # The best disjuncts so far, in turn; the first copy stays with whichever is nearest.
+    ranked = work.best.nearest[live].argsort(dim=1)
+    copies = min(_COPIES, 1 + ranked.shape[1]) if ranked.shape[1] > 1 else 2
+    turn = (torch.arange(copies - 1, device=device) + number * (copies - 1)) % ranked.shape[1]
+    focus = torch.cat([live.new_full((len(live), 1), -1), ranked[:, turn]], 1)
+    generator = torch.Generator().manual_seed(work.search.seed * 1009 + number)
+    share = torch.rand(copies, *work.region.shape, generator=generator, dtype=torch.float64)
+    # Corners in every third round; else interior points, pushed apart.
+    share = share.round() if number % 3 == 2 else share
+    instance = live.repeat_interleave(copies)
+    every = share.to(device).repeat(len(live), *(1,) * len(work.region.shape))
+    points = random_points(work.region, instance, every).to(work.dtype) if len(live) else every.to(work.dtype)
+    if number % 3 != 2:
+        points = pushed(work, instance, points, copies, number // 3 * 2 + number % 3)
+    place = torch.arange(copies, device=device).repeat(len(live))
+    return Particles(instance, points, focus.flatten(), _soft(work, place + number), place, salt=number + 1)
+
+
+def _descend(work: Work, particles: Particles, steps: int) -> None:
+    """Take all particles downhill, in chunks that fit into memory; those of decided instances leave."""
+    size = work.search.budget.rows(work.row_bytes)
+    for start in range(0, len(particles.instance), size):
+        chunk = torch.arange(start, min(start + size, len(particles.instance)), device=work.search.device)
+        _walk(work, particles.take(chunk), steps)
+
+
+@dataclass(eq=False)
+class Walk:
+    """One chunk of particles under way, with their sets and their source of random steps."""
+
+    work: Work
+    particles: Particles
+    region: Region
+    velocity: Tensor
+    generator: torch.Generator
+
+    def drop_decided(self) -> None:
+        """Particles of decided instances leave."""
+        left = (~self.work.best.done[self.particles.instance]).nonzero().flatten()
+        if len(left) < len(self.particles.instance):
+            self.particles, self.velocity, self.region = self.particles.take(left), self.velocity[left], self.region.take(left.cpu())
+
+
+def _walk(work: Work, particles: Particles, steps: int) -> None:
+    generator = torch.Generator().manual_seed(work.search.seed * 8191 + particles.salt)
+    walk = Walk(work, particles, work.region.take(particles.instance.cpu()), torch.zeros_like(particles.points), generator)
+    for step in range(steps + 1):
+        work.search.budget.check()
+        walk.drop_decided()
+        here = walk.particles
+        if not len(here.instance):
+            return
+        x = here.points.detach().requires_grad_()
+        values = work.evaluate(here.instance, x)
+        if step == steps:
+            return
+        loss = objective(values, work.spec.take(here.instance), here.focus, here.soft)
+        walk.velocity = _MOMENTUM * walk.velocity + _unit(gradient(loss.sum(), x))
+        length = here.step * _LAST ** (step / max(1, steps - 1))
+        moved = _off_plateaus(walk, here.points + walk.region.descent(walk.velocity) * length)
+        walk.particles = replace(here, points=walk.region.pull(moved).to(work.dtype))
+
+
+def _unit(slope: Tensor) -> Tensor:
+    """Each particle's gradient with mean size 1, or zero."""
+    mean = slope.flatten(1).abs().mean(1).reshape(-1, *(1,) * (slope.dim() - 1))
+    return slope / torch.where(mean > 0, mean, torch.ones_like(mean))
+
+
+def _off_plateaus(walk: Walk, moved: Tensor) -> Tensor:
+    """Where particles go next: `moved`, or where no gradient was ever felt a random step from the instance's best point."""
+    work, velocity, shape = walk.work, walk.velocity, walk.work.region.shape
+    flat = (velocity == 0).flatten(1).all(1).reshape(-1, *(1,) * (velocity.dim() - 1))
+    noise, chosen, share = (torch.rand(*size, generator=walk.generator, dtype=torch.float64) for size in (shape, shape, (2,)))
+    if not bool(flat.any()):
+        return moved
+    # From all entries down to a few, near or right across the set: what is right already must have a chance to stay.
+    noise = torch.where(chosen < 2.0 ** -(_SPARSEST * share[0]), noise - 0.5, 0.0).to(velocity)
+    # Particles of one instance go different ways: the draw is rolled and mirrored by their place.
+    place = walk.particles.place
+    ways = torch.stack([noise.flatten().roll(k) * (1 - 2 * (k % 2)) for k in range(int(place.max()) + 1)])
+    home = work.best.points[walk.particles.instance].to(work.dtype)
+    return torch.where(flat, home + walk.region.descent(ways[place].reshape(velocity.shape)) * (2 * float(share[1])), moved)
+
+
+def _polished(work: Work) -> Tensor:
+    """Best points in float64: moved into the sets, and a little further down where float32 alone saw a violation."""
+    search, region = work.search, work.region
+    fine = Work(work.graph, region, work.spec, search, torch.float64, Best(region, work.spec, search.device))
+    near = work.best.values <= 1e-4 * (1 + work.spec.bias.abs().amax(1))
+    with torch.no_grad():
+        points = region.pull(work.best.points)
+        values = row_values(work.graph(points), work.spec, search.depth)
+    every = torch.arange(region.batch, device=search.device)
+    fine.best.see(every, points, values, work.spec)
+    fine.best.done |= violates(values, work.spec) | ~near
+    if not bool(fine.best.done.all()):
+        try:
+            _descend(fine, _aimed(fine, points[:, None], 0.01), 5)
+        except DeadlineError:
+            return fine.best.points
+    return fine.best.points

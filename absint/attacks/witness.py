@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -11,7 +12,7 @@ import torch
 from absint.context import Context
 from absint.graph import Graph
 from absint.interpret import boxes
-from absint.reference import runtime
+from absint.reference import Runtime, runtime
 from absint.region import BoxRegion, Region
 from absint.rounding import Numerics
 from absint.spec import Spec
@@ -36,23 +37,42 @@ def prove_witness(graph: Graph, region: Region, spec: Spec, instance: int, candi
     Sound: the returned point lies in the exact region (rationals), onnxruntime violates the property at the point's
     nearest input, and a zero-width analysis in float64 with outward rounding proves the violation for real arithmetic.
     """
-    point = _inside(region, instance, candidate)
-    if point is None or not _proved(graph, spec, instance, point):
-        return None
-    if graph.source.model is None:
-        return Witness(tuple(point.reshape(-1).tolist()), (), 0.0)
-    reference = runtime(graph.source)
-    output = reference.run(point[None])
-    if not np.isfinite(output).all() or not spec.violated_exactly(instance, output[0]):
-        return None
-    distance = float(np.abs(reference.round(point) - point).max(initial=0.0)) if not reference.prefix else 0.0
-    return Witness(tuple(point.reshape(-1).tolist()), tuple(output[0].reshape(-1).tolist()), distance)
+    reference = None if graph.source.model is None else runtime(graph.source)
+    for point in _inside(region, instance, candidate, reference):
+        if not _proved(graph, spec, instance, point):
+            continue
+        if reference is None:
+            return Witness(tuple(point.reshape(-1).tolist()), (), 0.0)
+        output = reference.run(point[None])
+        if np.isfinite(output).all() and spec.violated_exactly(instance, output[0]):
+            distance = float(np.abs(reference.round(point) - point).max(initial=0.0)) if not reference.prefix else 0.0
+            return Witness(tuple(point.reshape(-1).tolist()), tuple(output[0].reshape(-1).tolist()), distance)
+    return None
 
 
-def _inside(region: Region, instance: int, candidate: np.ndarray) -> np.ndarray | None:
-    """The candidate projected into the exact region; None where it has no float64 point near."""
+def _inside(region: Region, instance: int, candidate: np.ndarray, reference: Runtime | None) -> Iterator[np.ndarray]:
+    """Points of the exact set at the candidate: one that the model can be fed without error, then any float64 one."""
+    if not np.isfinite(candidate).all():
+        return
     point = region.project(instance, candidate.astype(np.float64))
-    return point if region.contains(instance, point) else None
+    if reference is not None and not reference.prefix:
+        fed = _feedable(region, instance, point, reference)
+        if region.contains(instance, fed):
+            yield fed
+            if np.array_equal(fed, point):
+                return
+    if region.contains(instance, point):
+        yield point
+
+
+def _feedable(region: Region, instance: int, point: np.ndarray, reference: Runtime) -> np.ndarray:
+    """The point in the model's format; entries that rounding took out of the hull go one number back."""
+    low, high = (side[instance].cpu().numpy() for side in (region.hull.lower, region.hull.upper))
+    rounded = point.astype(reference.input_dtype)
+    limit = rounded.dtype.type(np.inf)
+    rounded = np.where(rounded > high, np.nextafter(rounded, -limit), rounded)
+    rounded = np.where(rounded < low, np.nextafter(rounded, limit), rounded)
+    return np.asarray(rounded, dtype=np.float64)
 
 
 def _proved(graph: Graph, spec: Spec, instance: int, point: np.ndarray) -> bool:

@@ -127,4 +127,5 @@ def result_from(row: Mapping[str, Any]) -> InstanceResult:
         int(row["index"]), Verdict(row["verdict"]), row["label"], row["predicted"],
         None if row["reason"] is None else Reason(row["reason"]), row["margin"], Assurance(row["assurance"]),
         row["eps"], row["domain"], float(row["time_s"]), row["detail"], None if witness is None else tuple(witness),
+        row.get("stage"),
     )

@@ -19,11 +19,12 @@ from typing import Annotated, Any
 import typer
 
 from absint import __version__
-from absint.cli import bounds, doctor, domains, inspect, verify
+from absint.cli import bounds, doctor, domains, inspect, supports, verify
+from absint.cli.clock import Invocation, process_start
 from absint.errors import AbsintError, InternalError, ResourceError, UsageError
 
 INTERRUPTED, BROKEN_PIPE = 130, 141
-_COMMANDS = ("verify", "inspect", "bounds", "domains", "doctor")
+_COMMANDS = ("verify", "inspect", "bounds", "domains", "doctor", "supports")
 
 _DISK = (errno.ENOSPC, errno.EIO, getattr(errno, "EDQUOT", errno.ENOSPC))
 
@@ -41,6 +42,7 @@ def build() -> typer.Typer:
     app.command("bounds")(bounds.bounds)
     app.command("domains")(domains.domains)
     app.command("doctor")(doctor.doctor)
+    app.command("supports")(supports.supports)
     return app
 
 
@@ -50,25 +52,39 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _print_name(wanted: bool) -> None:
+    if wanted:
+        typer.echo("absint")
+        raise typer.Exit
+
+
 def _options(
     version: Annotated[bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)] = False,
+    name: Annotated[bool, typer.Option("--name", help="Print the name.", callback=_print_name, is_eager=True)] = False,
 ) -> None:
     pass
 
 
 def run() -> None:
-    """The console script."""
-    sys.exit(main(sys.argv[1:]))
+    """The console script. All is written and closed when `main` returns: taking the libraries down would cost half a second."""
+    code = main(sys.argv[1:], process_start())
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run one command line; returns its exit code. Results go to stdout, everything else to stderr."""
+def main(arguments: Sequence[str], begin: float | None = None) -> int:
+    """Run one command line; returns its exit code. Results go to stdout, everything else to stderr.
+
+    begin: what time limits count from, on the monotonic clock; None for now.
+    """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a path that the locale cannot spell must not stop a report
             stream.reconfigure(errors="backslashreplace")
     debug = "--debug" in arguments
     try:
-        code = _dispatch(list(arguments))
+        code = _dispatch(list(arguments), begin)
         sys.stdout.flush()
     except BrokenPipeError:
         _drop_stdout()
@@ -83,10 +99,10 @@ def main(arguments: Sequence[str]) -> int:
     return code
 
 
-def _dispatch(arguments: list[str]) -> int:
+def _dispatch(arguments: list[str], begin: float | None) -> int:
     """Parse, then run the action that the subcommand returned; `--help` and `--version` leave none."""
     words = arguments or ["--help"]
-    action: Callable[[], int] | Any = build()(words, prog_name="absint", standalone_mode=False, obj=tuple(words))
+    action: Callable[[], int] | Any = build()(words, prog_name="absint", standalone_mode=False, obj=Invocation.of(words, begin))
     return action() if callable(action) else int(action or 0)
 
 

@@ -32,6 +32,7 @@ from absint.graph import Graph
 from absint.region import Region
 from absint.registry import load_plugin
 from absint.reports.interface import REPORTS, Header, Report, Summary
+from absint.reports.witness import WitnessInfo, check_folder, save_witnesses
 from absint.verdict import InstanceResult, Reason
 
 _SAMPLE = 200          # inputs that the clean accuracy is measured on
@@ -76,6 +77,8 @@ def prepare(settings: VerifySettings) -> Job:
     check_out(settings.out, {**named, "--journal": settings.journal})
     check_out(settings.journal, named, "--journal")
     REPORTS.get(settings.format)
+    if settings.witness is not None:
+        check_folder(settings.witness)
     clip = parse_clip(settings.clip)
     choice = parse_region(settings, clip)
     options = _options(settings, domain_of(settings))
@@ -201,6 +204,7 @@ class Session:
         with interrupts_deferred():
             summary = Summary.of(self.results.values(), job.asked, time.monotonic() - self.begin)
             _guarded(self.report.end, "ended", summary)
+            self._save_witnesses()
         if interrupted:
             sys.stderr.write(f"interrupted: {len(summary.remaining)} of {summary.instances} instances are not decided\n")
             return _INTERRUPTED
@@ -249,6 +253,19 @@ class Session:
         region = job.region.take(torch.tensor(left))
         return robustness(job.graph, region, labels, targets=targets, index=tuple(job.asked[slot] for slot in left),
                           eps=job.choice.text)
+
+    def _save_witnesses(self) -> None:
+        """The counterexamples as files, where --witness asks for them; also those found before an interrupt."""
+        directory = self.job.settings.witness
+        if directory is None:
+            return
+        job = self.job
+        originals = dict(zip(job.asked, job.data.inputs, strict=True))
+        provenance = {"data_sha256": job.header.data["sha256"], "property": job.header.property}
+        saved = save_witnesses(directory, job.graph, self.results.values(), WitnessInfo(originals, provenance))
+        if not job.settings.quiet:
+            for line in (f"{len(saved.files)} counterexample files in {directory}", *saved.notes):
+                sys.stderr.write(f"{line}\n")
 
     def _deliver(self, result: InstanceResult, display: Progress, *, journal: bool = True) -> None:
         """To the journal first: what was shown is never lost."""

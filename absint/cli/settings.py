@@ -34,9 +34,12 @@ class InputSettings:
 
 @dataclass(frozen=True)
 class VerifySettings(InputSettings):
-    """The options of `absint verify`; parsed in `session.prepare`."""
+    """The options of `absint verify`; parsed in `session.prepare`, `query.prepare` and `instances.prepare`.
 
-    domain: str = "zonotope"
+    begin: when the command began, on the monotonic clock.
+    """
+
+    domain: str = "auto"
     norm: str = "linf"
     patch: str | None = None
     brightness: str | None = None
@@ -51,6 +54,12 @@ class VerifySettings(InputSettings):
     semantics: str = "real"
     journal: Path | None = None
     resume: bool = False
+    witness: Path | None = None
+    networks: tuple[str, ...] = ()
+    serialise_assignments: Path | None = None
+    instances: Path | None = None
+    processes: int = 1
+    begin: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -67,3 +76,21 @@ class BoundsSettings(InputSettings):
     plot: Path | None = None
     dtype: str = "float64"
     total_timeout: float | None = None
+
+
+@dataclass(frozen=True)
+class RadiusSettings(InputSettings):
+    """The options of `absint radius`; parsed in `bisecting.prepare`."""
+
+    upper: str = "0.256"
+    tolerance: str = "0.001"
+    norm: str = "linf"
+    domain: str = "zonotope"
+    attack: str = "none"
+    dtype: str = "auto"
+    semantics: str = "real"
+    fan: int | None = None
+    timeout: float | None = None
+    total_timeout: float | None = None
+    journal: Path | None = None
+    resume: bool = False

@@ -1,0 +1,186 @@
+"""Answers a VNN-LIB query: every cell an instance of the verifier, every counterexample proved against the exact query."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from enum import Enum
+from fractions import Fraction
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from absint.analyses.verify import Problem, VerifyOptions, verify
+from absint.backend import Budget, default_memory, numeric_mode
+from absint.context import Context
+from absint.graph import Graph
+from absint.interpret import boxes
+from absint.query import Group, Query
+from absint.reference import runtime
+from absint.region import BoxRegion
+from absint.rounding import Numerics
+from absint.spec import Spec
+from absint.verdict import Assurance, InstanceResult, Reason, Verdict
+
+
+class Answer(Enum):
+    """The four answers of the VNN-LIB standard's solver interface."""
+
+    SAT = "sat"               # a proved and replayed counterexample
+    UNSAT = "unsat"           # a sound proof that there is none
+    UNKNOWN = "unknown"
+    TIMED_OUT = "timed-out"
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A counterexample. inputs: flat, as text; each is the exact value of an input.  outputs: what onnxruntime returned.
+
+    point: the same inputs, each at the nearest float64 number or one of the two around it.
+    distance: greatest distance of an entry of `point` from what the model was fed.
+    """
+
+    inputs: tuple[str, ...]
+    outputs: tuple[float, ...]
+    point: tuple[float, ...]
+    distance: float
+
+
+@dataclass(frozen=True)
+class QueryResult:
+    """The answer. results: of the instances, which are the boxes of the query (cut up where one has very many disjuncts).
+
+    asked: how many instances there are.  stage: what decided.  reason: why the answer is neither sat nor unsat.
+    margin: least certified margin of the instances, None where one has none that is finite.
+    """
+
+    answer: Answer
+    results: tuple[InstanceResult, ...]
+    asked: int
+    witness: Assignment | None = None
+    stage: str | None = None
+    reason: Reason | None = None
+
+    @property
+    def margin(self) -> float | None:
+        """See above."""
+        margins = [result.margin for result in self.results if result.margin is not None]
+        return min(margins) if margins and len(margins) == self.asked else None
+
+
+def verify_query(graph: Graph, query: Query, options: VerifyOptions) -> QueryResult:
+    """Whether some input of the query has an unsafe output. `options.total_timeout` is the limit of the whole call.
+
+    Sound: UNSAT only if every instance is verified with rounded bounds alone and no constraint contradicts another;
+    SAT only if a point of the exact decimal box is proved, by outward-rounded arithmetic, to have an output in the exact
+    unsafe set, and onnxruntime's output at the nearest input of its format lies there, too.
+    Raises InputError E-VNNLIB-COUNT where query and network do not fit, and what `verify` raises.
+    """
+    query.check(graph.input.size, graph.output.size)
+    return _Run(graph, query, options).result()
+
+
+class _Found(Exception):  # noqa: N818  # no error: it ends `verify` early
+    """A counterexample was proved."""
+
+    def __init__(self, witness: Assignment, stage: str | None) -> None:
+        super().__init__()
+        self.witness, self.stage = witness, stage
+
+
+class _Run:
+    def __init__(self, graph: Graph, query: Query, options: VerifyOptions) -> None:
+        self.graph, self.query, self.options = graph, query, options
+        self.end = time.monotonic() + options.total_timeout
+        self.region = query.region.shaped(graph.input.shape)
+        self.groups = list(query.groups())
+        self.asked = sum(len(group.cell) for group in self.groups)
+        self.results: list[InstanceResult] = []
+
+    def result(self) -> QueryResult:
+        """Group by group, until a counterexample is found or the time is up."""
+        try:
+            first = 0
+            for group in self.groups:
+                left = self.end - time.monotonic()
+                if left <= 0:
+                    break
+                self._decide(group, first, left)
+                first += len(group.cell)
+        except _Found as found:
+            return QueryResult(Answer.SAT, tuple(self.results), self.asked, found.witness, found.stage)
+        return self._without_witness()
+
+    def _decide(self, group: Group, first: int, left: float) -> None:
+        """One call of the engine; results arrive in `_receive`."""
+        index = torch.from_numpy(group.cell)
+
+        def specify(chosen: Tensor) -> Spec:
+            return self.query.spec(group.rows[chosen.numpy()], inward=False)
+
+        names = tuple(range(first, first + len(index)))
+        problem = Problem(self.graph, self.region.take(index).searchable(), specify, names)
+        verify(problem, replace(self.options, total_timeout=left), lambda result: self._receive(group, first, result))
+
+    def _receive(self, group: Group, first: int, result: InstanceResult) -> None:
+        if result.verdict is not Verdict.FALSIFIED or result.witness is None:
+            self.results.append(result)
+            return
+        position = result.index - first
+        witness = self._proved(int(group.cell[position]), group.rows[position : position + 1], result.witness)
+        if witness is None:
+            result = replace(result, verdict=Verdict.UNKNOWN, reason=Reason.AMBIGUOUS, assurance=Assurance.NONE, witness=None)
+        self.results.append(result)
+        if witness is not None:
+            raise _Found(witness, result.stage or result.domain)
+
+    def _proved(self, cell: int, rows: np.ndarray, candidate: tuple[float, ...]) -> Assignment | None:
+        """The counterexample, proved against the exact box and the inward-rounded unsafe set; None where that fails."""
+        point = np.array(candidate, dtype=np.float64).reshape(self.graph.input.shape)
+        box = self.region.around(cell, point)
+        spec = self.query.spec(rows, inward=True)
+        if box is None or not _all_unsafe(self.graph, spec, BoxRegion(*box)):
+            return None
+        outputs, distance = (), 0.0
+        if self.graph.source.model is not None:
+            reference = runtime(self.graph.source)
+            (output,) = reference.run(point[None])
+            if not np.isfinite(output).all() or not spec.violated_exactly(0, output):
+                return None
+            outputs = tuple(output.reshape(-1).tolist())
+            distance = 0.0 if reference.prefix else float(np.abs(reference.round(point) - point).max(initial=0.0))
+        exact = self.query.exact
+        inputs = tuple(exact.get((cell, k)) or repr(value) for k, value in enumerate(candidate))
+        return Assignment(inputs, outputs, tuple(candidate), distance)
+
+    def _without_witness(self) -> QueryResult:
+        results = tuple(self.results)
+        proved = all(r.verdict is Verdict.VERIFIED and r.assurance is Assurance.SOUND for r in results)
+        stage = results[-1].stage or results[-1].domain if results else None
+        if self.query.vacuous and proved:
+            return QueryResult(Answer.UNKNOWN, results, self.asked, None, stage, Reason.VACUOUS)
+        if proved and len(results) == self.asked > 0:
+            return QueryResult(Answer.UNSAT, results, self.asked, None, stage)
+        late = len(results) < self.asked or any(r.reason is Reason.TIMEOUT for r in results)
+        if late and time.monotonic() >= self.end:
+            return QueryResult(Answer.TIMED_OUT, results, self.asked, None, stage, Reason.TIMEOUT)
+        reasons = [r.reason for r in results if r.verdict is not Verdict.VERIFIED and r.reason is not None]
+        return QueryResult(Answer.UNKNOWN, results, self.asked, None, stage, reasons[0] if reasons else Reason.SOLVER)
+
+
+def _all_unsafe(graph: Graph, spec: Spec, region: BoxRegion) -> bool:
+    """Whether every input of the box has an output in one disjunct of the unsafe set: box steps in float64, then rationals."""
+    with numeric_mode(), torch.no_grad():
+        known = boxes(Context(graph, region, Numerics(), Budget(default_memory()))).known[graph.output.name]
+    if not bool(known.lower.isfinite().all() and known.upper.isfinite().all()):
+        return False
+    low, high = ([Fraction(v) for v in side[0].flatten().tolist()] for side in (known.lower, known.upper))
+    unsafe = dict.fromkeys(range(spec.disjuncts), True)
+    for row, disjunct in enumerate(spec.disjunct.tolist()):
+        upper = Fraction(float(spec.bias[0, row]))
+        for k in spec.weight[0, row].nonzero().flatten().tolist():
+            weight = float(spec.weight[0, row, k])
+            upper += Fraction(weight) * (high[k] if weight > 0 else low[k])
+        unsafe[disjunct] &= upper < 0 if bool(spec.strict[row]) else upper <= 0
+    return any(unsafe.values())

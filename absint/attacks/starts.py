@@ -1,0 +1,178 @@
+"""Where a search begins: the centre, given points, random points of the set, and for few free inputs the best of many samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from absint.attacks.best import Best
+from absint.attacks.loss import depths, row_values
+from absint.attacks.search import Search
+from absint.graph import Graph
+from absint.op import Linear
+from absint.region import Region
+from absint.spec import Spec
+
+# Up to so many inputs that vary, thousands of samples see what gradients from the centre miss.
+FEW_INPUTS = 32
+_SAMPLES = 4096
+_PRODUCTS = 1e8          # multiplications that sampling may cost an instance, at least _FEWEST samples
+_FEWEST = 128
+_GENERATIONS = 5
+_RADIUS = 0.2
+_SHRINK = 0.3
+_PARENTS = 8
+_KEPT = 4                # samples kept per instance for the nearest disjunct, and disjuncts that keep one of their own
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """One search over a batch on its device: what to evaluate, in which format, and the record.
+
+    row_bytes: memory that one point in flight takes, gradients included.
+    """
+
+    graph: Graph
+    region: Region
+    spec: Spec
+    search: Search
+    dtype: torch.dtype
+    best: Best
+
+    @property
+    def row_bytes(self) -> int:
+        """Activations in both directions, and the input with its gradient, step and copies."""
+        size = 8 if self.dtype == torch.float64 else 4
+        return size * (3 * sum(node.size for node in self.graph.nodes) + 6 * self.graph.input.size) + 32 * self.spec.bias.shape[1]
+
+    def evaluate(self, instance: Tensor, points: Tensor) -> Tensor:
+        """(P, rows) float64 row values at points (P, *shape) of the instances (P,); recorded."""
+        spec = self.spec.take(instance)
+        values = row_values(self.graph(points), spec, self.search.depth)
+        self.best.see(instance, points.detach(), values.detach(), spec)
+        return values
+
+
+def random_points(region: Region, instance: Tensor, share: Tensor) -> Tensor:
+    """(P, *shape) float64: the points of the hull at `share` of its widths, moved into the sets. share: (P, *shape) in [0, 1]."""
+    chosen = region.take(instance.cpu())
+    lower, upper = chosen.hull.lower.to(share), chosen.hull.upper.to(share)
+    return chosen.pull(lower + share * (upper - lower)).double()
+
+
+def free_inputs(region: Region) -> Tensor:
+    """(batch,): how many entries of the input vary."""
+    return (region.hull.upper > region.hull.lower).flatten(1).sum(1)
+
+
+def sampled(work: Work) -> Tensor | None:
+    """(batch, k, *shape) float64: the best of many random points, per instance, over all disjuncts and for each alone.
+
+    None where no instance has few free inputs; instances with many get their centre. Everything seen is recorded.
+    """
+    device = work.search.device
+    few = (free_inputs(work.region).to(device) <= FEW_INPUTS) & ~work.best.done
+    live = few.nonzero().flatten()
+    if not len(live):
+        return None
+    share = _shares(work, _count(work))
+    # One by one: an instance's samples fill a batch by themselves, and those of a decided one end at once.
+    kept = [_best_of(work, one, share) for one in live]
+    out = work.region.center.to(device)[:, None].repeat(1, kept[0].shape[0], *(1,) * len(work.region.shape))
+    out[live] = torch.stack(kept)
+    return out
+
+
+def _count(work: Work) -> int:
+    """How many samples an instance gets: fewer where the network is large."""
+    products = 1 + sum(node.op.forward_terms * node.size for node in work.graph.nodes if isinstance(node.op, Linear))
+    return max(_FEWEST, int(work.search.effort * min(_SAMPLES, _PRODUCTS / products)))
+
+
+def _shares(work: Work, count: int) -> Tensor:
+    """(count, *shape): one draw for all instances, so that none depends on its batch mates; every fourth one a corner."""
+    generator = torch.Generator().manual_seed(work.search.seed)
+    share = torch.rand(count, *work.region.shape, generator=generator, dtype=work.dtype)
+    share[::4] = share[::4].round()
+    return share.to(work.search.device)
+
+
+def _best_of(work: Work, one: Tensor, share: Tensor) -> Tensor:
+    """(k, *shape) float64: the samples of one instance nearest to any disjunct, and nearest to its nearest disjuncts.
+
+    Generations of samples ever closer around the best so far follow the first.
+    """
+    greatest = _seen(work, one, share)
+    for number in range(_GENERATIONS):
+        if bool(work.best.done[one]):
+            break
+        parents = share[_elite(greatest, _PARENTS)]
+        radius = _RADIUS * _SHRINK**number
+        # The first generation's draws serve again, as offsets.
+        offsets = share[torch.arange(len(share) // (2 * len(parents)) * len(parents), device=share.device)] - 0.5
+        children = (parents.repeat(len(offsets) // len(parents), *(1,) * (share.dim() - 1)) + 2 * radius * offsets).clamp(0, 1)
+        share = torch.cat([share, children])
+        greatest = torch.cat([greatest, _seen(work, one, children)])
+    chosen = share[_elite(greatest, _KEPT)]
+    return random_points(work.region, one.expand(len(chosen)), chosen)
+
+
+def _seen(work: Work, one: Tensor, share: Tensor) -> Tensor:
+    """(N, disjuncts): the greatest row of each disjunct at the points of those shares, recorded, in chunks."""
+    seen: list[Tensor] = []
+    for part in share.split(work.search.budget.rows(work.row_bytes)):
+        work.search.budget.check()
+        instance = one.expand(len(part))
+        points = random_points(work.region, instance, part)
+        with torch.no_grad():
+            seen.append(depths(work.evaluate(instance, points.to(work.dtype)), work.spec))
+    return torch.cat(seen)
+
+
+def _elite(greatest: Tensor, count: int) -> Tensor:
+    """(2 count,) positions: the nearest to any disjunct, and the nearest to each of the nearest disjuncts, repeated to fill up."""
+    nearest = greatest.amin(1).topk(count, largest=False).indices
+    promising = greatest.amin(0).topk(min(count, greatest.shape[1]), largest=False).indices
+    apart = greatest[:, promising].argmin(0)
+    return torch.cat([nearest, apart, nearest[: count - len(apart)]])
+
+
+def pushed(work: Work, instance: Tensor, points: Tensor, copies: int, number: int) -> Tensor:
+    """(P, *shape): points moved across the set along the gradient of a random functional of a hidden node.
+
+    points: (P, *shape), `copies` for each of the instances (P,), in order. Random points of a set of many inputs lie in
+    few linear pieces, near the centre's; inputs that move one hidden layer far lie in others. `number` selects the
+    node, from the last backward, and the draw.
+    Source: output-diversified starts, Tashiro et al., NeurIPS 2020, section 3; here of hidden nodes.
+    """
+    nodes = [name for name in _hidden(work.graph) if name != work.graph.input.name]
+    if not nodes or not len(points):
+        return points
+    node = work.graph[nodes[-1 - number % len(nodes)]]
+    generator = torch.Generator().manual_seed(work.search.seed * 7919 + number)
+    weight = torch.randn(copies, *node.shape, generator=generator, dtype=torch.float64).to(points)
+    out = []
+    size = max(1, work.search.budget.rows(work.row_bytes) // copies) * copies
+    for part, mine in zip(points.split(size), instance.split(size), strict=True):
+        work.search.budget.check()
+        x = part.detach().requires_grad_()
+        wanted = weight.repeat(len(x) // copies, *(1,) * len(node.shape))
+        slope = gradient((work.graph.evaluate(x, [node.name])[node.name] * wanted).sum(), x)
+        region = work.region.take(mine.cpu())
+        out.append(region.pull(part + 2 * region.descent(slope)).to(points))
+    return torch.cat(out)
+
+
+def gradient(value: Tensor, x: Tensor) -> Tensor:
+    """Of a scalar by x, like x; NaN, infinities and what autograd does not reach (comparisons, constants) count as zero."""
+    if not value.requires_grad:
+        return torch.zeros_like(x)
+    (slope,) = torch.autograd.grad(value, x, allow_unused=True)
+    return torch.zeros_like(x) if slope is None else torch.nan_to_num(slope, nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def _hidden(graph: Graph) -> list[str]:
+    """Names of nodes that operators other than linear ones read, in topological order, each once."""
+    return list(dict.fromkeys(name for node in graph.nodes[1:] if not isinstance(node.op, Linear) for name in node.inputs))

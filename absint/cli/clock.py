@@ -1,0 +1,31 @@
+"""How long this process has been running: a time limit covers the start of Python and all imports."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+
+class Invocation(tuple[str, ...]):
+    """The words of a command line, and when it began on the monotonic clock."""
+
+    begin: float
+
+    @staticmethod
+    def of(words: list[str], begin: float | None) -> Invocation:
+        """begin: None for now."""
+        made = Invocation(words)
+        made.begin = time.monotonic() if begin is None else begin
+        return made
+
+
+def process_start() -> float:
+    """When this process began, on the monotonic clock; where the system does not tell, now."""
+    now = time.monotonic()
+    try:
+        fields = Path("/proc/self/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+        age = time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError, AttributeError):
+        return now
+    return now - age if 0 <= age < 3600 else now

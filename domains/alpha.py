@@ -1,0 +1,39 @@
+"""DeepPoly with optimised slopes: its relaxation, and the ascent that the engine runs for any domain that states one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, ClassVar
+
+from absint.domain import Ascent, Domain
+from absint.domains.deeppoly import DeepPoly
+
+
+@dataclass(frozen=True)
+class Alpha(DeepPoly):
+    """DeepPoly whose free slopes are chosen row by row, by gradient ascent on the row's own bound.
+
+    steps: for the property's rows.  inner: for the undecided entries of every other node.  rate, decay, goal: see `Ascent`.
+    Never less precise than DeepPoly; about ten times its cost. Sources: Xu et al., ICLR 2021, section 3.2; Singh et al.,
+    POPL 2019, section 4.
+    """
+
+    source: ClassVar[str] = "Xu et al., Fast and Complete, ICLR 2021, section 3.2"
+    steps: int = 20
+    inner: int = 10
+    rate: float = 0.5
+    decay: float = 0.9
+    goal: float = 0.0
+
+    def __post_init__(self) -> None:
+        _ = self.ascent  # refuses numbers out of range
+
+    @cached_property
+    def ascent(self) -> Ascent:
+        """The options as the engine reads them."""
+        return Ascent(self.steps, self.inner, self.rate, self.decay, self.goal)
+
+    def portfolio(self) -> tuple[Domain[Any], ...]:
+        """First the property's rows alone, on plain bounds of all else: a tenth of the cost."""
+        return (replace(self, inner=0), self) if self.inner else (self,)

@@ -1,0 +1,267 @@
+"""VNN-LIB 1.0: one pass over the text with a stack of open parentheses, so that depth and size of a file cost no recursion.
+
+Constraints are brought into disjunctive normal form while their parentheses close. Nearly every constraint of a real file
+is `(<= X_0 0.5)` or `(>= Y_1 Y_0)`: the tokeniser takes such a one in a single match.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from absint.errors import InputError
+from absint.frontends.vnnlib_atoms import Bound, Formula, Linear, Row, Source, comparison, conjunction, disjunction
+from absint.frontends.vnnlib_numbers import Exact, decimal, looks_like_number
+
+_TOKEN = re.compile(
+    r"(?>\s+|;[^\n]*)*+(?:"
+    r"\((?P<op><=|>=|<|>|=)\s+(?P<left>[^\s();]+)\s+(?P<right>[^\s();]+)\s*\)"
+    r"|(?P<open>\()|(?P<close>\))|(?P<word>[^\s();]+)|(?P<end>\Z))"
+)
+_NAME = re.compile(r"([XY])_(\d{1,9})", re.ASCII)
+_RELATIONS = ("<=", ">=", "<", ">", "=")
+_ARITHMETIC = ("+", "-", "*", "/")
+_COMMANDS = ("assert", "declare-const", "declare-fun")
+_IGNORED = ("set-logic", "set-info", "set-option", "check-sat", "get-model", "exit")
+_BITS = 1 << 14  # of an exact numerator or denominator
+_MIRROR = {"<=": ">=", ">=": "<=", "<": ">", ">": "<", "=": "="}
+
+Value = Linear | Formula | str
+
+
+@dataclass
+class _Frame:
+    """An open parenthesis: its first word, where it stands, and what has been read inside."""
+
+    at: int
+    head: str = ""
+    values: list[Value] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
+
+    def add(self, value: Value, at: int) -> None:
+        self.values.append(value)
+        self.places.append(at)
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """A whole file. inputs, outputs: how many are declared.  asserts: their formulas, in order.  false: where a constraint
+    between constants can never hold.
+    """
+
+    inputs: int
+    outputs: int
+    asserts: list[Formula]
+    false: list[int]
+
+
+def parse(source: Source) -> Parsed:
+    """Read a whole text. Raises InputError E-VNNLIB-..., UnsupportedError E-VNNLIB-RELATION, -COEFFICIENT, -OPERATOR."""
+    return _Parser(source).run()
+
+
+class _Parser:
+    def __init__(self, source: Source) -> None:
+        assert source.text is not None
+        self.source, self.text = source, source.text
+        self.codes: dict[str, int] = {}
+        self.stack: list[_Frame] = []
+        self.asserts: list[Formula] = []
+        self.false: list[int] = []
+
+    def run(self) -> Parsed:
+        for match in _TOKEN.finditer(self.text):
+            if match["op"] is not None:
+                self._top(match.start("op")).add(self._atom(match), match.start("op"))
+            elif match["open"] is not None:
+                self.stack.append(_Frame(match.start("open")))
+            elif match["close"] is not None:
+                self._close(match.start("close"))
+            elif match["word"] is not None:
+                self._word(match["word"], match.start("word"))
+        if self.stack:
+            raise self.source.fail(self.stack[-1].at, "E-VNNLIB-PARENTHESIS", f"{len(self.stack)} parentheses are never closed",
+                                   "the last one that stays open is the one named")
+        return Parsed(self._count("X"), self._count("Y"), self.asserts, self.false)
+
+    def _count(self, letter: str) -> int:
+        """How many inputs or outputs: their numbers have no gap."""
+        numbers = {int(name[2:]) for name in self.codes if name[0] == letter}
+        if numbers and max(numbers) + 1 != len(numbers):
+            missing = next(k for k in range(len(numbers)) if k not in numbers)
+            raise InputError("E-VNNLIB-COUNT", f"{letter}_{max(numbers)} is declared, {letter}_{missing} is not", where=self.source.path)
+        return len(numbers)
+
+    def _top(self, at: int) -> _Frame:
+        if not self.stack:
+            raise self.source.fail(at, "E-VNNLIB-SYNTAX", "a command such as (assert ...) is expected here")
+        frame = self.stack[-1]
+        if not frame.head:
+            raise self.source.fail(at, "E-VNNLIB-SYNTAX", "an operator is expected after '('")
+        return frame
+
+    def _word(self, word: str, at: int) -> None:
+        if self.stack and not self.stack[-1].head:
+            self.stack[-1].head = word
+            return
+        frame = self._top(at)
+        known = frame.head in ("declare-const", "declare-fun", *_IGNORED)
+        frame.add(word if known else self._value(word, at), at)
+
+    # ---- values ----------------------------------------------------------------------------------------------------
+
+    def _value(self, word: str, at: int) -> Value:
+        if word in ("true", "false"):
+            return [[]] if word == "true" else []
+        found = self._operand(word, at)
+        return Linear({}, found.value) if isinstance(found, Exact) else Linear({found: Fraction(1)}, Fraction(0))
+
+    def _operand(self, word: str, at: int) -> Exact | int:
+        """A number, or the code of a variable."""
+        code = self.codes.get(word)
+        if code is not None:
+            return code
+        number = decimal(word)
+        if number is not None:
+            return number
+        if looks_like_number(word):
+            raise self.source.fail(at, "E-VNNLIB-NUMBER", f"'{_short(word)}' is no number that float64 can enclose")
+        raise self.source.fail(at, "E-VNNLIB-UNDECLARED", f"'{_short(word)}' is not declared", "declare X_i and Y_j before they are used")
+
+    def _atom(self, match: re.Match[str]) -> Formula:
+        """A constraint between two words."""
+        operator, at = match["op"], match.start("op") - 1
+        left, right = self._operand(match["left"], match.start("left")), self._operand(match["right"], match.start("right"))
+        if isinstance(left, Exact) and isinstance(right, int):
+            operator, left, right = _MIRROR[operator], right, left
+        if isinstance(left, Exact) or operator == "=" or left == right:
+            return self._compared(operator, self._value(match["left"], at), self._value(match["right"], at), at)
+        upper, strict = operator in ("<=", "<"), operator in ("<", ">")
+        if isinstance(right, Exact):
+            if left >= 0:
+                return [[Bound(left, upper, right, strict, at)]]
+            low, high = (-right.ceil, -right.floor) if upper else (right.floor, right.ceil)
+            return [[Row((-1 - left,), (1.0 if upper else -1.0,), low + 0.0, high + 0.0, strict)]]
+        if left >= 0 or right >= 0:
+            return self._compared(operator, self._value(match["left"], at), self._value(match["right"], at), at)
+        return [[Row((-1 - left, -1 - right), (1.0, -1.0) if upper else (-1.0, 1.0), 0.0, 0.0, strict)]]
+
+    def _compared(self, operator: str, left: Value, right: Value, at: int) -> Formula:
+        if not isinstance(left, Linear) or not isinstance(right, Linear):
+            raise self.source.fail(at, "E-VNNLIB-SYNTAX", f"'{operator}' compares two numbers or variables")
+        found = comparison(operator, left, right, self.source, at)
+        if not found:
+            self.false.append(at)
+        return found
+
+    # ---- closing a parenthesis ---------------------------------------------------------------------------------------
+
+    def _close(self, at: int) -> None:
+        if not self.stack:
+            raise self.source.fail(at, "E-VNNLIB-PARENTHESIS", "a closing parenthesis too many")
+        frame = self.stack.pop()
+        if not self.stack:
+            self._command(frame)
+        elif frame.head in _COMMANDS:
+            raise self.source.fail(frame.at, "E-VNNLIB-PARENTHESIS", f"'({frame.head}' inside another command",
+                                   "is the one before it closed?")
+        elif not frame.head and self.stack[-1].head in ("declare-fun", *_IGNORED):
+            self.stack[-1].add("()", frame.at)
+        else:
+            value = "" if self.stack[-1].head in _IGNORED else self._reduced(frame)
+            self._top(frame.at).add(value, frame.at)
+
+    def _reduced(self, frame: _Frame) -> Value:
+        if frame.head in ("and", "or"):
+            return self._connective(frame)
+        if frame.head in _RELATIONS:
+            if len(frame.values) != 2:
+                raise self.source.fail(frame.at, "E-VNNLIB-SYNTAX", f"'{frame.head}' takes 2 arguments, not {len(frame.values)}")
+            return self._compared(frame.head, frame.values[0], frame.values[1], frame.at)
+        if frame.head in _ARITHMETIC:
+            return self._arithmetic(frame)
+        if not frame.head:
+            raise self.source.fail(frame.at, "E-VNNLIB-SYNTAX", "empty parentheses")
+        raise self.source.refuse(frame.at, "E-VNNLIB-OPERATOR", f"'{_short(frame.head)}' is no operator absint reads",
+                                 "and, or, <=, >=, <, >, =, +, -, *, /")
+
+    def _connective(self, frame: _Frame) -> Formula:
+        parts: list[Formula] = []
+        for value, at in zip(frame.values, frame.places, strict=True):
+            if not isinstance(value, list):
+                raise self.source.fail(at, "E-VNNLIB-SYNTAX", f"'{frame.head}' takes constraints, not numbers or variables")
+            parts.append(value)
+        return conjunction(parts, self.source, frame.at) if frame.head == "and" else disjunction(parts)
+
+    def _arithmetic(self, frame: _Frame) -> Linear:
+        values = [value for value in frame.values if isinstance(value, Linear)]
+        if not values or len(values) != len(frame.values):
+            raise self.source.fail(frame.at, "E-VNNLIB-SYNTAX", f"'{frame.head}' takes numbers and variables")
+        if frame.head == "-" and len(values) == 1:
+            return scaled(values[0], Fraction(-1))
+        if frame.head in ("+", "-"):
+            return self._bounded(summed(values, Fraction(1 if frame.head == "+" else -1)), frame.at)
+        result = values[0]
+        for value in values[1:]:
+            if value.terms and (result.terms or frame.head == "/"):
+                raise self.source.refuse(frame.at, "E-VNNLIB-RELATION", f"'{frame.head}' of two variables is not linear")
+            if frame.head == "/" and not value.constant:
+                raise self.source.fail(frame.at, "E-VNNLIB-NUMBER", "a division by zero")
+            factor = value.constant if frame.head == "*" else 1 / (value.constant or Fraction(1))
+            result = scaled(value, result.constant) if value.terms else scaled(result, factor)
+        return self._bounded(result, frame.at)
+
+    def _bounded(self, value: Linear, at: int) -> Linear:
+        """The value, unless nested products or sums made its exact numbers grow without end."""
+        for number in (value.constant, *value.terms.values()):
+            if number.numerator.bit_length() > _BITS or number.denominator.bit_length() > _BITS:
+                raise self.source.fail(at, "E-VNNLIB-NUMBER", "the exact value of this term is too long")
+        return value
+
+    def _command(self, frame: _Frame) -> None:
+        if frame.head == "assert":
+            if len(frame.values) != 1 or not isinstance(frame.values[0], list):
+                raise self.source.fail(frame.at, "E-VNNLIB-SYNTAX", "(assert ...) takes one constraint")
+            self.asserts.append(frame.values[0])
+        elif frame.head in ("declare-const", "declare-fun"):
+            self._declare(frame)
+        elif frame.head not in _IGNORED:
+            raise self.source.fail(frame.at, "E-VNNLIB-SYNTAX", f"'({_short(frame.head)}' is no command of VNN-LIB 1.0",
+                                   "declare-const or assert")
+
+    def _declare(self, frame: _Frame) -> None:
+        words = [value for value in frame.values if isinstance(value, str) and value != "()"]
+        if len(words) != 2 or len(frame.values) != (2 if frame.head == "declare-const" else 3):
+            raise self.source.fail(frame.at, "E-VNNLIB-SYNTAX", f"not a declaration: ({frame.head} X_0 Real) is one")
+        name, sort = words
+        match = _NAME.fullmatch(name)
+        if match is None:
+            raise self.source.fail(frame.places[0], "E-VNNLIB-NAME", f"'{_short(name)}' is neither an input X_i nor an output Y_j")
+        if sort != "Real":
+            raise self.source.refuse(frame.places[-1], "E-VNNLIB-SORT", f"'{_short(sort)}' is not handled, only Real")
+        plain = f"{match[1]}_{int(match[2])}"
+        if name != plain:
+            raise self.source.fail(frame.places[0], "E-VNNLIB-NAME", f"'{_short(name)}' has leading zeros", f"write {plain}")
+        if name in self.codes:
+            raise self.source.fail(frame.places[0], "E-VNNLIB-DUPLICATE", f"'{name}' is declared twice")
+        self.codes[name] = int(match[2]) if match[1] == "X" else -1 - int(match[2])
+
+
+def summed(values: list[Linear], sign: Fraction) -> Linear:
+    """The first value plus `sign` times each of the others."""
+    terms, constant = dict(values[0].terms), values[0].constant
+    for value in values[1:]:
+        constant += sign * value.constant
+        for code, factor in value.terms.items():
+            terms[code] = terms.get(code, Fraction(0)) + sign * factor
+    return Linear(terms, constant)
+
+
+def scaled(value: Linear, factor: Fraction) -> Linear:
+    """`factor` times the value."""
+    return Linear({code: factor * term for code, term in value.terms.items()}, factor * value.constant)
+
+
+def _short(word: str) -> str:
+    return word if len(word) <= 40 else word[:37] + "..."
