@@ -1,4 +1,4 @@
-"""The Python API: load, verify, bounds. Thin wrappers that turn arrays and names into the engine's objects."""
+"""The Python API: load, verify, bounds, radius. Thin wrappers that turn arrays and names into the engine's objects."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from torch import Tensor
 from absint import backend
 from absint.analyses.query import QueryResult
 from absint.analyses.query import verify_query as _verify_query
+from absint.analyses.radius import RadiusOptions, RadiusResult
+from absint.analyses.radius import radius as _radius_of
 from absint.analyses.verify import VerifyOptions, robustness
 from absint.analyses.verify import verify as _verify
 from absint.backend import Budget, numeric_mode
@@ -68,6 +70,23 @@ def verify(
     wanted = None if targets is None else _integers(targets, "targets")
     problem = robustness(graph, region, _integers(labels, "labels"), targets=wanted, eps=text)
     return _verify(problem, _options(options, domain_from(domain)))
+
+
+def radius(
+    graph: Graph | str | Path, inputs: ArrayLike, *, upper: float | str | Fraction = "0.256", tolerance: float | str | Fraction = "0.001",
+    norm: str = "linf", domain: str | Domain[Any] = "zonotope", clip: tuple[float, float] | None = (0.0, 1.0),
+    labels: ArrayLike | None = None, fan: int | None = None, **options: Any,
+) -> list[RadiusResult]:
+    """Each input's robustness radius by bisection of [0, upper], exact multiples of upper / 2^n: one RadiusResult per input, in order.
+
+    inputs: (batch, *input shape) in raw units.  upper, tolerance: numbers (their printed decimals are meant), text or Fractions.
+    The class kept is the predicted one; labels are only reported.  norm, clip: as in `verify`.  fan: halvings tried at once.
+    options: fields of VerifyOptions; attack is None unless given.  Sound: see `absint.analyses.radius.radius`.
+    """
+    graph = load(graph) if isinstance(graph, (str, Path)) else graph
+    engine = _options({"attack": None, **options}, domain_from(domain))
+    search = RadiusOptions(parse_eps(upper, "upper"), parse_eps(tolerance, "tolerance"), engine, norm, clip, fan)
+    return _radius_of(graph, _inputs(graph, inputs), search, labels=None if labels is None else _integers(labels, "labels"))
 
 
 def verify_query(

@@ -29,8 +29,8 @@ from absint.substitute import substitute
 
 # Decay of the averages of the gradient and of its square. Shorter than usual: a search has ten or twenty steps.
 _MOMENTUM, _SCALE = 0.5, 0.9
-# Rows searched together: their vectors should stay in a core's cache. Measured in benchmarks/slopes.py.
-_ROWS = 512
+# Rows searched together: their vectors should stay near a core's cache, and a step must not outlast a deadline by much.
+_ROWS, _ENTRIES = 512, 1 << 21
 # What a row keeps for each entry of the nodes it passes.
 _BYTES = 16
 
@@ -159,9 +159,14 @@ class Search:
         return RelaxedNet(self.node, self.ctx, self.slopes.relax, self.slopes.parameters)
 
     @property
+    def block(self) -> int:
+        """Rows searched together."""
+        return max(1, min(_ROWS, max(16, _ENTRIES // self.net.entries), self.ctx.budget.rows(8 * _BYTES * self.net.entries)))
+
+    @property
     def chunk(self) -> int:
         """Rows proved together: their slopes are kept at once."""
-        return max(_ROWS, self.ctx.budget.rows(_BYTES * self.net.entries))
+        return max(self.block, self.ctx.budget.rows(_BYTES * self.net.entries))
 
     def in_time(self, work: Callable[[], Tensor], count: int) -> Tensor:
         """`work()`, (count,) bounds; -inf where time is over, before it or inside it."""
@@ -178,7 +183,7 @@ class Search:
 
     def _chunk(self, rows: Rows, sign: float) -> Tensor:
         found = []
-        for part in rows.chunks(_ROWS):
+        for part in rows.chunks(self.block):
             relaxed = RelaxedRows(self.net, part.node, part.instance, functionals(self.net, part, sign))
             found.append(relaxed.dense(self._climb(relaxed)))
         return self.proved(rows, {name: torch.cat([one[name] for one in found]) for name in found[0]}, sign)

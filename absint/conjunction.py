@@ -85,8 +85,8 @@ def mixed_bounds(spec: Spec, refuted: Tensor, ctx: Context, slopes: Slopes, asce
         return out
     parts = []
     with torch.no_grad():
-        for start in range(0, len(which), search.chunk):
-            part = todo.take(slice(start, start + search.chunk))
+        for start in range(0, len(which), search.block):
+            part = todo.take(slice(start, start + search.block))
             parts.append(search.in_time(partial(_chunk, search, part), len(part.instance)))
     out[todo.instance, which] = torch.cat(parts).to(out)
     return out

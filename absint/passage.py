@@ -1,7 +1,7 @@
 """What rows meet on their way backward: per node, the vectors of one batch that all rows of a substitution share.
 
 Rows are  A (x - c) + d  with c the reference trajectory. Whatever is charged in proportion to |A| is one vector per
-instance and node; `Plan` pushes it up to the next nonlinear nodes and pays it there, inside the offsets of the relaxation.
+instance and node; `Passage` pushes it up to the next nonlinear nodes and pays it there, inside the offsets of the relaxation.
 docs/soundness.md, section "Backward substitution", derives each term.
 """
 
@@ -38,7 +38,7 @@ class Step:
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class Passage:
     """Per-node vectors shared by all rows of one substitution, and by all substitutions of one analysis."""
 
     relax: Relax
@@ -227,7 +227,7 @@ class Plan:
                       reference={n: ctx.reference[n][instance] for n in names},
                       noise={n: v[instance] for n, v in ctx.noise.items() if n == node.name},
                       slopes={node.name: ctx.row_slopes[node.name][row]}, row_slopes={})
-        plan = Plan(self.relax, own, self.every_layer)
+        plan = Passage(self.relax, own, self.every_layer)
         plan._kept.update({("spread", n): self.spread(n)[instance] for n in names})
         plan._kept.update({("arrival", n): self.arrival(n)[instance] for n in node.inputs})
         return replace(plan.step(node, op), per_row=True)

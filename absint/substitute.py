@@ -16,7 +16,7 @@ from torch import Tensor
 from absint.context import Context, Rows
 from absint.graph import Node
 from absint.op import Input, Linear, Nonlinear
-from absint.passage import Plan, Relax, Step
+from absint.passage import Passage, Relax, Step
 from absint.rounding import cast_down, no_lower
 
 # A block of rows at its widest node: about the second-level cache of one core; elsewhere what keeps a device busy.
@@ -114,7 +114,7 @@ def input_adjoints(rows: Rows, relax: Relax, ctx: Context) -> Tensor:
 
     No promise about rounding: a hint where the bound is attained.
     """
-    plan = Plan(relax, replace(ctx, memo={}), every_layer=False, to_input=True)
+    plan = Passage(relax, replace(ctx, memo={}), every_layer=False, to_input=True)
     out = torch.zeros((len(rows), *ctx.graph.input.shape), dtype=ctx.numerics.dtype, device=ctx.numerics.device)
     for block in _blocks(rows, ctx.batch, _limit(ctx, ctx.graph[rows.node])):
         found = _Walk(plan, rows, block, (1.0,)).adjoint_at_input()
@@ -122,17 +122,17 @@ def input_adjoints(rows: Rows, relax: Relax, ctx: Context) -> Tensor:
     return out
 
 
-def _plan(relax: Relax, ctx: Context, every_layer: bool) -> Plan:
+def _plan(relax: Relax, ctx: Context, every_layer: bool) -> Passage:
     """The vectors of this analysis, kept in the context for its next substitution; never where gradients are recorded."""
     if torch.is_grad_enabled():
-        return Plan(relax, ctx, every_layer)
+        return Passage(relax, ctx, every_layer)
     owner = getattr(relax, "__self__", relax)
     key = (id(owner), every_layer)
     kept = ctx.memo.get(key)
     if not (isinstance(kept, tuple) and kept[0] is owner and _same(kept[1].ctx, ctx)):
-        kept = (owner, Plan(relax, replace(ctx, memo={}), every_layer))
+        kept = (owner, Passage(relax, replace(ctx, memo={}), every_layer))
         ctx.memo[key] = kept
-    plan: Plan = kept[1]
+    plan: Passage = kept[1]
     return plan
 
 
@@ -145,7 +145,7 @@ def _same(one: Context, two: Context) -> bool:
 class _Walk:
     """One block of rows on its way down, B instances by K rows (every sign has its own K). Mutable, private."""
 
-    def __init__(self, plan: Plan, rows: Rows, block: _Block, signs: tuple[float, ...]) -> None:
+    def __init__(self, plan: Passage, rows: Rows, block: _Block, signs: tuple[float, ...]) -> None:
         self.plan, self.ctx, self.num = plan, plan.ctx, plan.ctx.numerics
         self.rows, self.block, self.signs = rows, block, signs
         self.instance = block.instance
@@ -246,7 +246,7 @@ class _Walk:
         return torch.cat([part if sign == 1.0 else part * sign for sign in self.signs], 1).reshape(-1, *shape)
 
     def _gather(self, node: Node) -> Tensor:
-        """Sum the adjoints that meet at a fan-out; `Plan.fan_out` has charged for it."""
+        """Sum the adjoints that meet at a fan-out; `Passage.fan_out` has charged for it."""
         parts = self.frontier.pop(node.name)
         total = parts[0]
         for part in parts[1:]:

@@ -76,7 +76,7 @@ def compare(shared: Path, name: str, eps: str, settings: list[tuple[int, int]], 
         return found[-1], spent / len(index)
 
     with numeric_mode(), torch.no_grad():
-        forward = measure.cpu_seconds(lambda: problem.graph(problem.inputs.float())) / len(problem.inputs)
+        forward = measure.cpu_seconds(lambda: problem.graph(inputs.float())) / len(inputs)
         plain, base = run(DeepPoly())
         theirs, crown = (mean(v for m in values.values() for v in m) for values in (stored.best, stored.plain))
         verified = sum(min(m) > 0 for m in stored.best.values())

@@ -80,7 +80,7 @@ class RadiusOptions:
     @property
     def step(self) -> Fraction:
         """The distance between neighbouring radii of the grid."""
-        return self.upper / 2**self.halvings
+        return self.upper / Fraction(1 << self.halvings)
 
 
 @dataclass(frozen=True)
@@ -197,8 +197,9 @@ def radius(graph: Graph, center: Tensor, options: RadiusOptions, *, labels: Tens
             chunk = _Chunk(graph, center[part].double(), options, tuple(names[k] for k in part.tolist()), end)
             found = chunk.run(None if labels is None else labels[part].tolist())
             results += found
-            for result in found if on_result is not None else ():
-                on_result(result)
+            if on_result is not None:
+                for result in found:
+                    on_result(result)
     return results
 
 
@@ -219,8 +220,9 @@ def _chunk(graph: Graph, options: RadiusOptions) -> int:
     """Inputs that bisect together: a quarter of the memory holds what is known of all of their balls, twice."""
     if options.verify.batch is not None:
         return options.verify.batch
-    need = 4 * 8 * sum(prod(node.shape) for node in graph.nodes) * 2 ** _fan(options)
-    return max(1, min(_CHUNK, (options.verify.memory or default_memory()) // 4 // max(1, need)))
+    need = 4 * 8 * sum(prod(node.shape) for node in graph.nodes) << _fan(options)
+    memory = options.verify.memory or default_memory()
+    return max(1, min(_CHUNK, memory // 4 // max(1, need)))
 
 
 def steps_to(norm: str, center: np.ndarray, point: np.ndarray, step: Fraction) -> int:

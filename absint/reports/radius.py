@@ -16,6 +16,7 @@ from absint.reports.bounds import outward
 from absint.reports.terminal import is_plain, print_table
 
 SCHEMA = "absint-radius/1"
+_SHORT = 10                           # characters of an exact number that a table for people shows
 _COLUMNS = ("index", "label", "predicted", "certified", "refuted", "certified_exact", "refuted_exact", "calls", "reason", "time_s")
 
 
@@ -122,12 +123,18 @@ def write_text(document: RadiusDocument, stream: TextIO) -> None:
 
 
 def _cells(result: RadiusResult, labelled: bool) -> tuple[str, ...]:
-    """certified cut downward, refuted upward."""
     values = row(result)
     label = (_text(values["label"]),) if labelled else ()
-    refuted = "" if values["refuted"] is None else outward(values["refuted"], 1)
-    return (str(result.index), *label, _text(values["predicted"]), outward(values["certified"], -1), refuted, str(result.calls),
-            _text(values["reason"]))
+    return (str(result.index), *label, _text(values["predicted"]), _short(values, "certified", -1), _short(values, "refuted", 1),
+            str(result.calls), _text(values["reason"]))
+
+
+def _short(values: Mapping[str, Any], name: str, side: int) -> str:
+    """The exact number where it is short; else cut downward (-1) or upward (1)."""
+    text = values[f"{name}_exact"]
+    if text is None:
+        return ""
+    return str(text) if len(text) <= _SHORT else outward(values[name], side)
 
 
 def _text(value: object) -> str:
