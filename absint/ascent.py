@@ -42,7 +42,7 @@ class Ascent:
     steps: for the rows of the property.  inner: for the undecided entries of every other node; 0 leaves these as they are.
     rate: length of the first step (slopes lie in [0, 1]); each further one is `decay` times as long.
     goal: rows of the property proved above it are left as they are; inf improves all.
-    share: of the time left before the deadline that the search at one node may take, so that the walk reaches the output.
+    share: of the time that may be spent before the deadline, what one node's search may take, so that the walk reaches the output.
     Raises UsageError E-ASCENT for numbers out of range.
     """
 
@@ -51,7 +51,7 @@ class Ascent:
     rate: float = 0.5
     decay: float = 0.9
     goal: float = 0.0
-    share: float = 0.5
+    share: float = 0.3
 
     def __post_init__(self) -> None:
         fine = {"steps": self.steps >= 0, "inner": self.inner >= 0, "rate": 0 < self.rate <= 1, "decay": 0 < self.decay <= 1,
@@ -70,17 +70,18 @@ class Slopes:
     parameters: Parameters
 
 
-def improved(rows: Rows, found: Interval, ctx: Context, slopes: Slopes, ascent: Ascent) -> Interval:
+def improved(rows: Rows, found: Interval, ctx: Context, slopes: Slopes, ascent: Ascent, spent: float = 0.0) -> Interval:
     """`found`, the plain bounds (R,) of `rows`, with the ends that matter improved; never worse than it.
 
     A side that is infinite everywhere was not asked for. When the deadline nears, the bounds found so far stand.
+    spent: seconds that the plain bounds took; so much, and more, is left for each node after this one.
     Sound: every end is the plain one or one proved by `substitute`.
     """
     steps = ascent.steps if rows.node == ctx.graph.output.name else ascent.inner
     todo = _open(rows, found, ctx, ascent.goal).nonzero().flatten()
     if not steps or not len(todo):
         return found
-    search = Search(rows.node, ctx, slopes, replace(ascent, steps=steps))
+    search = Search(rows.node, ctx, slopes, replace(ascent, steps=steps), spent)
     if search.late or not search.net.free:
         return found
     part = rows.take(todo)
@@ -143,10 +144,12 @@ class Steps:
 class Search:
     """The relaxed network below one node, and the clock. Mutable."""
 
-    def __init__(self, node: str, ctx: Context, slopes: Slopes, ascent: Ascent) -> None:
+    def __init__(self, node: str, ctx: Context, slopes: Slopes, ascent: Ascent, spent: float = 0.0) -> None:
         self.node, self.ctx, self.slopes, self.ascent = node, ctx, slopes, ascent
-        left = ctx.budget.deadline - time.monotonic()
-        self.end = time.monotonic() + ascent.share * left if isfinite(left) else inf
+        now, later = time.monotonic(), ctx.graph.nodes[ctx.graph.position[node] + 1 :]
+        # Rows of later nodes walk further: three times the plain bounds of this one, for each of them.
+        left = ctx.budget.deadline - now - 3 * spent * sum(isinstance(n.op, Nonlinear) for n in later)
+        self.end = now + ascent.share * left if isfinite(left) else inf
 
     @property
     def late(self) -> bool:

@@ -6,6 +6,7 @@ batched over instances; one instance is a batch of one.
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -166,11 +167,12 @@ class BackwardDomain(Domain[str]):
     def bounds(self, element: str, rows: Rows, ctx: Context, sense: Sense) -> Interval:
         """Backward substitution, both sides in one walk."""
         signs = {Sense.LOWER: (1.0,), Sense.UPPER: (-1.0,), Sense.BOTH: (1.0, -1.0)}[sense]
+        begin = time.monotonic()
         found = substitute_each(rows, self._relax, ctx, signs, every_layer=self.every_layer and not self.alone)
         low, high = found[0], -found[-1]
         inf = torch.full_like(low, torch.inf)
         plain = Interval(-inf if sense is Sense.UPPER else low, inf if sense is Sense.LOWER else high)
-        return plain if self.ascent is None else improved(rows, plain, ctx, self._slopes, self.ascent)
+        return plain if self.ascent is None else improved(rows, plain, ctx, self._slopes, self.ascent, time.monotonic() - begin)
 
     def refute(self, element: str, spec: Spec, refuted: Tensor, ctx: Context) -> Tensor | None:
         """By combinations whose weights are optimised with the slopes; None without an ascent."""

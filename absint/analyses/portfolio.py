@@ -34,7 +34,7 @@ _CACHE_BYTES = 24 << 20
 # Undecided by rounding alone: the margin would be positive if a few times the rounding terms were given back.
 _SLACK_FACTOR = 8.0
 # Effort of the search before any proof, from a relaxation's worst corner, and after the last proof failed.
-_FIRST, _CORNER, _LAST = 1.0, 0.5, 2.0
+_FIRST, _CORNER, _LAST = 1.0, 0.5, 4.0
 
 
 class Portfolio:

@@ -17,7 +17,7 @@ from absint.spec import Spec
 
 # Up to so many inputs that vary, thousands of samples see what gradients from the centre miss.
 FEW_INPUTS = 32
-_SAMPLES = 4096
+_SAMPLES = 512           # at effort 1; their number grows with its square
 _PRODUCTS = 1e8          # multiplications that sampling may cost an instance, at least _FEWEST samples
 _FEWEST = 128
 _GENERATIONS = 5
@@ -68,7 +68,7 @@ def free_inputs(region: Region) -> Tensor:
 
 
 def sampled(work: Work) -> Tensor | None:
-    """(batch, k, *shape) float64: the best of many random points, per instance, over all disjuncts and for each alone.
+    """(batch, k, *shape) float64: the best of many random points of each instance, over all disjuncts and for each alone.
 
     None where no instance has few free inputs; instances with many get their centre. Everything seen is recorded.
     """
@@ -77,18 +77,20 @@ def sampled(work: Work) -> Tensor | None:
     live = few.nonzero().flatten()
     if not len(live):
         return None
-    share = _shares(work, _count(work))
-    # One by one: an instance's samples fill a batch by themselves, and those of a decided one end at once.
-    kept = [_best_of(work, one, share) for one in live]
-    out = work.region.center.to(device)[:, None].repeat(1, kept[0].shape[0], *(1,) * len(work.region.shape))
-    out[live] = torch.stack(kept)
+    count = _count(work)
+    share = _shares(work, count)
+    # As many instances at once as fill a batch; those of a decided one end with its group.
+    size = max(1, work.search.budget.rows(work.row_bytes) // count)
+    kept = torch.cat([_best_of(work, group, share) for group in live.split(size)])
+    out = work.region.center.to(device)[:, None].repeat(1, kept.shape[1], *(1,) * len(work.region.shape))
+    out[live] = kept
     return out
 
 
 def _count(work: Work) -> int:
-    """How many samples an instance gets: fewer where the network is large."""
+    """How many samples an instance gets: fewer where the network is large, and in a quick search."""
     products = 1 + sum(node.op.forward_terms * node.size for node in work.graph.nodes if isinstance(node.op, Linear))
-    return max(_FEWEST, int(work.search.effort * min(_SAMPLES, _PRODUCTS / products)))
+    return max(_FEWEST, int(min(_SAMPLES * work.search.effort**2, _PRODUCTS * work.search.effort / products)))
 
 
 def _shares(work: Work, count: int) -> Tensor:
@@ -99,44 +101,54 @@ def _shares(work: Work, count: int) -> Tensor:
     return share.to(work.search.device)
 
 
-def _best_of(work: Work, one: Tensor, share: Tensor) -> Tensor:
-    """(k, *shape) float64: the samples of one instance nearest to any disjunct, and nearest to its nearest disjuncts.
+def _best_of(work: Work, group: Tensor, share: Tensor) -> Tensor:
+    """(g, k, *shape) float64: of each instance (g,) the samples nearest to any disjunct, and nearest to its nearest disjuncts.
 
-    Generations of samples ever closer around the best so far follow the first.
+    Generations of samples ever closer around the best so far follow the first, whose shares (count, *shape) all have.
     """
-    greatest = _seen(work, one, share)
+    ones = (1,) * (share.dim() - 1)
+    shares = share.expand(len(group), *share.shape)
+    greatest = _seen(work, group, shares)
     for number in range(_GENERATIONS):
-        if bool(work.best.done[one]):
+        if bool(work.best.done[group].all()):
             break
-        parents = share[_elite(greatest, _PARENTS)]
-        radius = _RADIUS * _SHRINK**number
+        parents = _picked(shares, _elite(greatest, _PARENTS))
         # The first generation's draws serve again, as offsets.
-        offsets = share[torch.arange(len(share) // (2 * len(parents)) * len(parents), device=share.device)] - 0.5
-        children = (parents.repeat(len(offsets) // len(parents), *(1,) * (share.dim() - 1)) + 2 * radius * offsets).clamp(0, 1)
-        share = torch.cat([share, children])
-        greatest = torch.cat([greatest, _seen(work, one, children)])
-    chosen = share[_elite(greatest, _KEPT)]
-    return random_points(work.region, one.expand(len(chosen)), chosen)
+        copies = max(1, len(share) // (2 * parents.shape[1]))
+        offsets = 2 * _RADIUS * _SHRINK**number * (share[: copies * parents.shape[1]] - 0.5)
+        children = (parents.repeat(1, copies, *ones) + offsets).clamp(0, 1)
+        shares = torch.cat([shares, children], 1)
+        greatest = torch.cat([greatest, _seen(work, group, children)], 1)
+    chosen = _picked(shares, _elite(greatest, _KEPT))
+    points = random_points(work.region, group.repeat_interleave(chosen.shape[1]), chosen.flatten(0, 1))
+    return points.reshape(*chosen.shape[:2], *work.region.shape)
 
 
-def _seen(work: Work, one: Tensor, share: Tensor) -> Tensor:
-    """(N, disjuncts): the greatest row of each disjunct at the points of those shares, recorded, in chunks."""
+def _seen(work: Work, group: Tensor, shares: Tensor) -> Tensor:
+    """(g, N, disjuncts): the greatest row of each disjunct at shares (g, N, *shape) of the instances, recorded, in chunks."""
     seen: list[Tensor] = []
-    for part in share.split(work.search.budget.rows(work.row_bytes)):
+    size = work.search.budget.rows(work.row_bytes)
+    instance = group.repeat_interleave(shares.shape[1])
+    for part, mine in zip(shares.flatten(0, 1).split(size), instance.split(size), strict=True):
         work.search.budget.check()
-        instance = one.expand(len(part))
-        points = random_points(work.region, instance, part)
+        points = random_points(work.region, mine, part)
         with torch.no_grad():
-            seen.append(depths(work.evaluate(instance, points.to(work.dtype)), work.spec))
-    return torch.cat(seen)
+            seen.append(depths(work.evaluate(mine, points.to(work.dtype)), work.spec))
+    return torch.cat(seen).reshape(*shares.shape[:2], -1)
+
+
+def _picked(shares: Tensor, index: Tensor) -> Tensor:
+    """(g, k, *shape): of shares (g, N, *shape) those at positions (g, k)."""
+    every = torch.arange(len(shares), device=shares.device)
+    return shares[every[:, None], index]
 
 
 def _elite(greatest: Tensor, count: int) -> Tensor:
-    """(2 count,) positions: the nearest to any disjunct, and the nearest to each of the nearest disjuncts, repeated to fill up."""
-    nearest = greatest.amin(1).topk(count, largest=False).indices
-    promising = greatest.amin(0).topk(min(count, greatest.shape[1]), largest=False).indices
-    apart = greatest[:, promising].argmin(0)
-    return torch.cat([nearest, apart, nearest[: count - len(apart)]])
+    """(g, 2 count) positions: the nearest to any disjunct, and the nearest to each of the nearest disjuncts, repeated to fill up."""
+    nearest = greatest.amin(2).topk(count, dim=1, largest=False).indices
+    promising = greatest.amin(1).topk(min(count, greatest.shape[2]), dim=1, largest=False).indices
+    apart = greatest.argmin(1).gather(1, promising)
+    return torch.cat([nearest, apart, nearest[:, : count - apart.shape[1]]], 1)
 
 
 def pushed(work: Work, instance: Tensor, points: Tensor, copies: int, number: int) -> Tensor:
