@@ -23,21 +23,26 @@ ROWS = (
     ("attacks", "solvers"),
     ("interpret",),
     ("domain",),
+    ("conjunction",),
+    ("ascent",),
     ("affine_bounds",),
     ("substitute",),
+    ("relaxed",),
+    ("passage",),
     ("context",),
     ("passes",),
     ("import_check",),
     ("graph", "reference"),
     ("ops",),
     ("op", "elementwise"),
+    ("query",),
     ("region", "regions", "spec", "verdict", "backend", "kernels", "rounding", "registry", "errors", "interval", "dataset", "samples"),
 )
 BOTTOM = ROWS[-1]
 # Plug-ins see the contract they implement, not the engine around it. Domain.memory takes a Graph.
 PLUG_INS = {
     "domains": {"domains", "domain", "context", "graph", "op", "solvers", *BOTTOM},
-    "frontends": {"frontends", "frontend", "data_frontend", "graph", "op", "ops", "passes", "reference", "import_check", *BOTTOM},
+    "frontends": {"frontends", "frontend", "data_frontend", "query", "graph", "op", "ops", "passes", "reference", "import_check", *BOTTOM},
 }
 # Only these may import the file format and its runtime.
 FORMAT_LIBRARIES = {"onnx", "onnxruntime"}
@@ -46,6 +51,9 @@ FORMAT_USERS = {"frontends", "reference", "import_check", "testing", "_contract"
 # Names of domains outside domains/ that are no choice of an analysis, each with its reason.
 NAMED_DOMAINS = {
     ("absint.interpret", "box"): "the key under which the engine's own box step keeps a constant",
+    ("absint.analyses.problem", "auto"): "the number format of that name",
+    ("absint.analyses.portfolio", "auto"): "the number format of that name",
+    **{(f"absint.ops.{module}", "alpha"): "the ONNX attribute of that name" for module in ("exponential", "gemm", "piecewise", "relu")},
 }
 
 

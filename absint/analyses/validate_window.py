@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
 from functools import cached_property
-from math import inf, nan
+from math import nan
 
 import numpy as np
 
@@ -106,5 +106,5 @@ def filled(rule: WindowRule, steps: Sequence[int]) -> Window | None:
 
 
 def order_statistic(steps: Sequence[int], below: int) -> int:
-    """The largest k such that at most `below` of the values are less than k. Ties count as not less."""
-    return sorted(steps)[below] if below < len(steps) else int(inf if not steps else max(steps) + 1)
+    """The largest k such that at most `below` (fewer than all) of the values are less than k. Ties count as not less."""
+    return sorted(steps)[below]

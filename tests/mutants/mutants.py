@@ -13,7 +13,7 @@ from math import inf
 
 import torch
 
-from absint import backend, elementwise, interpret, region, rounding, substitute
+from absint import backend, elementwise, interpret, passage, region, rounding, substitute
 from absint import context as context_module
 from absint.domains import zonotope
 from absint.domains.generators import Dense
@@ -235,62 +235,72 @@ def zonotope_drops_fresh_symbols(patch):
 # ---- backward substitution ----------------------------------------------------------------------------------------------
 
 
+def nothing(plan, name):
+    """A cost vector of zeros."""
+    return torch.zeros_like(plan.spread(name))
+
+
 @mutant("claim:backward_linear_term_is_charged", "claim:drift_of_the_reference_is_charged")
 def backward_without_linear_term(patch):
-    patch(substitute._Plan, "cost_of_linear", lambda self, node, op: torch.zeros_like(self.spread(node.name)))
+    patch(passage.Passage, "cost_of_linear", lambda self, node, op: nothing(self, node.name))
 
 
 @mutant("claim:drift_of_the_reference_is_charged", "claim:offset_errors_reach_every_domain")
 def reference_without_drift(patch):
-    original = substitute._Plan.cost_of_linear
+    original = passage.Passage.cost_of_linear
 
     def cost(self, node, op):
         plan = replace(self, ctx=replace(self.ctx, drift={k: torch.zeros_like(v) for k, v in self.ctx.drift.items()}))
         return original(plan, node, op)
 
-    patch(substitute._Plan, "cost_of_linear", cost)
+    patch(passage.Passage, "cost_of_linear", cost)
 
 
 @mutant("claim:fan_out_is_charged")
 def backward_without_fan_out_term(patch):
-    def gather(self, node):
-        return sum(self.frontier.pop(node.name))
+    patch(passage.Passage, "fan_out", lambda self, node, meeting: nothing(self, node.name))
 
-    patch(substitute._Walk, "_gather", gather)
+
+@mutant("claim:drift_of_the_reference_is_charged", "claim:fan_out_is_charged")
+def backward_charges_nothing_on_arrival(patch):
+    patch(passage.Passage, "arrival", nothing)
 
 
 @mutant("claim:relaxation_offsets_are_charged", "per:slope_chain/deeppoly/mixed")
 def backward_without_relaxation_term(patch):
-    original = substitute._Plan.through
+    original = passage.Passage.through
 
     def through(self, node, op):
         lines, below, above, cost = original(self, node, op)
         return lines, below, above, torch.zeros_like(cost)
 
-    patch(substitute._Plan, "through", through)
+    patch(passage.Passage, "through", through)
+
+
+@mutant("claim:relaxation_offsets_are_charged", "claim:concretising_is_charged")
+def backward_pays_nothing(patch):
+    patch(passage.Passage, "_paid", lambda self, cost, node: torch.zeros_like(cost))
 
 
 @mutant("claim:concretising_is_charged")
 def backward_without_concretising_term(patch):
-    original = substitute._Walk._concretise
+    original = passage.Passage.ends
 
-    def concretise(self, node, adjoint):
-        kept, self.num = self.num, flawed(self.num, NoGamma)
-        original(self, node, adjoint)
-        self.num = kept
+    def ends(self, node):
+        return original(replace(self, ctx=replace(self.ctx, numerics=flawed(self.ctx.numerics, NoGamma))), node)
 
-    patch(substitute._Walk, "_concretise", concretise)
+    patch(passage.Passage, "ends", ends)
 
 
 @mutant("domain:deeppoly/net/relu")
 def backward_swaps_planes(patch):
-    original = substitute._Plan.through
+    original = passage.Passage.through
 
     def through(self, node, op):
         lines, below, above, cost = original(self, node, op)
         return Relaxation(lines.upper, lines.upper_offset, lines.lower, lines.lower_offset), above, below, cost
 
-    patch(substitute._Plan, "through", through)
+    patch(passage.Passage, "through", through)
 
 
 @mutant("domain:deeppoly/net/residual", "domain:deeppoly/net/fan-out")
@@ -301,20 +311,23 @@ def backward_forgets_a_branch(patch):
 @mutant("domain:deeppoly/net/residual")
 def concretises_before_all_branches_arrived(patch):
     """every_layer may only stop where a single node carries all of the row."""
-    original = substitute._Walk._gather
+    original = substitute._Walk._nonlinear
 
-    def gather(self, node):
-        total = original(self, node)
-        if node.name != self.rows.node and self.plan.every_layer:
-            self._concretise(node, total)
-        return total
+    def nonlinear(self, node, op, adjoint):
+        kept, self.frontier = self.frontier, {}
+        original(self, node, op, adjoint)
+        for name, parts in self.frontier.items():
+            kept.setdefault(name, []).extend(parts)
+        self.frontier = kept
 
-    patch(substitute._Walk, "_gather", gather)
+    patch(substitute._Walk, "_nonlinear", nonlinear)
 
 
-@mutant("domain:deeppoly/net/gemm", "domain:deeppoly/net/cancelling")
-def backward_keeps_only_the_first_charge(patch):
-    patch(substitute._Walk, "_charge", lambda self, size, vector: torch.zeros_like(self.d))
+@mutant("domain:deeppoly/net/gemm")
+def backward_confuses_the_signs(patch):
+    """The upper bounds walk with the lower ones' rows."""
+    original = substitute._Walk._signed
+    patch(substitute._Walk, "_signed", lambda self, part: original(self, part).abs())
 
 
 # ---- elementwise and maximum --------------------------------------------------------------------------------------------
