@@ -98,19 +98,24 @@ class Attempt:
     refuted: Tensor | None = None
 
 
-def attempt(domain: Domain[Any], ctx: Context, spec: Spec, *, corner: bool = False) -> Attempt:
-    """Bounds of the property's rows, and with `corner` the point that `Attempt` describes where the domain knows one."""
+def attempt(domain: Domain[Any], ctx: Context, spec: Spec, *, corner: bool = False, proved: Tensor | None = None) -> Attempt:
+    """Bounds of the property's rows, and with `corner` the point that `Attempt` describes where the domain knows one.
+
+    proved: (batch, disjuncts) sound bounds found before; rows of a disjunct refuted by them are not asked again (-inf).
+    """
     result = analyse(domain, replace(ctx, target=spec))
-    found = row_bounds(domain, result.element, result.ctx, spec)
-    point = _deciding_corner(domain, result, spec, found.lower) if corner and len(spec.disjunct) else None
-    refuted = domain.refute(result.element, spec, spec.refutation(found.lower), result.ctx)
-    return Attempt(found, result.ctx, point, refuted)
+    open_ = None if proved is None else ~(proved > 0)
+    found = row_bounds(domain, result.element, result.ctx, spec, None if open_ is None else open_[:, spec.disjunct])
+    best = spec.refutation(found.lower)
+    best = best if proved is None else torch.fmax(best, proved.to(best))
+    point = _deciding_corner(domain, result, spec, found.lower, best) if corner and len(spec.disjunct) else None
+    return Attempt(found, result.ctx, point, domain.refute(result.element, spec, best, result.ctx))
 
 
-def _deciding_corner(domain: Domain[Any], result: Analysis[Any], spec: Spec, lower: Tensor) -> Tensor | None:
+def _deciding_corner(domain: Domain[Any], result: Analysis[Any], spec: Spec, lower: Tensor, best: Tensor) -> Tensor | None:
     """Of the disjunct least refuted, the row that refutes it best: where that one is least, the disjunct is nearest."""
     lower = torch.nan_to_num(lower, nan=-inf, posinf=inf, neginf=-inf)
-    worst = spec.refutation(lower).argmin(1)
+    worst = best.argmin(1)
     inside = spec.disjunct == worst[:, None]
     # argmax finds the first entry where all are -inf: that must be one of the disjunct's own.
     ranked = torch.where(inside, lower.clamp(min=torch.finfo(lower.dtype).min), torch.full_like(lower, -inf))
@@ -119,17 +124,27 @@ def _deciding_corner(domain: Domain[Any], result: Analysis[Any], spec: Spec, low
     return domain.corner(result.element, Rows.of_spec(output.name, spec, output.shape, live), result.ctx)
 
 
-def row_bounds(domain: Domain[Any], element: Any, ctx: Context, spec: Spec) -> Interval:
-    """Bounds of the property's rows from an analysed output element; see `margins`."""
-    rows = Rows.of_spec(ctx.graph.output.name, spec, ctx.graph.output.shape)
+def row_bounds(domain: Domain[Any], element: Any, ctx: Context, spec: Spec, live: Tensor | None = None) -> Interval:
+    """Bounds of the property's rows from an analysed output element; see `margins`. live: (batch, rows) bool, which to ask."""
+    live = None if live is None or bool(live.all()) else live
+    rows = Rows.of_spec(ctx.graph.output.name, spec, ctx.graph.output.shape, live)
     found = domain.bounds(element, rows, ctx, Sense.LOWER)
-    lower = no_lower(found.lower).reshape(spec.bias.shape)
-    slack = None if found.slack is None else found.slack.reshape(spec.bias.shape)
+    lower = _spread_rows(no_lower(found.lower), live, -inf).reshape(spec.bias.shape)
+    slack = None if found.slack is None else _spread_rows(found.slack, live, 0.0).reshape(spec.bias.shape)
     solver = _solver(found, rows, ctx)
     empty = ctx.empty
     if bool(empty.any()):
         lower = torch.where(empty[:, None], torch.full_like(lower, inf), lower)
     return Interval(lower, torch.full_like(lower, inf), solver, slack)
+
+
+def _spread_rows(values: Tensor, live: Tensor | None, rest: float) -> Tensor:
+    """(R,) values of the live rows among all rows of the property."""
+    if live is None:
+        return values
+    out = torch.full(live.shape, rest, dtype=values.dtype, device=values.device)
+    out[live] = values
+    return out
 
 
 def _solver(found: Interval, rows: Rows, ctx: Context) -> Tensor | None:

@@ -15,8 +15,9 @@ class Alpha(DeepPoly):
     """DeepPoly whose free slopes are chosen row by row, by gradient ascent on the row's own bound.
 
     steps: for the property's rows.  inner: for the undecided entries of every other node.  rate, decay, goal: see `Ascent`.
-    Never less precise than DeepPoly; about ten times its cost. Sources: Xu et al., ICLR 2021, section 3.2; Singh et al.,
-    POPL 2019, section 4.
+    About ten times the cost of DeepPoly, and never less precise on the same intermediate bounds; tighter intermediate bounds may
+    choose other lines for S-shaped functions, which is why the stages of `portfolio` count together.
+    Sources: Xu et al., ICLR 2021, section 3.2; Singh et al., POPL 2019, section 4.
     """
 
     source: ClassVar[str] = "Xu et al., Fast and Complete, ICLR 2021, section 3.2"

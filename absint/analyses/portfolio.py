@@ -27,12 +27,15 @@ from absint.interpret import Attempt, attempt
 from absint.interval import Interval
 from absint.passes import PASSES
 from absint.rounding import Numerics
+from absint.spec import Spec
 from absint.verdict import InstanceResult, Reason, Verdict
 
 # A generator tensor of about this size stays in the last-level cache of a CPU core; measured in benchmarks/RESULTS.md.
 _CACHE_BYTES = 24 << 20
 # Undecided by rounding alone: the margin would be positive if a few times the rounding terms were given back.
 _SLACK_FACTOR = 8.0
+# Where a domain does not say what rounding costs: of the outputs' known widths, more than was ever measured in float32.
+_ROUNDING_SHARE = 1e-4
 # Effort of the search before any proof, from a relaxation's worst corner, and after the last proof failed.
 _FIRST, _CORNER, _LAST = 1.0, 0.5, 4.0
 
@@ -166,22 +169,23 @@ class Portfolio:
         ctx = Context(work.part.graph, work.part.region, numerics, budget, known=known)
         with torch.no_grad():
             found = self._guarded(work, domain, ctx)
-            self._contradiction(work, found.interval.lower)
-        interval = found.interval
-        fresh = work.spec.margin(interval.lower).double().cpu()
-        slack = torch.full_like(fresh, inf) if interval.slack is None else interval.slack.amax(1).double().cpu()
-        work.learn(interval.lower, ctx, found.ctx, interval.solver)
+            self._contradiction(work, found)
+        refuted = _refuted(found, work.spec)
+        fresh = torch.fmax(work.refuted, refuted.to(work.refuted)).amin(1).cpu() if work.spec.disjuncts else work.margin.cpu()
+        slack = _slack(found, work.spec).cpu()
+        solver = found.interval.solver
+        work.learn(refuted, ctx, found.ctx, solver)
         work.corner = work.corner if found.corner is None else found.corner
-        flags = [False] * len(work) if interval.solver is None else interval.solver.tolist()
-        for slot, (value, solver) in enumerate(zip(work.margin.tolist(), flags, strict=True)):
-            work.reason[slot] = (Reason.SOLVER if solver and not value > 0 and float(fresh[slot]) > 0 else Reason.OVERFLOW if value == -inf
+        flags = [False] * len(work) if solver is None else solver.tolist()
+        for slot, (value, flag) in enumerate(zip(work.margin.tolist(), flags, strict=True)):
+            work.reason[slot] = (Reason.SOLVER if flag and not value > 0 and float(fresh[slot]) > 0 else Reason.OVERFLOW if value == -inf
                                  else Reason.VACUOUS if value == inf else Reason.IMPRECISE)
         return ~(fresh + _SLACK_FACTOR * slack <= 0)
 
     def _guarded(self, work: Work, domain: Domain[Any], ctx: Context) -> Attempt:
         """The engine, with a stranger's exceptions turned into one coded error."""
         try:
-            return attempt(domain, ctx, work.spec, corner=self.attack is not None)
+            return attempt(domain, ctx, work.spec, corner=self.attack is not None, proved=work.refuted)
         except (AbsintError, DeadlineError):
             raise
         except Exception as error:
@@ -192,12 +196,17 @@ class Portfolio:
             raise kind("E-DOMAIN-RAISED", f"the domain raised {type(error).__name__}: {error}", where=self.name,
                        hint="run absint.testing.check_domain on it; --debug shows the traceback") from error
 
-    def _contradiction(self, work: Work, lower: Tensor) -> None:
+    def _contradiction(self, work: Work, found: Attempt) -> None:
         """A certified lower bound above a concrete value is a bug, in the domain or here: refuse the whole run."""
+        lower = found.interval.lower
         outputs = work.part.graph(work.part.region.center.to(self.device))
         values = work.spec.values(outputs)
-        tolerance = 1e-6 * (1 + values.abs() + outputs.flatten(1).abs().amax(1, keepdim=True))
-        wrong = (lower.double() > values + tolerance) & lower.isfinite()
+        size = 1e-6 * (1 + outputs.flatten(1).abs().amax(1, keepdim=True))
+        wrong = _above(lower, values, size)
+        if found.refuted is not None:
+            # A combination of a disjunct's rows is at most its greatest one.
+            greatest = work.spec.refutation(values)
+            wrong = wrong | _above(found.refuted, greatest, size)[:, work.spec.disjunct]
         if bool(wrong.any()) or lower.shape != values.shape:
             rows = [f"instance {work.part.index[int(i)]}, row {int(r)}: bound {float(lower[i, r]):.6g}, "
                     f"value at the centre {float(values[i, r]):.6g}"
@@ -218,3 +227,25 @@ class Portfolio:
             found = falsify(work.part.graph, work.part.region, work.exact, self.attack, search)
         work.ambiguous |= {int(work.positions[slot]) for slot in found.ambiguous}
         work.falsified(found.witnesses, "attack")
+
+
+def _refuted(found: Attempt, spec: Spec) -> Tensor:
+    """(n, disjuncts): the best bound of each disjunct, by one of its rows or by a combination of them."""
+    rows = spec.refutation(found.interval.lower)
+    return rows if found.refuted is None else torch.fmax(rows, found.refuted.to(rows))
+
+
+def _slack(found: Attempt, spec: Spec) -> Tensor:
+    """(n,) float64: about what rounding took from the margins; a guess by the outputs' widths where the domain does not say."""
+    if not spec.disjuncts:
+        return torch.zeros(len(spec.bias), dtype=torch.float64)
+    if found.interval.slack is not None:
+        return found.interval.slack.double().amax(1)
+    known = found.ctx.known[found.ctx.graph.output.name]
+    width = (known.upper.double() - known.lower.double()).flatten(1)
+    reach = torch.einsum("brn,bn->br", spec.weight.abs(), width).amax(1)
+    return torch.nan_to_num(_ROUNDING_SHARE * reach, nan=inf, posinf=inf)
+
+
+def _above(bound: Tensor, value: Tensor, size: Tensor) -> Tensor:
+    return (bound.double() > value + size + 1e-6 * value.abs()) & bound.isfinite()

@@ -101,7 +101,7 @@ class ValidatorOptions:
     def binding(self, graph: Graph) -> dict[str, Any]:
         """JSON-ready: all that radii, and so a calibration, depend on."""
         domain = self.search.verify.resolved()
-        values = {f.name: getattr(domain, f.name) for f in fields(domain)} if is_dataclass(domain) else {}
+        values: dict[str, Any] = {f.name: getattr(domain, f.name) for f in fields(domain)} if is_dataclass(domain) else {}
         name = self.domain_text or (self.domain if isinstance(self.domain, str) else type(domain).__name__.lower())
         return {
             "absint": __version__, "model_sha256": model_digest(graph), "domain": name,
@@ -159,7 +159,7 @@ class RadiusValidator:
         center = torch.from_numpy(data.inputs)
         wrong = None
         if data.labels is not None:
-            right = self._predicted(center)[0] == torch.from_numpy(data.labels)
+            right = self.predict(center)[0] == torch.from_numpy(data.labels)
             wrong, center = int((~right).sum()), center[right]
         self._check_enough(len(center), wrong)
         steps = self.steps(radius(self.graph, center, self.options.search))
@@ -244,7 +244,7 @@ class RadiusValidator:
 
     def _proved(self, center: Tensor, at: Fraction) -> tuple[Tensor, Tensor, list[float]]:
         """(batch,) whether the predicted class is proved on the ball, the predictions (-1 for none), seconds."""
-        predicted, clear = self._predicted(center)
+        predicted, clear = self.predict(center)
         options = self.options
         region = ball(options.norm, center, at, options.clip)
         problem = replace(robustness(self.graph, region, predicted), predicted=predicted, eps=str(at))
@@ -252,8 +252,8 @@ class RadiusValidator:
         proved = torch.tensor([result.verdict is Verdict.VERIFIED for result in results], dtype=torch.bool)
         return proved & clear, torch.where(clear, predicted, -1), [result.time_s for result in results]
 
-    def _predicted(self, center: Tensor) -> tuple[Tensor, Tensor]:
-        """(batch,) classes, and whether each is the only largest one of finite outputs."""
+    def predict(self, center: Tensor) -> tuple[Tensor, Tensor]:
+        """(batch,) classes of inputs (batch, *shape), and whether each is the only largest one of finite outputs."""
         with numeric_mode(), torch.no_grad():
             parts = [self.graph(part).flatten(1).double() for part in center.split(256)]
         outputs = torch.cat(parts) if parts else center.new_zeros(0, self.graph.output.size)

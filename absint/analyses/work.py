@@ -22,7 +22,8 @@ class Work:
     """A batch on its way through the stages.
 
     positions: (n,) int64 in the whole problem.  part: those instances.  spec: their properties on the device.
-    lower: (n, rows) float64, the best sound bounds of the rows.  known: sound bounds of nodes, by any stage.
+    refuted: (n, disjuncts) float64, the best sound bound of a row, or of a combination of rows, of each disjunct.
+    known: sound bounds of nodes, by any stage.
     corner: (n, *input) where the last relaxation that has one is worst, or None.
     left: positions given up, and what was known of them.
     """
@@ -32,7 +33,7 @@ class Work:
         self.part = problem.take(positions)
         self.exact = self.part.spec
         self.spec: Spec = self.exact.to(device)
-        self.lower = torch.full(self.spec.bias.shape, -inf, dtype=torch.float64, device=device)
+        self.refuted = torch.full((len(positions), self.spec.disjuncts), -inf, dtype=torch.float64, device=device)
         self.known: Mapping[str, Interval] = self.part.known
         self.left: tuple[Tensor, Mapping[str, Interval]] = positions[:0], {}
         self.corner: Tensor | None = None
@@ -46,8 +47,8 @@ class Work:
 
     @property
     def margin(self) -> Tensor:
-        """(n,) certified margins."""
-        return self.spec.margin(self.lower)
+        """(n,) certified margins; the property is proved where they are > 0. An empty unsafe set has margin +inf."""
+        return self.refuted.amin(1) if self.spec.disjuncts else self.refuted.new_full((len(self),), inf)
 
     @contextmanager
     def clock(self) -> Iterator[None]:
@@ -60,16 +61,16 @@ class Work:
             for k in sharing:
                 self.spent[k] += share
 
-    def learn(self, lower: Tensor, before: Context, after: Context, solver: Tensor | None) -> None:
-        """Merge what a stage proved. Bounds that rest on a solver's word are no proof and are left out.
+    def learn(self, refuted: Tensor, before: Context, after: Context, solver: Tensor | None) -> None:
+        """Merge what a stage proved: bounds (n, disjuncts), and bounds of nodes.
 
-        An instance with one such bound anywhere keeps what was known before the stage: what was derived from that bound
-        carries no flag of its own.
+        What rests on a solver's word is no proof and is left out: an instance with one such bound anywhere keeps what was
+        known before the stage, because what was derived from that bound carries no flag of its own.
         """
-        lower = torch.nan_to_num(lower.to(self.lower), nan=-inf, posinf=inf, neginf=-inf)
+        refuted = torch.nan_to_num(refuted.to(self.refuted), nan=-inf, posinf=inf, neginf=-inf)
         if solver is not None:
-            lower = torch.where(solver.to(lower.device)[:, None], torch.full_like(lower, -inf), lower)
-        self.lower = torch.fmax(self.lower, lower)
+            refuted = torch.where(solver.to(refuted.device)[:, None], torch.full_like(refuted, -inf), refuted)
+        self.refuted = torch.fmax(self.refuted, refuted)
         flags = [interval.solver for interval in after.known.values() if interval.solver is not None]
         tainted = torch.stack(flags).any(0) if flags else None
         self.known = {name: interval if tainted is None else _restored(interval, before.known.get(name), tainted)
@@ -111,7 +112,7 @@ class Work:
         there = index.to(self.device)
         self.reason = [self.reason[i] for i in index.tolist()]
         self.positions, self.part, self.exact = self.positions[index], self.part.take(index), self.exact.take(index)
-        self.spec, self.lower = self.spec.take(there), self.lower[there]
+        self.spec, self.refuted = self.spec.take(there), self.refuted[there]
         self.known = {name: interval.take(there) for name, interval in self.known.items()} if len(index) else {}
         self.corner = None if self.corner is None else self.corner[there]
 

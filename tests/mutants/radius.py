@@ -101,7 +101,7 @@ def nothing_is_carried(patch):
     patch(radius._Known, "keep", lambda self, inputs, found: None)
 
 
-@mutant(("test_what_is_carried_holds_in_the_smaller_ball_and_comes_from_the_last_that_failed", 2))
+@mutant(("test_a_failed_ball_off_the_path_is_not_carried",))
 def bounds_of_the_smallest_ball_asked(patch):
     def walked(self, bracket, places, answers):
         after, _ = real(self, bracket, places, answers)
