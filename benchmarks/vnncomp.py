@@ -25,16 +25,18 @@ def main() -> int:
     options = arguments()
     expected = chosen(options.root, options.subset)
     options.out.mkdir(parents=True, exist_ok=True)
-    listing, results = options.out / "instances.csv", options.out / "results.csv"
+    listing, results, journal = (options.out / name for name in ("instances.csv", "results.csv", "journal.jsonl"))
     write_listing(listing, options.root, expected, options.timeout)
-    command = [sys.executable, "-m", "absint", "verify", "--instances", str(listing), "--out", str(results), "--resume",
-               "--timeout", str(options.timeout), "--processes", str(options.processes), "--domain", options.domain]
+    command = [sys.executable, "-m", "absint", "verify", "--instances", str(listing), "--out", str(results), "--journal", str(journal),
+               *(["--resume"] if journal.exists() else []), "--timeout", str(options.timeout), "--processes", str(options.processes),
+               "--domain", options.domain]
     if options.no_attack:
         command += ["--attack", "none"]
-    if options.tables_only is False:
-        subprocess.run(command, check=False)
-    found = read_results(results)
-    return report(options, expected, found)
+    if not options.tables_only:
+        code = subprocess.run(command, check=False).returncode
+        if code:
+            return code
+    return report(options, expected, read_results(results))
 
 
 def arguments() -> argparse.Namespace:
@@ -93,7 +95,7 @@ def report(options: argparse.Namespace, expected: list[dict[str, str]], found: d
     print("|---|---|---|---|---|---|---|---|---|")
     everything = [pair for pairs in groups.values() for pair in pairs]
     for name, pairs in [*sorted(groups.items()), ("all", everything)]:
-        print(line(name, pairs))
+        print(line(name, pairs, options.timeout))
     print_stages(everything)
     wrong = [pair for pair in everything if is_wrong(*pair)]
     missed = [pair for pair in everything if not is_right(*pair) and not is_wrong(*pair) and
@@ -117,13 +119,13 @@ def is_wrong(row: dict[str, str], got: dict[str, str] | None) -> bool:
     return got is not None and {got["verdict"], row["verdict"]} == set(DECIDED)
 
 
-def line(name: str, pairs: list[tuple[dict[str, str], dict[str, str] | None]]) -> str:
+def line(name: str, pairs: list[tuple[dict[str, str], dict[str, str] | None]], cap: float) -> str:
     """One row of the table. PAR-2 counts an open instance as twice its time limit."""
     counts = {answer: (sum(1 for row, got in pairs if row["verdict"] == answer and is_right(row, got) and got is not None),
                        sum(1 for row, _ in pairs if row["verdict"] == answer)) for answer in DECIDED}
     solved = [float(got["time_s"]) for row, got in pairs if got is not None and is_right(row, got)]
-    cap = max((float(got["limit_s"]) for _, got in pairs if got is not None), default=0.0)
-    penalty = [float(got["time_s"]) if got is not None and is_right(row, got) else 2 * cap for row, got in pairs]
+    penalty = [float(got["time_s"]) if got is not None and is_right(row, got) else 2 * min(cap, float(row["timeout_s"]))
+               for row, got in pairs]
     times = [float(got["time_s"]) for _, got in pairs if got is not None]
     return (f"| {name} | {len(pairs)} | {counts['sat'][0]} of {counts['sat'][1]} | {counts['unsat'][0]} of {counts['unsat'][1]} | "
             f"{sum(not is_right(*p) and not is_wrong(*p) for p in pairs)} | {sum(is_wrong(*p) for p in pairs)} | "

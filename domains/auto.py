@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from absint.domain import DOMAINS, Domain, Product
-
-
-def _registered(name: str) -> Callable[[], Domain[Any]]:
-    """Looked up when a portfolio is made: domains do not import each other."""
-
-    def make() -> Domain[Any]:
-        return DOMAINS.get(name)()
-
-    return make
 
 
 @dataclass(frozen=True)
@@ -23,12 +13,18 @@ class Auto(Product):
     """Box, then Zonotope, then DeepPoly, then optimised slopes: each on what those before it left undecided.
 
     What one of them proves is known to the next, so that the later, costlier ones have fewer rows to bound.
+    max_generators: of the zonotope. Members are looked up by name: domains do not import each other.
     """
 
-    source: ClassVar[str] = "a portfolio: Box, Zonotope, DeepPoly, optimised slopes"
+    source: ClassVar[str] = "Gowal et al. 2018; Singh et al., NeurIPS 2018 and POPL 2019; Xu et al., ICLR 2021; in turn"
 
-    first: Domain[Any] = field(init=False, default_factory=_registered("zonotope"))
-    second: Domain[Any] = field(init=False, default_factory=_registered("deeppoly"))
+    first: Domain[Any] = field(init=False)
+    second: Domain[Any] = field(init=False)
+    max_generators: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "first", DOMAINS.get("zonotope")(max_generators=self.max_generators))
+        object.__setattr__(self, "second", DOMAINS.get("deeppoly")())
 
     def portfolio(self) -> tuple[Domain[Any], ...]:
         """In the order of cost."""

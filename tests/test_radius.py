@@ -284,7 +284,7 @@ def test_outputs_that_are_not_finite_have_radius_zero() -> None:
 def test_bad_inputs_are_refused_by_name() -> None:
     graph, inputs = digits(3)
     inputs[1, 0, 0, 0] = torch.nan
-    with pytest.raises(InputError, match=r"1 inputs.*: 17") as error:
+    with pytest.raises(InputError, match="entries: 17") as error:
         radius(graph, inputs, options(), index=[16, 17, 18])
     assert error.value.code == "E-DATA-NAN"
     with pytest.raises(AbsintError) as other:

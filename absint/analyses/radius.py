@@ -64,9 +64,11 @@ class RadiusOptions:
         for name, value in (("upper", self.upper), ("tolerance", self.tolerance)):
             if value <= 0:
                 raise UsageError("E-RADIUS", f"{name} must be positive, not {value}", where=f"--{name}")
+        if float_above(self.upper) == inf:
+            raise UsageError("E-RADIUS", "upper is beyond every float64", where="--upper", hint="give a smaller one")
         if self.halvings > _MOST_HALVINGS:
-            raise UsageError("E-RADIUS", f"a tolerance of {float(self.tolerance):g} below {float_above(self.upper):g} takes "
-                             f"{self.halvings} halvings", where="--tolerance", hint=f"at most {_MOST_HALVINGS}: give a larger tolerance")
+            raise UsageError("E-RADIUS", f"a tolerance of {float_above(self.tolerance):g} below {float_above(self.upper):g} "
+                             f"takes {self.halvings} halvings", where="--tolerance", hint=f"at most {_MOST_HALVINGS} are possible")
         if self.fan is not None and not 1 <= self.fan <= _MOST_FAN:
             raise UsageError("E-RADIUS", f"{self.fan} levels at once", where="--fan", hint=f"1 to {_MOST_FAN}")
         if not self.verify.rounding:
@@ -209,7 +211,7 @@ def _check_inputs(graph: Graph, center: Tensor, names: Sequence[int]) -> None:
     broken = (~center.isfinite().flatten(1).all(1)).nonzero().flatten().tolist()
     if broken:
         shown = ", ".join(str(names[k]) for k in broken[:10]) + (", ..." if len(broken) > 10 else "")
-        raise InputError("E-DATA-NAN", f"{len(broken)} inputs with NaN or infinite entries: {shown}", hint="remove or repair these inputs")
+        raise InputError("E-DATA-NAN", f"inputs with NaN or infinite entries: {shown}", hint="remove or repair these inputs")
 
 
 def _fan(options: RadiusOptions) -> int:
@@ -364,7 +366,7 @@ class _Chunk:
         return Answer(False, None, result.time_s, distance, result.witness)
 
     def _check(self, slot: int, bracket: Bracket, answers: Mapping[int, Answer]) -> None:
-        """A proved witness inside a proved ball is a bug somewhere: refuse everything."""
+        """A proved witness inside a proved ball is a bug somewhere: refuse everything. answers: by radius, on the path or off it."""
         proved = max([bracket.low, *(k for k, answer in answers.items() if answer.proved)])
         met = [bracket.refuted, *(answer.distance for answer in answers.values())]
         nearest = min((distance for distance in met if distance is not None), default=proved + 1)

@@ -185,7 +185,7 @@ def _chunk(model: Callable[[Tensor], Tensor], inputs: Tensor, classes: Tensor, s
            how: tuple[AttackPlan, tuple[float, float]]) -> Tensor:
     """What Foolbox makes of a chunk, successful or not, float32."""
     from foolbox import attacks, criteria
-    from foolbox.models import PyTorchModel
+    from foolbox.models.pytorch import PyTorchModel
 
     plan, clip = how
     values = dict(plan.parameters)

@@ -19,12 +19,12 @@ from typing import Annotated, Any
 import typer
 
 from absint import __version__
-from absint.cli import bounds, doctor, domains, inspect, radius, supports, verify
+from absint.cli import bounds, doctor, domains, inspect, radius, supports, validate, verify
 from absint.cli.clock import Invocation, process_start
 from absint.errors import AbsintError, InternalError, ResourceError, UsageError
 
 INTERRUPTED, BROKEN_PIPE = 130, 141
-_COMMANDS = ("verify", "inspect", "bounds", "radius", "domains", "doctor", "supports")
+_COMMANDS = ("verify", "inspect", "bounds", "radius", "validate", "domains", "doctor", "supports")
 
 _DISK = (errno.ENOSPC, errno.EIO, getattr(errno, "EDQUOT", errno.ENOSPC))
 
@@ -41,6 +41,7 @@ def build() -> typer.Typer:
     app.command("inspect")(inspect.inspect)
     app.command("bounds")(bounds.bounds)
     app.command("radius")(radius.radius)
+    app.add_typer(validate.group(), name="validate")
     app.command("domains")(domains.domains)
     app.command("doctor")(doctor.doctor)
     app.command("supports")(supports.supports)

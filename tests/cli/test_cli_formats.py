@@ -47,7 +47,7 @@ def test_no_rounding_proves_nothing(verify):
 
 
 def test_jsonl_rows(verify):
-    done = verify("--index", "7,8,3", "--format", "jsonl", "--eps", "2/255", net=RELU)
+    done = verify("--index", "7,8,3", "--format", "jsonl", "--eps", "2/255", "--domain", "zonotope", net=RELU)
     rows = [json.loads(line) for line in done.out.splitlines()]
     assert {row["index"] for row in rows} == {3, 7, 8}
     assert all(set(row) >= ROW for row in rows)
