@@ -55,7 +55,7 @@ def load(
 
 def verify(
     graph: Graph | str | Path, inputs: ArrayLike | Region, labels: ArrayLike, eps: Radius | None = None, *, norm: str = "linf",
-    domain: str | Domain[Any] = "zonotope", clip: tuple[float, float] | None = (0.0, 1.0), targets: ArrayLike | None = None,
+    domain: str | Domain[Any] = "auto", clip: tuple[float, float] | None = (0.0, 1.0), targets: ArrayLike | None = None,
     **options: Any,
 ) -> list[InstanceResult]:
     """Local robustness of labelled inputs: one InstanceResult per input, in order.

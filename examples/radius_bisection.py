@@ -1,6 +1,8 @@
 """The largest certified l_inf radius around each input, by bisection: all inputs in lockstep, one `verify` per step.
 
     python examples/radius_bisection.py [domain]
+
+A page to start from; `absint.radius` does this in exact numbers, with witnesses, limits and a journal.
 """
 
 from __future__ import annotations

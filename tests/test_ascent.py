@@ -204,6 +204,22 @@ def test_the_search_bounds_what_the_proof_bounds():
     assert torch.allclose(gaps[0], gaps[2], atol=1e-9)
 
 
+def test_the_best_slopes_seen_are_kept(monkeypatch):
+    """Steps that lead downhill: what counts is the start."""
+    graph, region = network(Relu()), boxes(3, 3)
+    ctx, _, rows = search_rows(graph, region)
+
+    def downhill(self, free, gradient):
+        self.count += 1
+        return (free - gradient.sign()).clamp(0, 1)
+
+    monkeypatch.setattr(module.Steps, "__call__", downhill)
+    best = Search(graph.output.name, ctx, pair(DeepPoly()), Ascent(steps=4))._climb(rows)
+    start, last = rows.step(rows.start)[0], rows.step(downhill(module.Steps(Ascent(), rows.start), rows.start, rows.step(rows.start)[1]))[0]
+    assert bool((rows.step(best)[0] >= start).all())
+    assert bool((last < start).any())
+
+
 def test_bounds_do_not_depend_on_chunks(monkeypatch):
     graph, region = network(Relu(), sizes=(3, 8, 8, 8, 4)), boxes(4, 3)
     spec = robust(graph, region)
@@ -254,6 +270,14 @@ def test_the_deadline_ends_the_search_and_keeps_its_bounds():
     found = attempt(Alpha(goal=inf, steps=10**9, inner=10**9, decay=1.0), Context(graph, region, FLOAT64, budget), spec).interval.lower
     assert time.monotonic() - begin < 1.5
     assert float((found - plain).mean()) > 0
+
+
+def test_nothing_is_begun_when_time_is_over():
+    graph, region = network(Relu()), boxes(3, 3)
+    search = Search(graph.output.name, analysed(graph, region), pair(DeepPoly()), Ascent())
+    assert search.in_time(lambda: torch.ones(2), 2).tolist() == [1, 1]
+    search.end = 0.0
+    assert search.in_time(lambda: torch.ones(2), 2).tolist() == [-inf, -inf]
 
 
 def test_a_proof_that_the_deadline_ends_leaves_the_plain_bounds(monkeypatch):

@@ -170,13 +170,14 @@ def test_another_data_range_scales_with_the_data(mode):
     assert wide.accept(inputs(tried, 255.0)).tolist() == narrow.accept(inputs(tried)).tolist()
 
 
-def test_the_data_range_is_no_part_of_the_ball():
-    """At (1, 1 - 2 r) the range cuts the ball, so that the certified radius is larger than r."""
-    center = np.array([[1.0, 0.9]])
-    assert RadiusValidator(linear(), "zonotope", clip=None).score(center)[0] == pytest.approx(0.0495)
-    assert RadiusValidator(linear(), "zonotope").score(center)[0] == pytest.approx(0.0495)
-    corner = np.array([[0.0, 1.0]])
-    assert RadiusValidator(linear(), "zonotope", upper="0.8", tolerance="0.01").score(corner)[0] == pytest.approx(0.5, abs=0.01)
+def test_the_data_range_cuts_the_ball():
+    """Class 0 wherever x0 > -.05, so everywhere in the range: without it the radius of x0 = .01 is .06."""
+    build = GraphBuilder("x", (2,))
+    weight = torch.tensor([[1.0, 0.0], [-1.0, 0.0]], dtype=torch.float64)
+    graph = build.graph(build.add(Gemm(weight, torch.tensor([0.1, 0.0], dtype=torch.float64)), ("x",), "y"))
+    center = np.array([[0.01, 0.5]])
+    assert RadiusValidator(graph, "zonotope").score(center)[0] == pytest.approx(0.2555)
+    assert RadiusValidator(graph, "zonotope", clip=None).score(center)[0] == pytest.approx(0.06, abs=0.0006)
 
 
 # ---- how often the engine is asked ----------------------------------------------------------------------------------
@@ -308,8 +309,9 @@ def test_the_calibration_of_another_model_is_refused(tmp_path, graph):
 
 
 @pytest.mark.parametrize(("domain", "options", "name"), [
-    ("box", {}, "domain"), ("zonotope", {"norm": "l2"}, "norm"), ("zonotope", {"clip": None}, "clip"), ("zonotope", {"clip": (0, 2)}, "clip"),
-    ("zonotope", {"upper": "0.255"}, "upper"), ("zonotope", {"tolerance": "0.002"}, "tolerance"), ("zonotope", {"dtype": "float64"}, "dtype"),
+    ("box", {}, "domain"), ("zonotope", {"norm": "l2"}, "norm"), ("zonotope", {"clip": None}, "clip"),
+    ("zonotope", {"clip": (0, 2)}, "clip"), ("zonotope", {"upper": "0.255"}, "upper"), ("zonotope", {"tolerance": "0.002"}, "tolerance"),
+    ("zonotope", {"dtype": "float64"}, "dtype"),
 ])
 def test_a_calibration_with_other_settings_is_refused(tmp_path, domain, options, name):
     fitted().save_state(tmp_path / "c.json")

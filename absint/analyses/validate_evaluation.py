@@ -120,10 +120,13 @@ class Evaluation:
         return hits / count, clopper_pearson(hits, count)
 
 
-def evaluate(validator: RadiusValidator, data: Dataset, plan: EvaluationPlan, model: Any = None) -> Evaluation:
+def evaluate(validator: RadiusValidator, data: Dataset, plan: EvaluationPlan, model: Any = None,
+             made: Mapping[str, Adversarials] | None = None) -> Evaluation:
     """Fit the validator on valid inputs that are in no category, attack, find all radii, and count.
 
-    data: labelled, in the network's shape.  model: the user's torch module to attack instead of the graph.
+    data: labelled, in the network's shape.  model: the user's torch module to attack instead of the graph.  made: the
+    `adversarials` of an evaluation on the same network and data, by the attack's text, to be used again: another domain's
+    radii are then about the same inputs.
     Raises InputError E-DATA-UNLABELLED, E-EVALUATION-FEW for data with too few correctly classified inputs, and whatever
     `fit`, the attacks and `radius` raise.
     """
@@ -146,9 +149,10 @@ def evaluate(validator: RadiusValidator, data: Dataset, plan: EvaluationPlan, mo
                   _misclassified(validator, data, wrong, plan.count)]
     adversarials = {}
     for one in plan.attacks:
-        found, originals = _attacked(validator, data.select(right), one, plan, model)
+        found = (made or {}).get(one.text) or _attacked(validator, data.select(right), one, plan, model)
         adversarials[one.text] = found
         inputs = Dataset(found.inputs.numpy(), None, one.text, "")
+        originals = data.select(right[: found.tried])
         away = found.distances(torch.from_numpy(originals.inputs))
         categories.append(_category(one.text, validator.radii(inputs), originals.index[found.source.numpy()], found.tried, validator, away))
     return _counted(validator, tuple(categories), plan, adversarials)
@@ -165,8 +169,7 @@ def _category(name: str, found: Sequence[RadiusResult], index: npt.NDArray[np.in
                     sum(r.time_s for r in found), **(away or {}))
 
 
-def _attacked(validator: RadiusValidator, valid: Dataset, one: AttackPlan, plan: EvaluationPlan, model: Any
-              ) -> tuple[Adversarials, Dataset]:
+def _attacked(validator: RadiusValidator, valid: Dataset, one: AttackPlan, plan: EvaluationPlan, model: Any) -> Adversarials:
     """The first `count` successes, and the originals that were tried: slice by slice, as few attacks fail on most inputs."""
     parts: list[Adversarials] = []
     sha256 = validator.graph.source.sha256
@@ -180,7 +183,7 @@ def _attacked(validator: RadiusValidator, valid: Dataset, one: AttackPlan, plan:
     inputs, source, original, predicted = (torch.cat([getattr(part, name) for part in parts])[: plan.count]
                                            for name in ("inputs", "source", "original", "predicted"))
     notes = {**parts[0].provenance, "seeds": f"{plan.seed} + the first row of each slice of {plan.count}"}
-    return Adversarials(inputs, source, original, predicted, begin, notes), valid.select(np.arange(begin))
+    return Adversarials(inputs, source, original, predicted, begin, notes)
 
 
 def _range_of(data: Dataset) -> tuple[float, float]:
