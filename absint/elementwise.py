@@ -9,72 +9,21 @@ slope at which the lowest and the highest point of f(x) - s x pass each other. B
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from enum import IntEnum
+from dataclasses import replace
 from itertools import pairwise
 from math import inf
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from absint.interval import Band, Interval, Relaxation
 from absint.op import Nonlinear, OnnxNode, Shape, middle_radius
+from absint.pieces import Candidate, Curvature, Jump, KernelError, Knot, Piece
 from absint.rounding import Numerics, cast_down, cast_up, gamma, no_lower, no_upper, smallest_normal, unit_roundoff
 
+__all__ = ["Candidate", "Curvature", "Elementwise", "Jump", "KernelError", "Knot", "Piece"]
+
 _STEPS = 48
-
-
-class Curvature(IntEnum):
-    """Sign of the second derivative on a piece."""
-
-    CONCAVE = -1
-    LINEAR = 0
-    CONVEX = 1
-
-
-@dataclass(frozen=True)
-class Piece:
-    """f on [low, high]: monotone (direction +1 or -1, 0 for constant) and of one curvature."""
-
-    low: float
-    high: float
-    direction: int
-    curvature: Curvature
-
-
-@dataclass(frozen=True)
-class Knot:
-    """A kink at x: one-sided derivatives `left` and `right`. f is continuous there."""
-
-    x: float
-    left: float
-    right: float
-
-
-@dataclass(frozen=True)
-class KernelError:
-    """|computed - exact| <= ulps u |computed| + absolute."""
-
-    ulps: float = 0.0
-    absolute: float = 0.0
-
-
-@dataclass(frozen=True)
-class Jump:
-    """A discontinuity at x: the one-sided limits. f(x) itself is what `evaluate` says."""
-
-    x: float
-    left: float
-    right: float
-
-
-class Candidate(NamedTuple):
-    """A point where f(x) - s x may be extreme, f there (or a one-sided limit), and how far beyond it the extreme may lie."""
-
-    point: Tensor
-    value: Tensor
-    slack: Tensor | float
 
 
 class Elementwise(Nonlinear):
@@ -411,7 +360,11 @@ class Elementwise(Nonlinear):
     # ---- relaxations -------------------------------------------------------------------------------------------
 
     def planes(self, intervals: tuple[Interval, ...], num: Numerics, free: Tensor | None = None) -> Relaxation:
-        """Area-optimal lines below and above; `free` moves the tangent of a convex (concave) f from l (0) to u (1)."""
+        """Area-optimal lines below and above.
+
+        free: moves the tangent of a convex (concave) f from l (0) to u (1); where f bends both ways, both lines' slope from the
+        least to the greatest of f, with no search for the best one.
+        """
         if self._narrow(intervals):
             return _narrowed_planes(self.planes(*self._widened(intervals, num), None if free is None else free.double()))
         low, high, bad = self._finite(intervals[0])
@@ -426,8 +379,13 @@ class Elementwise(Nonlinear):
         below = torch.where(convex, tangent, chord)
         above = torch.where(concave, tangent, chord)
         known = convex | concave | self._affine(low, high)
-        below = _matrix(self._mixed(below, known, (low, high), 1, num), num)
-        above = _matrix(self._mixed(above, known, (low, high), -1, num), num)
+        if free is None:
+            below, above = self._mixed(below, known, (low, high), 1, num), self._mixed(above, known, (low, high), -1, num)
+        else:
+            least, most = self._bracket(low, high)
+            swept = least + free * (most - least)
+            below, above = torch.where(known, below, swept), torch.where(known, above, swept)
+        below, above = _matrix(below, num), _matrix(above, num)
         lower, upper = self.gap(below, low, high, 1, num), self.gap(above, low, high, -1, num)
         bad = bad | ~(below + above + lower + upper).isfinite()  # f overflowed on finite bounds: its range still holds
         if bool(bad.any()):
@@ -459,14 +417,18 @@ class Elementwise(Nonlinear):
         return Band((slope,), offset, radius)
 
     def free_slope(self, intervals: tuple[Interval, ...]) -> Tensor | None:
-        """Where the midpoint's tangent lies between the two end slopes; 0.5 where they agree."""
+        """The midpoint's tangent (the chord where f bends both ways) between the slopes that `planes` starts and ends at."""
         if self._narrow(intervals):
             found = self.free_slope((intervals[0].to(torch.float64),))
             return None if found is None else found.to(intervals[0].lower.dtype)
         low, high, _ = self._finite(intervals[0])
+        bent = self._bent(low, high, Curvature.CONVEX) | self._bent(low, high, Curvature.CONCAVE) | self._affine(low, high)
         first, last = self.derivative(low), self.derivative(high)
+        least, most = (first, last) if bool(bent.all()) else self._bracket(low, high)
+        first, last = torch.where(bent, first, least), torch.where(bent, last, most)
+        middle = torch.where(bent, self.derivative(low / 2 + high / 2), self._chord(low, high))
         wide = last - first
-        share = (self.derivative(low / 2 + high / 2) - first) / torch.where(wide == 0, torch.ones_like(wide), wide)
+        share = (middle - first) / torch.where(wide == 0, torch.ones_like(wide), wide)
         return torch.where(wide == 0, torch.full_like(wide, 0.5), share).clamp(0, 1)
 
 

@@ -28,4 +28,4 @@ class Auto(Product):
 
     def portfolio(self) -> tuple[Domain[Any], ...]:
         """In the order of cost."""
-        return DOMAINS.get("box")(), self.first, self.second, DOMAINS.get("alpha")()
+        return DOMAINS.get("box")(), self.first, self.second, *DOMAINS.get("alpha")().portfolio()

@@ -263,13 +263,18 @@ class Zonotope(Domain[Zono]):
         return num.floor * element.spread.detach().flatten(1).sum(1)
 
     def memory(self, graph: Graph, numerics: Numerics) -> int:
-        """Generators of the widest node, counting half of the neurons before it as undecided, twice (in and out)."""
-        count, worst = float(graph.input.size), 0.0
+        """Generators of the widest node, counting half of the neurons before it as undecided, twice (in and out).
+
+        The input's own generators stay diagonal until a product mixes them, and cost a vector until then.
+        """
+        count, worst, diagonal = float(graph.input.size), float(graph.input.size), {graph.input.name}
         for node in graph.nodes:
-            limit = min(count, float(self.max_generators)) if self.max_generators else count
-            worst = max(worst, limit * node.size)
-            if isinstance(node.op, Nonlinear):
-                count += node.size / 2
+            if isinstance(node.op, Linear) and len(node.inputs) == 1 and node.inputs[0] in diagonal \
+                    and node.op.monomial(graph[node.inputs[0]].shape) is not None:
+                diagonal.add(node.name)
+            elif node.name not in diagonal:
+                worst = max(worst, node.size * (min(count, float(self.max_generators)) if self.max_generators else count))
+            count += node.size / 2 if isinstance(node.op, Nonlinear) else 0
         return int(worst * 3 * torch.finfo(numerics.dtype).bits // 8)
 
 

@@ -34,7 +34,7 @@ ROWS = (
     ("import_check",),
     ("graph", "reference"),
     ("ops",),
-    ("op", "elementwise"),
+    ("op", "elementwise", "pieces"),
     ("query",),
     ("region", "regions", "spec", "verdict", "backend", "kernels", "rounding", "registry", "errors", "interval", "dataset", "samples"),
 )

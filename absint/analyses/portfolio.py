@@ -37,7 +37,7 @@ _SLACK_FACTOR = 8.0
 # Where a domain does not say what rounding costs: of the outputs' known widths, more than was ever measured in float32.
 _ROUNDING_SHARE = 1e-4
 # Effort of the search before any proof, from a relaxation's worst corner, and after the last proof failed.
-_FIRST, _CORNER, _LAST = 1.0, 0.5, 4.0
+_FIRST, _CORNER, _LAST = 0.25, 0.25, 4.0
 
 
 class Portfolio:

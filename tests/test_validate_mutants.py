@@ -1,0 +1,27 @@
+"""Every wrong variant of input validation is noticed by the claims named for it, and those claims hold without it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from mutants.validation import CLAIMS, MUTANTS
+from mutants.test_mutants import apply
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_claim(name: str, tmp_path: Path) -> None:
+    CLAIMS[name](tmp_path)
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_mutant_is_killed(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    function, killers = MUTANTS[name]
+    apply(monkeypatch, function)
+    for killer in killers:
+        with pytest.raises(AssertionError):
+            CLAIMS[killer](tmp_path)
+
+
+def test_every_claim_has_a_mutant() -> None:
+    assert {killer for _, killers in MUTANTS.values() for killer in killers} == set(CLAIMS)
