@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from fractions import Fraction
 
 import numpy as np
@@ -291,6 +292,20 @@ def test_other_files_are_refused(tmp_path, text):
 def test_a_missing_file_is_refused(tmp_path):
     refused("E-CALIBRATION-FILE", lambda: read_calibration(tmp_path / "none.json"))
     refused("E-OUT", lambda: fitted().save_state(tmp_path / "none" / "c.json"))
+
+
+def test_a_device_or_folder_is_not_replaced_and_a_link_is_followed(tmp_path):
+    pipe, link = tmp_path / "pipe", tmp_path / "link.json"
+    os.mkfifo(pipe)
+    (tmp_path / "real").mkdir()
+    link.symlink_to(tmp_path / "real" / "c.json")
+    validator = fitted()
+    for place in (pipe, tmp_path / "real"):
+        refused("E-OUT", lambda place=place: validator.save_state(place))
+    assert pipe.is_fifo()
+    validator.save_state(link)
+    assert link.is_symlink()
+    assert read_calibration(tmp_path / "real" / "c.json") == validator.calibration
 
 
 def other_weight():

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from mutants.validation import CLAIMS, MUTANTS
 from mutants.test_mutants import apply
+from mutants.validation import CLAIMS, MUTANTS
 
 
 @pytest.mark.parametrize("name", CLAIMS)

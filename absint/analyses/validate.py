@@ -76,7 +76,7 @@ class ValidatorOptions:
     sigma0: Radius | None = None
     sigma1: float = 0.001
     guard: float = 0.05
-    dtype: str = "auto"
+    dtype: str = VerifyOptions.dtype
     device: str = "cpu"
     batch: int | None = None
     memory: int | None = None

@@ -158,9 +158,17 @@ def _checksum(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()).hexdigest()
 
 
+def check_target(path: str | Path) -> Path:
+    """The file behind a path, links followed. Raises InputError E-OUT for a folder or a device: the file gets replaced."""
+    target = Path(path).resolve()
+    if target.exists() and not target.is_file():
+        raise InputError("E-OUT", "cannot be written: no regular file", where=str(path), hint="give the name of a file")
+    return target
+
+
 def write_calibration(calibration: Calibration, path: str | Path) -> None:
     """Write the file in one step: a crash leaves the old one. Raises InputError E-OUT where it cannot be written."""
-    target = Path(path)
+    target = check_target(path)
     beside = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         beside.write_text(json.dumps(calibration.as_dict(), indent=1, allow_nan=False) + "\n", encoding="utf-8")

@@ -81,7 +81,7 @@ def _options(cls: type) -> dict[str, Any]:
     if not is_dataclass(cls):
         return {}
     found: dict[str, Any] = {}
-    for one in fields(cls):
+    for one in (f for f in fields(cls) if f.init):
         default = one.default_factory() if one.default_factory is not MISSING else one.default
         found[one.name] = default if isinstance(default, (bool, int, float, str)) else None if default is MISSING else repr(default)
     return found

@@ -38,7 +38,7 @@ def installed(package: str) -> str | None:
 
 def options_of(domain: Domain[Any]) -> dict[str, Any]:
     """A domain's options and their values."""
-    values: dict[str, Any] = {f.name: getattr(domain, f.name) for f in fields(domain)} if is_dataclass(domain) else {}
+    values: dict[str, Any] = {f.name: getattr(domain, f.name) for f in fields(domain) if f.init} if is_dataclass(domain) else {}
     return {name: value if isinstance(value, (bool, int, float, str)) else repr(value) for name, value in values.items()}
 
 

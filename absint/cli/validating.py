@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from absint.analyses.validate import RadiusValidator
-from absint.analyses.validate_calibration import Calibration, parse_rate, read_calibration
+from absint.analyses.validate_calibration import Calibration, check_target, parse_rate, read_calibration
 from absint.analyses.validate_evaluation import Evaluation, EvaluationPlan, evaluate
 from absint.api import domain_from
 from absint.attacks.foolbox_attacks import check_foolbox, parse_attack
@@ -40,6 +40,7 @@ def run_calibrate(settings: ValidateSettings) -> int:
     validator, data = _prepared(settings, _given(settings))
     out = settings.out or Path("calibration.json")
     check_out(out, {"NET": settings.net, "--data": settings.data, "--labels": settings.labels})
+    check_target(out)
     fresh = not out.exists()
     check_writable(out)
     if fresh:
@@ -69,6 +70,8 @@ def run_run(settings: ValidateSettings) -> int:
     reads = {"NET": settings.net, "--data": settings.data}
     check_out(settings.out, {**reads, "--calibration": settings.calibration})
     check_out(settings.state, {**reads, "--out": settings.out}, "--state")
+    if settings.state is not None:
+        check_target(settings.state)
     check_writable(settings.out)
     _tell(settings, f"validating {_named(settings, data)}")
     begin = time.monotonic()

@@ -8,7 +8,7 @@ from absint.reports.interface import Header, Report, Summary
 from absint.reports.terminal import is_plain, print_table
 from absint.verdict import InstanceResult, Verdict
 
-COLUMNS = ("index", "label", "predicted", "verdict", "reason", "margin", "time_s")
+COLUMNS = ("index", "label", "predicted", "verdict", "stage", "reason", "margin", "time_s")
 _STYLES = {
     Verdict.VERIFIED: "green", Verdict.FALSIFIED: "red", Verdict.UNKNOWN: "yellow", Verdict.MISCLASSIFIED: "dim",
     Verdict.LIKELY: "cyan",
@@ -46,7 +46,8 @@ class Text(Report):
 def _cells(row: InstanceResult) -> tuple[str, ...]:
     margin = "" if row.margin is None else f"{row.margin:.4g}"
     reason = row.reason.value if row.reason else ""
-    return (str(row.index), _number(row.label), _number(row.predicted), row.verdict.value, reason, margin, f"{row.time_s:.3f}")
+    return (str(row.index), _number(row.label), _number(row.predicted), row.verdict.value, row.stage or "", reason, margin,
+            f"{row.time_s:.3f}")
 
 
 def _number(value: int | None) -> str:
