@@ -218,7 +218,7 @@ def test_reports_agree(evaluation):
 
 @pytest.mark.parametrize("suffix", [".png", ".svg"])
 @pytest.mark.parametrize("draw", [draw_histograms, draw_roc])
-def test_pictures_are_written_and_repeat(evaluation, draw, suffix):
+def test_pictures_are_written(evaluation, draw, suffix):
     pytest.importorskip("matplotlib")
     file = io.BytesIO()
     draw(evaluation, file, suffix, "a $ title")

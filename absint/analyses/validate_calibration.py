@@ -85,7 +85,7 @@ def clopper_pearson(hits: int, count: int, level: float = _LEVEL) -> tuple[float
     """The exact interval of a binomial proportion.
 
     Its upper end also bounds the rate of a threshold that was chosen as the order statistic with `hits` values below it:
-    that rate is Beta(hits + 1, count - hits) distributed, whatever the radii's distribution (ties make it smaller).
+    without ties that rate is Beta(hits + 1, count - hits) distributed, whatever the radii's distribution.
     Source: Clopper and Pearson, Biometrika 26 (1934); David and Nagaraja, Order Statistics, 3rd ed., section 7.2.
     """
     from scipy.stats import beta

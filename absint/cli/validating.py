@@ -111,7 +111,7 @@ def _plan(settings: ValidateSettings) -> EvaluationPlan:
     for name in ("count", "calibrate"):
         if getattr(settings, name) < 1:
             raise UsageError("E-COUNT", f"{getattr(settings, name)} inputs", where=f"--{name}", hint="give a number of at least 1")
-    attacks = tuple(parse_attack(text) for text in settings.attacks or _ATTACKS)
+    attacks = tuple(parse_attack(text) for text in dict.fromkeys(settings.attacks or _ATTACKS))
     check_foolbox()
     texts = [] if settings.thresholds is None else parse_numbers(settings.thresholds, "--thresholds")
     return EvaluationPlan(attacks, settings.count, settings.calibrate, settings.seed, tuple(parse_eps(t, "--thresholds") for t in texts))

@@ -11,6 +11,7 @@ from typing import Any, TextIO
 from absint.analyses.validate import Decision
 from absint.analyses.validate_calibration import Calibration
 from absint.analyses.validate_evaluation import Evaluation, summary
+from absint.analyses.validate_window import Window
 from absint.reports.radius import exact
 from absint.reports.terminal import is_plain, print_table
 
@@ -59,7 +60,8 @@ def calibration_lines(calibration: Calibration) -> list[tuple[str, str]]:
         ("normality", "not defined" if p is None else f"p = {p:.3g} (D'Agostino-Pearson), "
                       f"{'normal' if p > rule.guard else 'not normal'} at {rule.guard:g}"),
         ("window", "none: too few inputs" if calibration.window is None else
-                   f"{len(calibration.window)} radii, sigma0 {exact(rule.sigma0 * rule.step)}, sigma1 {rule.sigma1:g}"),
+                   f"{len(calibration.window)} radii, p = {Window(rule, calibration.window).p:.3g}, "
+                   f"sigma0 {exact(rule.sigma0 * rule.step)}, sigma1 {rule.sigma1:g}"),
         ("domain", str(calibration.binding.get("domain"))),
     ]
 

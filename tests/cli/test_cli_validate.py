@@ -89,6 +89,7 @@ def test_evaluate_writes_tables_sets_and_pictures(validate, tmp_path):
     pytest.importorskip("foolbox")
     sets, plots = tmp_path / "sets", tmp_path / "plots"
     done = validate("evaluate", "--count", "15", "--calibrate", "50", "--rate", "0.05", "--attack", "fgsm:eps=0.2", "--attack", "deepfool",
+                    "--attack", "deepfool",
                     "--thresholds", "0.01,0.02", "--adversarial", sets, "--plots", plots, "--plot-format", "svg", "--format", "json")
     whole = json.loads(done.out)
     assert done.code == 0
