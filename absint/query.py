@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -99,14 +100,23 @@ class Query:
         """Number of disjuncts over all cells."""
         return len(self.rows.cell)
 
-    def check(self, inputs: int, outputs: int) -> None:
-        """Raise InputError E-VNNLIB-COUNT unless a network of so many inputs and outputs is meant."""
+    def check(self, network: tuple[Shape, Shape]) -> None:
+        """Raise InputError E-VNNLIB-COUNT or -SHAPE unless a network of such input and output shapes is meant.
+
+        Axes of size 1 are no difference: the batch axis is one of them.
+        """
+        inputs, outputs = (prod(shape) for shape in network)
         declared = (len(self.input_names), len(self.output_names))
         if declared != (inputs, outputs):
             raise InputError(
                 "E-VNNLIB-COUNT", f"the query declares {declared[0]} inputs and {declared[1]} outputs, "
                 f"the network has {inputs} and {outputs}", where=self.path or None, hint="does the query belong to this network?",
             )
+
+        for what, here, there in zip(("input", "output"), self.shapes or (), network, strict=False):
+            if [n for n in here if n != 1] != [n for n in there if n != 1]:
+                raise InputError("E-VNNLIB-SHAPE", f"the query declares an {what} of shape {here}, the network's is {there}",
+                                 where=self.path or None, hint="declare the axes in the network's order, after the batch axis")
 
     def groups(self) -> Iterator[Group]:
         """The instances. Cells of like structure go together, padded by repeating their own disjuncts and rows."""

@@ -138,7 +138,7 @@ def _plan(relax: Relax, ctx: Context, every_layer: bool) -> Passage:
 
 def _same(one: Context, two: Context) -> bool:
     """Whether everything that a plan is made of is the same object in both contexts."""
-    names = ("graph", "region", "numerics", "known", "assumed", "reference", "drift", "noise", "slopes", "row_slopes")
+    names = ("graph", "region", "numerics", "budget", "known", "assumed", "reference", "drift", "noise", "slopes", "row_slopes")
     return all(getattr(one, name) is getattr(two, name) for name in names)
 
 

@@ -16,14 +16,15 @@ from absint.frontends.vnnlib_numbers import Exact, decimal, looks_like_number
 
 _TOKEN = re.compile(
     r"(?>\s+|;[^\n]*)*+(?:"
-    r"\((?P<op><=|>=|<|>|=)\s+(?P<left>[^\s();]+)\s+(?P<right>[^\s();]+)\s*\)"
-    r"|(?P<open>\()|(?P<close>\))|(?P<word>[^\s();]+)|(?P<end>\Z))"
+    r"\((?P<op><=|>=|<|>|=)\s+(?P<left>[^\s();\"|]+)\s+(?P<right>[^\s();\"|]+)\s*\)"
+    r"|(?P<open>\()|(?P<close>\))|(?P<word>[^\s();\"|]+|\"(?:[^\"]|\"\")*\"|\|[^|]*\|)|(?P<open_string>[\"|])|(?P<end>\Z))"
 )
 _NAME = re.compile(r"([XY])_(\d{1,9})", re.ASCII)
 _RELATIONS = ("<=", ">=", "<", ">", "=")
 _ARITHMETIC = ("+", "-", "*", "/")
 _COMMANDS = ("assert", "declare-const", "declare-fun")
-_IGNORED = ("set-logic", "set-info", "set-option", "check-sat", "get-model", "exit")
+_IGNORED = ("vnnlib-version", "set-logic", "set-info", "set-option", "check-sat", "get-model", "exit")
+_LAST = ("check-sat", "exit")      # what follows is no part of the query
 _BITS = 1 << 14  # of an exact numerator or denominator
 _MIRROR = {"<=": ">=", ">=": "<=", "<": ">", ">": "<", "=": "="}
 
@@ -69,6 +70,7 @@ class _Parser:
         self.stack: list[_Frame] = []
         self.asserts: list[Formula] = []
         self.false: list[int] = []
+        self.over = False
 
     def run(self) -> Parsed:
         for match in _TOKEN.finditer(self.text):
@@ -80,6 +82,8 @@ class _Parser:
                 self._close(match.start("close"))
             elif match["word"] is not None:
                 self._word(match["word"], match.start("word"))
+            elif match["open_string"] is not None:
+                raise self.source.fail(match.start("open_string"), "E-VNNLIB-SYNTAX", "a quotation that is never closed")
         if self.stack:
             raise self.source.fail(self.stack[-1].at, "E-VNNLIB-PARENTHESIS", f"{len(self.stack)} parentheses are never closed",
                                    "the last one that stays open is the one named")
@@ -220,6 +224,10 @@ class _Parser:
         return value
 
     def _command(self, frame: _Frame) -> None:
+        if self.over and frame.head in _COMMANDS:
+            raise self.source.fail(frame.at, "E-VNNLIB-SYNTAX", f"'({frame.head}' after (check-sat) or (exit)",
+                                   "one query a file: what follows these would not belong to it")
+        self.over = self.over or frame.head in _LAST
         if frame.head == "assert":
             if len(frame.values) != 1 or not isinstance(frame.values[0], list):
                 raise self.source.fail(frame.at, "E-VNNLIB-SYNTAX", "(assert ...) takes one constraint")

@@ -34,3 +34,8 @@ def test_the_adjoint_is_the_transpose(stride, kernel, pads, size):
     # Terms: with whole numbers nothing rounds, so a term that is counted twice or left out shows exactly.
     whole = Conv(weight.round(), None, stride, pads, (1,) * len(stride))
     assert torch.equal(whole.adjoint(y.round(), (shape,))[0], Linear.adjoint(whole, y.round(), (shape,))[0])
+
+
+def test_negative_padding_is_refused():
+    with pytest.raises(ValueError, match="negative padding"):
+        Conv(torch.ones(1, 1, 2), None, (1,), ((-1, 0),), (1,)).output_shape((1, 5))

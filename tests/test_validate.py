@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -19,6 +20,7 @@ from absint.errors import InputError, UsageError
 from absint.frontend import normalised
 from absint.graph import GraphBuilder
 from absint.ops.gemm import Gemm
+from absint.verdict import Verdict
 
 STEP = 0.0005
 SIZES = [40, 7, 55, 23, 31, 12, 60, 18, 29, 44, 36, 9, 51, 27, 33, 21, 48, 15, 39, 25]     # radii in steps, and half a step more
@@ -85,6 +87,13 @@ def test_a_tie_is_rejected_and_has_no_class():
     for mode in validate.MODES:
         decision, = fitted(SIZES * 3, mode=mode).decide(np.array([[0.5, 0.5]]))
         assert (decision.accepted, decision.predicted) == (False, None)
+
+
+def test_an_input_without_a_class_is_rejected_whatever_the_engine_says(monkeypatch):
+    validator, original = fitted(), validate.verify
+    monkeypatch.setattr(validate, "verify", lambda problem, options: [
+        replace(result, verdict=Verdict.VERIFIED) for result in original(problem, options)])
+    assert validator.accept(np.array([[0.5, 0.5], [0.6, 0.4]])).tolist() == [False, True]
 
 
 @pytest.mark.parametrize("labels", [None, [0] * 40])
@@ -179,6 +188,10 @@ def test_the_data_range_cuts_the_ball():
     center = np.array([[0.01, 0.5]])
     assert RadiusValidator(graph, "zonotope").score(center)[0] == pytest.approx(0.2555)
     assert RadiusValidator(graph, "zonotope", clip=None).score(center)[0] == pytest.approx(0.06, abs=0.0006)
+    valid = np.stack([np.linspace(0.01, 0.5, 20), np.full(20, 0.5)], 1)
+    validator = RadiusValidator(graph, "zonotope", rate="0.05").fit(valid)
+    assert validator.calibration.rule.threshold == 511
+    assert validator.accept(center)[0]
 
 
 # ---- how often the engine is asked ----------------------------------------------------------------------------------

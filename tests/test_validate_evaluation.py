@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import random
 from fractions import Fraction
 
 import numpy as np
@@ -17,8 +16,11 @@ from absint.analyses.validate import RadiusValidator
 from absint.analyses.validate_evaluation import EvaluationPlan, evaluate, roc, summary
 from absint.attacks import foolbox_attacks
 from absint.attacks.foolbox_attacks import ATTACK_KINDS, attack, parse_attack
+from absint.dataset import Dataset
 from absint.errors import AbsintError, InputError, UnsupportedError, UsageError
 from absint.frontend import load_model
+from absint.graph import GraphBuilder
+from absint.ops.gemm import Gemm
 from absint.reports.validate import EVALUATION_WRITERS, EvaluationDocument
 from absint.reports.validate_plot import draw_histograms, draw_roc
 
@@ -64,22 +66,29 @@ def test_adversarial_inputs_are_in_range_and_change_the_answer(graph, data, name
 
 
 @pytest.mark.parametrize("name", ["pgd", "hopskipjump", "boundary"])
-def test_a_seed_fixes_the_attack_and_leaves_the_generators_alone(graph, data, name):
+def test_a_seed_fixes_the_attack_and_leaves_the_generator_alone(graph, data, name):
     inputs, plan = torch.from_numpy(data.inputs[:12]), parse_attack(SMALL[name])
     one = attack(graph, inputs, plan, seed=1)
-    before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
+    before = torch.get_rng_state()
     two, three = attack(graph, inputs, plan, seed=1), attack(graph, inputs, plan, seed=2)
     assert torch.equal(one.inputs, two.inputs)
     assert len(one.inputs)
     assert one.inputs.shape != three.inputs.shape or not torch.equal(one.inputs, three.inputs)
-    assert torch.equal(before[0], torch.get_rng_state())
-    assert (before[1], before[2]) == (np.random.get_state()[1].tolist(), random.getstate())
+    assert torch.equal(before, torch.get_rng_state())
 
 
 def test_what_does_not_change_the_answer_is_no_adversarial_input(graph, data):
     found = attack(graph, torch.from_numpy(data.inputs[:10]), parse_attack("fgsm:eps=0"))
     assert (len(found.inputs), found.tried) == (0, 10)
     assert np.isnan(found.distances(torch.from_numpy(data.inputs[:10]))["l2"])
+
+
+def test_adversarial_inputs_are_in_range_to_the_last_bit(graph, data):
+    """float32(0.8) is above 0.8."""
+    inputs = torch.from_numpy(data.inputs[:12]).clamp(max=0.8)
+    found = attack(graph, inputs, parse_attack("fgsm:eps=0.2"), clip=(0.0, 0.8))
+    assert len(found.inputs)
+    assert float(found.inputs.max()) == 0.8
 
 
 def test_a_module_is_attacked_like_a_graph():
@@ -169,7 +178,31 @@ def test_categories_are_the_first_of_the_data(evaluation, graph, data):
         assert len(category) == len(found.inputs) <= 25
         assert [data.labels[k] for k in category.index] == found.original.tolist()
         assert set(category.index) <= set(right)
-    assert len(attacked[1]) == 25 == attacked[1].tried
+        assert len(category) == 25 or category.tried == len(right)    # slice by slice until there are enough
+    assert attacked[0].tried > 25 == len(attacked[1]) == attacked[1].tried
+
+
+def planted(sizes, labels):
+    """Inputs of y = x whose radii are known, in steps and half a step more, all of class 0."""
+    r = (np.asarray(sizes) + 0.5) * 0.0005
+    return Dataset(np.stack([0.5 + r, 0.5 - r], 1), np.array(labels), "planted", "")
+
+
+def test_every_category_is_counted_on_its_own_inputs():
+    build = GraphBuilder("x", (2,))
+    graph = build.graph(build.add(Gemm(torch.eye(2, dtype=torch.float64), torch.zeros(2, dtype=torch.float64)), ("x",), "y"))
+    wrong, valid, other = list(range(12)), list(range(100, 110)), list(range(20, 80))
+    data = planted([*wrong, *valid, *other, 400], [1] * 12 + [0] * 71)
+    validator = RadiusValidator(graph, "zonotope", rate="0.05")
+    found = evaluate(validator, data, EvaluationPlan((), count=10, calibration=60, thresholds=(Fraction("0.0525"), Fraction("0.0526"))))
+    assert [list(c.steps) for c in found.categories] == [valid, wrong[:10]]
+    assert [list(c.index) for c in found.categories] == [list(range(12, 22)), list(range(10))]
+    assert validator.calibration.radii == tuple(other)
+    assert (found.rule.threshold, found.calibration) == (23, (3, 60))
+    assert found.thresholds == (23, 105, 106)
+    assert [found.valid.rejected(k) for k in found.thresholds] == [0, 5, 6]
+    assert found.mean(found.valid) == pytest.approx(104.5 * 0.0005)
+    assert found.rocs["misclassified"].auc == 1.0
 
 
 def test_the_calibration_is_on_other_inputs(evaluation, data):

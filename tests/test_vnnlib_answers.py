@@ -106,6 +106,19 @@ def test_a_witness_is_a_point_of_the_text(ask):
     assert found.witness.outputs == tuple(map(float, found.witness.inputs))
 
 
+@pytest.mark.parametrize(("text", "inside"), [
+    ("(assert (>= X_0 0.2))(assert (< X_0 0.3))(assert (>= Y_0 0.2999999999))", lambda x: Fraction("0.2") <= x < Fraction("0.3")),
+    ("(assert (> X_0 0.7))(assert (<= X_0 0.8))(assert (<= Y_0 0.7000000001))", lambda x: Fraction("0.7") < x <= Fraction("0.8")),
+    ("(assert (>= X_0 0.1))(assert (<= X_0 0.3))(assert (<= Y_0 0.1000000001))", lambda x: Fraction("0.1") <= x <= Fraction("0.3")),
+])
+def test_the_printed_numbers_lie_in_the_exact_box(text, inside, ask):
+    """The float64 number next below 3/10 is written 0.3 for short, which is not below 3/10."""
+    found = ask("identity", text)
+    assert found.answer is Answer.SAT
+    assert inside(Fraction(found.witness.inputs[0]))
+    assert Fraction(found.witness.inputs[0]) == Fraction(found.witness.point[0])
+
+
 def test_a_box_without_float_numbers_has_rational_witnesses(ask):
     """X_0 is one tenth, which is no float64 number: the proof covers the numbers around it, the answer names itself."""
     found = ask("pair", "(assert (= X_0 0.1))(assert (>= X_1 0))(assert (<= X_1 1))(assert (>= Y_1 Y_0))")
@@ -179,6 +192,11 @@ def test_boxes_of_different_structure_are_decided_alike_together_and_alone(ask):
     together = ask("identity", f"(assert (or {' '.join(parts[:1] + parts[2:])}))", batch=1)
     assert together.answer is Answer.UNSAT
     assert together.asked == 3 == sum(r.verdict is Verdict.VERIFIED for r in together.results)
+
+
+def test_quotations_and_the_end_of_a_file_assert_nothing(ask):
+    note = '(set-info :source "a note) (assert (>= Y_0 7)) (set-info :x y")'
+    assert ask("identity", UNIT + note + "(assert (>= Y_0 0.5))(check-sat)").answer is Answer.SAT
 
 
 def test_the_python_interface(nets, tmp_path):

@@ -99,3 +99,24 @@ def test_refused(text, code, read):
     with pytest.raises(UnsupportedError) as caught:
         read(text)
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize(("shapes", "fits"), [
+    (((2,), (2,)), True), (((1, 2), (2,)), True), (((2, 1), (1, 2)), True), (((1, 1), (2,)), False), (((2,), (2, 2)), False),
+])
+def test_shapes_must_be_the_networks(shapes, fits, read):
+    query = read(HEAD + TEXTS["rows"])
+    if fits:
+        query.check(shapes)
+    else:
+        with pytest.raises(InputError):
+            query.check(shapes)
+
+
+def test_a_transposed_declaration_is_refused(read):
+    text = HEAD.replace("[1,2]", "[1,3,2]") + "".join(f"(assert (and (<= 0.0 X[0,{i},{j}]) (<= X[0,{i},{j}] 1.0)))"
+                                                      for i in range(3) for j in range(2)) + "(assert (<= Y[1] 0.0))"
+    read(text).check(((3, 2), (2,)))
+    for shape in ((2, 3), (6,), (1, 2, 3)):
+        with pytest.raises(InputError, match="E-VNNLIB-SHAPE"):
+            read(text).check((shape, (2,)))

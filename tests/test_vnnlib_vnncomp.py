@@ -26,9 +26,9 @@ def test_every_query_fits_its_network(folder):
     for _, net, name in (row for row in ROWS if row[0] == folder):
         if net not in sizes:
             graph = load_model(folder / net, check=False)
-            sizes[net] = (graph.input.size, graph.output.size)
+            sizes[net] = (graph.input.shape, graph.output.shape)
         query = queries[name] = queries.get(name) or read_query(folder / name)
-        query.check(*sizes[net])
+        query.check(sizes[net])
         assert query.cells == (2 if name.endswith("prop_6.vnnlib.gz") else 1)
         assert query.vacuous == ()
         assert sum(len(group.cell) for group in query.groups()) == query.cells

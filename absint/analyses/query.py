@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
 
@@ -77,7 +78,7 @@ def verify_query(graph: Graph, query: Query, options: VerifyOptions) -> QueryRes
     unsafe set, and onnxruntime's output at the nearest input of its format lies there, too.
     Raises InputError E-VNNLIB-COUNT where query and network do not fit, and what `verify` raises.
     """
-    query.check(graph.input.size, graph.output.size)
+    query.check((graph.input.shape, graph.output.shape))
     return _Run(graph, query, options).result()
 
 
@@ -151,7 +152,7 @@ class _Run:
             outputs = tuple(output.reshape(-1).tolist())
             distance = 0.0 if reference.prefix else float(np.abs(reference.round(point) - point).max(initial=0.0))
         exact = self.query.exact
-        inputs = tuple(exact.get((cell, k)) or repr(value) for k, value in enumerate(candidate))
+        inputs = tuple(exact.get((cell, k)) or _written(value) for k, value in enumerate(candidate))
         return Assignment(inputs, outputs, tuple(candidate), distance)
 
     def _without_witness(self) -> QueryResult:
@@ -167,6 +168,12 @@ class _Run:
             return QueryResult(Answer.TIMED_OUT, results, self.asked, None, stage, Reason.TIMEOUT)
         reasons = [r.reason for r in results if r.verdict is not Verdict.VERIFIED and r.reason is not None]
         return QueryResult(Answer.UNKNOWN, results, self.asked, None, stage, reasons[0] if reasons else Reason.SOLVER)
+
+
+def _written(value: float) -> str:
+    """The decimal that is exactly this float64 number: the shortest one that only rounds to it may lie outside of the set."""
+    short = repr(value)
+    return short if Fraction(short) == Fraction(value) else str(Decimal(value))
 
 
 def _all_unsafe(graph: Graph, spec: Spec, region: BoxRegion) -> bool:

@@ -247,8 +247,7 @@ class RadiusValidator:
         predicted, clear = self.predict(center)
         options = self.options
         region = ball(options.norm, center, at, options.clip)
-        problem = replace(robustness(self.graph, region, predicted), predicted=predicted, eps=str(at))
-        results = verify(problem, options.search.verify)
+        results = verify(robustness(self.graph, region, predicted, eps=str(at)), options.search.verify)
         proved = torch.tensor([result.verdict is Verdict.VERIFIED for result in results], dtype=torch.bool)
         return proved & clear, torch.where(clear, predicted, -1), [result.time_s for result in results]
 

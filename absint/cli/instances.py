@@ -40,7 +40,7 @@ _OTHER = ("eps", "norm", "patch", "brightness", "contrast", "data", "labels", "i
 def execute(settings: VerifySettings) -> int:
     """Answer every instance; returns the exit code: 0, or 130 after an interrupt."""
     instances = prepare(settings)
-    journal = None if settings.journal is None else Journal.open(settings.journal, _binding(settings), resume=settings.resume)
+    journal = None if settings.journal is None else Journal.open(settings.journal, _binding(settings, instances), resume=settings.resume)
     with nullcontext() if journal is None else closing(journal), opened(settings.out) as stream, _terminable():
         return _Benchmark(settings, instances, stream, journal).run()
 
@@ -98,14 +98,26 @@ def _file(folder: Path, name: str) -> Path:
     return other if not path.exists() and other.exists() else path
 
 
-def _binding(settings: VerifySettings) -> Mapping[str, Any]:
-    """All that the rows of a journal depend on, the networks and queries aside."""
+def _binding(settings: VerifySettings, instances: Sequence[Instance]) -> Mapping[str, Any]:
+    """All that the rows of a journal depend on: the list, the contents of every file it names, options and plug-ins."""
     assert settings.instances is not None
+    contents = {file: _digest(file) for instance in instances for file in (instance.network, instance.query)}
+    files = "\n".join(f"{contents[instance.network]} {contents[instance.query]}" for instance in instances)
     return {
         "absint": __version__, "instances_sha256": hashlib.sha256(settings.instances.read_bytes()).hexdigest(),
         "timeout": settings.timeout, "options": worker_options(replace(settings, plugin=())),
+        "files_sha256": hashlib.sha256(files.encode()).hexdigest(),
         "plugins": [hashlib.sha256(file.read_bytes()).hexdigest() for file in settings.plugin if file.is_file()],
     }
+
+
+def _digest(file: Path) -> str:
+    """SHA-256 of a file; empty where it cannot be read, which its worker will report."""
+    try:
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError:
+        return ""
 
 
 class _Benchmark:

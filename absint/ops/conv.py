@@ -82,6 +82,8 @@ class Conv(Linear):
         (shape,) = shapes
         if len(shape) != len(self.stride) + 1 or shape[0] != self.weight.shape[1] * self.groups:
             raise ValueError(f"a kernel of shape {tuple(self.weight.shape)} (group {self.groups}) cannot act on {shape}")
+        if min((p for pair in self.pads for p in pair), default=0) < 0:
+            raise ValueError(f"negative padding {self.pads} is not handled: slice the input before")
         spatial = zip(shape[1:], self.weight.shape[2:], self.stride, self.pads, self.dilation, strict=True)
         out = [(size + a + b - (k - 1) * d - 1) // s + 1 for size, k, s, (a, b), d in spatial]
         if min(out) <= 0:
