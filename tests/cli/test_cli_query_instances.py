@@ -60,7 +60,7 @@ def test_every_line_gets_its_row_in_order(benchmark, cli, tmp_path):
     assert cli(*options).code == 3
     # Answers belong to the contents of the files, not to their names.
     (tmp_path / "q1.vnnlib").write_text(DECLARED + BOX + UNSAFE["sat"])
-    changed = cli(*options, "--resume")
+    changed = cli(*options, "--processes", "2", "--resume")
     assert changed.code == 3
     assert "E-JOURNAL-MISMATCH" in changed.err
     cli(*(word_ if word_ != "zonotope" else "box" for word_ in options), "--processes", "2", "--resume").fails(3, "E-JOURNAL-MISMATCH")
