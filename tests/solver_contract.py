@@ -103,16 +103,16 @@ def networks(seed):
     rng = np.random.default_rng(seed)
     tiny = gemm(rng, 3, 3)
     tiny.weight[0, 1] = 3e-10
+    conv = Conv(torch.tensor(rng.normal(size=(2, 1, 2, 1))), torch.tensor(rng.normal(size=2) * 0.2), (1, 1), ((0, 0), (0, 0)), (1, 1))
     return {
         "relu": build((3,), gemm(rng, 4, 3), Relu(), gemm(rng, 2, 4), Relu(), gemm(rng, 2, 2)),
         "ties": build((2,), gemm(rng, 3, 2, 2), Relu(), gemm(rng, 3, 3, 2), Relu(), gemm(rng, 2, 3, 2)),
         "tiny weights": build((3,), tiny, Relu(), gemm(rng, 2, 3)),
         "leaky": build((3,), gemm(rng, 3, 3), LeakyRelu(0.1), gemm(rng, 3, 3), LeakyRelu(1.5), gemm(rng, 2, 3)),
-        "residual": build((2,), gemm(rng, 3, 2), Relu(), gemm(rng, 3, 3), (Sum((1, 1)), (3, 2)), Relu(), gemm(rng, 3, 3),
-                          (Sum((1, 1)), (6, 4)), gemm(rng, 2, 3)),
+        "residual": build((2,), gemm(rng, 3, 2), Relu(), gemm(rng, 3, 3), (Sum(), (3, 2)), Relu(), gemm(rng, 3, 3),
+                          (Sum(), (6, 4)), gemm(rng, 2, 3)),
         "pool": build((2,), gemm(rng, 4, 2), Reshape((2, 2)), Maximum(), Relu(), gemm(rng, 2, 2)),
-        "conv": build((1, 3, 1), Conv(torch.tensor(rng.normal(size=(2, 1, 2, 1))), torch.tensor(rng.normal(size=2) * .2)), Relu(),
-                      Reshape((4,)), gemm(rng, 2, 4)),
+        "conv": build((1, 3, 1), conv, Relu(), Reshape((4,)), gemm(rng, 2, 4)),
         "linear chain": build((2,), gemm(rng, 3, 2), gemm(rng, 4, 3), gemm(rng, 3, 4), Relu(), gemm(rng, 2, 3), gemm(rng, 2, 2)),
     }
 

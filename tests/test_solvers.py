@@ -1,0 +1,380 @@
+"""Safe bounds against exact arithmetic; back ends by contract; solvers that lie, crash, hang or are missing; processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from fractions import Fraction
+from math import inf
+from pathlib import Path
+
+import numpy as np
+import pytest
+from solver_contract import LIES, Lying, columns, context, evaluate, networks, points
+
+from absint.errors import AbsintError, PluginError
+from absint.solvers import SOLVERS, Claim, Engine, Limits, Model, Presence, SafeBounds, Session, Solver, SolverError, Status, solver
+from absint.solvers.conformance import check_solver, hard, problem, solver_checks
+from absint.solvers.encode import encode
+from absint.solvers.process import run_isolated
+
+BUILT_IN = ("highs", "scipy", "pulp", "gurobi")
+MAGNITUDES = (1e-30, 1e-5, 1.0, 1e8, 1e30)
+F = Fraction
+
+
+def usable(name):
+    if not solver(name).check().usable:
+        pytest.skip(f"{name} is not usable here: {solver(name).check().found}")
+    return solver(name)
+
+
+# ---- safe bounds ----------------------------------------------------------------------------------------------------
+
+
+def exact_bound(model, y):
+    """y.b + min over the box of (c - A'y).x in rationals."""
+    a = model.matrix.toarray()
+    total = F(0)
+    for i, v in enumerate(y.tolist()):
+        total += F(v) * F(float(model.row_lower[i] if v > 0 else model.row_upper[i])) if v else 0
+    for j in range(a.shape[1]):
+        d = F(float(model.cost[j])) - sum((F(float(a[i, j])) * F(v) for i, v in enumerate(y.tolist()) if v), F(0))
+        total += min(d * F(float(model.lower[j])), d * F(float(model.upper[j])))
+    return total
+
+
+def random_model(rng, scale):
+    """Rows of mixed size, with cancellation: the reduced costs of some columns vanish up to rounding."""
+    a = rng.normal(size=(6, 7)) * rng.choice([1, 1, scale], size=(6, 7))
+    low, high = rng.normal(size=6) - 1, rng.normal(size=6) + 1
+    low[rng.random(6) < 0.3] = -inf
+    high[rng.random(6) < 0.3] = inf
+    center = rng.normal(size=7) * rng.choice([1, scale], size=7)
+    y = rng.normal(size=6)
+    cost = np.where(rng.random(7) < 0.5, a.T @ y, rng.normal(size=7))
+    return Model.of(a, (low, high), (center - rng.random(7), center + rng.random(7)), cost), y
+
+
+@pytest.mark.parametrize("scale", MAGNITUDES)
+def test_a_safe_bound_is_below_its_exact_value(scale):
+    """For any multipliers, in rationals; and close to it, measured by the size of the terms."""
+    rng = np.random.default_rng(7)
+    for _ in range(60):
+        model, y = random_model(rng, scale)
+        safe = SafeBounds(model)
+        used = safe.usable(y)
+        found, exact = safe.bound(y, model.cost, model.lower, model.upper), exact_bound(model, used)
+        assert F(found) <= exact
+        size = np.abs(used) @ np.maximum(np.abs(np.nan_to_num(model.row_lower, neginf=0)), np.abs(np.nan_to_num(model.row_upper, posinf=0)))
+        size += (np.abs(model.cost) + np.abs(model.matrix.toarray()).T @ np.abs(used)) @ np.maximum(np.abs(model.lower), np.abs(model.upper))
+        assert float(exact - F(found)) <= 1e-13 * size
+
+
+def test_the_rounding_of_a_plain_evaluation_is_seen():
+    """Without its slack the formula would exceed the exact value in some of these cases: the test above has teeth."""
+    rng = np.random.default_rng(7)
+    above = 0
+    for _ in range(60):
+        model, y = random_model(rng, 1e8)
+        used = SafeBounds(model).usable(y)
+        d = model.cost - model.matrix.T @ used
+        side = np.where(used > 0, model.row_lower, model.row_upper)
+        plain = float((used * np.where(used == 0, 0, side)).sum() + np.minimum(d * model.lower, d * model.upper).sum())
+        above += F(plain) > exact_bound(model, used)
+    assert above > 5
+
+
+def test_infinite_sides_and_columns():
+    model = Model.of([[1.0, 1.0]], (np.array([1.0]), np.array([inf])), (np.array([0.0, -inf]), np.array([2.0, inf])), np.array([1.0, 0.0]))
+    safe = SafeBounds(model)
+    assert safe.bound(np.array([0.0]), model.cost, model.lower, model.upper) == pytest.approx(0.0, abs=1e-300)
+    assert safe.bound(np.array([0.5]), model.cost, model.lower, model.upper) == -inf
+    assert (safe.usable(np.array([-3.0])) == 0).all()
+    assert safe.bound(None, -model.cost, model.lower, np.array([inf, inf])) == -inf
+
+
+def test_overflow_proves_nothing():
+    model = Model.of([[1e200]], (np.array([1e200]), np.array([inf])), (np.array([-1e200]), np.array([1e200])), np.array([1e200]))
+    for y in (1e200, -1e200, inf, np.nan, 0.0):
+        found = SafeBounds(model).bound(np.array([y]), model.cost, model.lower, model.upper)
+        assert found == -inf or F(found) <= F(1e200) * -F(1e200)
+    assert not SafeBounds(model).empty(np.array([1e300]), model.lower, model.upper)
+
+
+@pytest.mark.parametrize("y", [np.array([1.0, 0.0]), np.array([0.0, -1.0]), np.zeros(2), None, np.array([np.nan, 1.0]), np.ones(3)])
+def test_a_feasible_model_is_never_proved_empty(y):
+    model = Model.of([[1.0, 1.0], [1.0, 1.0]], (np.array([1.0, -inf]), np.array([inf, 1.0])), (np.zeros(2), np.ones(2)), np.ones(2))
+    assert not SafeBounds(model).empty(y, model.lower, model.upper)
+
+
+def test_tiny_coefficients_go_with_a_wider_row():
+    """x + 5e-10 z = 1 with z in [-1e6, 1e6]: dropped alone, x would be 1; z moves it by 5e-4."""
+    model = Model.of([[1.0, 5e-10]], (np.ones(1), np.ones(1)), (np.array([0.0, -1e6]), np.array([2.0, 1e6])), np.array([1.0, 0.0]))
+    seen = model.without_tiny()
+    assert seen.matrix.nnz == 1
+    assert F(float(seen.row_lower[0])) <= 1 - F(5e-10) * 10**6
+    assert F(float(seen.row_upper[0])) >= 1 + F(5e-10) * 10**6
+    with Session(model) as session:
+        assert session.solve().bound <= 1 - 5e-4
+
+
+# ---- back ends ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+@pytest.mark.parametrize("check", [name for name, _ in solver_checks()])
+def test_built_in_solvers_keep_the_contract(name, check):
+    assert list(dict(solver_checks())[check](usable(name))) == []
+
+
+def test_the_registry_knows_them_and_near_names():
+    assert set(BUILT_IN) <= set(SOLVERS.names())
+    with pytest.raises(AbsintError) as caught:
+        solver("higs")
+    assert caught.value.code == "E-SOLVER-UNKNOWN"
+    assert "highs" in caught.value.hint
+
+
+def test_a_name_that_pulp_does_not_know():
+    with pytest.raises(SolverError) as caught, Session(problem(0)[0], ("pulp:NOSUCH",)) as session:
+        session.solve()
+    assert caught.value.code == "E-SOLVER-MISSING"
+    assert "PULP_CBC_CMD" in caught.value.hint
+    with pytest.raises(SolverError):
+        solver("scipy:NOSUCH")
+
+
+def test_a_small_licence_is_recognised_and_another_solver_takes_over():
+    found = usable("gurobi").check()
+    if not found.limited:
+        pytest.skip("a full licence")
+    assert "2000" in found.found
+    n = 2500
+    model = Model.of(np.ones((1, n)), (np.array([1.0]), np.array([inf])), (np.zeros(n), np.ones(n)), np.ones(n))
+    with Session(model, ("gurobi",)) as session, pytest.raises(SolverError) as caught:
+        session.solve()
+    assert caught.value.code == "E-SOLVER-LICENCE"
+    with Session(model, ("gurobi", "highs")) as session:
+        assert session.solve().bound == pytest.approx(1.0)
+        assert [n.code for n in session.notes] == ["E-SOLVER-LICENCE"]
+        assert session.name == "highs"
+
+
+def test_a_missing_package_is_a_coded_error(monkeypatch):
+    import importlib.util
+
+    from absint.solvers import gurobi, highs, pulp_solver
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    for module in (highs, gurobi, pulp_solver):
+        monkeypatch.setattr(module, "find_spec", lambda name: None)
+    for name in ("highs", "gurobi", "pulp"):
+        with Session(problem(0)[0], (name,)) as session, pytest.raises(SolverError) as caught:
+            session.solve()
+        assert caught.value.code == "E-SOLVER-MISSING"
+        assert "pip install" in caught.value.hint
+    with Session(problem(0)[0]) as session:
+        assert session.solve().bound == pytest.approx(problem(0)[1])
+        assert session.name == "scipy"
+
+
+@pytest.mark.parametrize("bad", [
+    {"cost": np.array([np.nan, 1.0])}, {"box": (np.array([np.nan, 0.0]), np.ones(2))}, {"box": (np.array([inf, 0.0]), np.full(2, inf))},
+    {"rows": (np.array([0.0]), np.array([-inf]))}, {"matrix": [[inf, 1.0]]}, {"cost": np.ones(3)},
+])
+def test_bad_models_are_refused(bad):
+    given = {"matrix": [[1.0, 1.0]], "rows": (np.zeros(1), np.ones(1)), "box": (np.zeros(2), np.ones(2)), "cost": np.ones(2), **bad}
+    with pytest.raises(AbsintError) as caught:
+        Model.of(**given)
+    assert caught.value.code == "E-SOLVER-MODEL"
+
+
+def test_changes_in_place_are_checked():
+    with Session(problem(0)[0]) as session:
+        for index, low, high in (([0], [np.nan], [1.0]), ([0], [-99.0], [0.0])):
+            with pytest.raises(AbsintError):
+                session.set_bounds(np.array(index), np.array(low), np.array(high))
+        with pytest.raises(AbsintError):
+            session.set_cost(np.full(8, np.nan))
+        session.set_bounds(np.array([0]), session.model.upper[:1], session.model.lower[:1])
+        assert session.solve().infeasible
+
+
+# ---- solvers that lie, crash, hang ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lie", LIES)
+@pytest.mark.parametrize("name", ["relu", "residual", "pool"])
+def test_lies_never_move_a_bound_above_an_execution(lie, name):
+    """Whatever is claimed, every bound is at most the objective of an exact execution, and none is proved impossible."""
+    graph = networks(3)[name]
+    ctx = context(graph, 3)
+    encoding = encode(ctx, 0)
+    functional = encoding.functional(np.array([1.0, -1.0]))
+    for model in (encoding.model, encoding.mixed()):
+        with Session(model, (Lying(LIES[lie]),)) as session:
+            session.set_cost(np.concatenate([functional.cost, np.zeros(len(model.lower) - len(functional.cost))]))
+            answer = session.solve()
+        assert not answer.infeasible
+        for x in points(ctx.region, 4, 0):
+            point = columns(encoding, graph, evaluate(graph, x))
+            assert F(answer.bound) <= sum(F(c) * v for c, v in zip(functional.cost.tolist(), point, strict=True))
+
+
+@pytest.mark.parametrize(("lie", "code"), [
+    ("optimal at +5", "E-SOLVER-UNPROVED"), ("infeasible with a ray", "E-SOLVER-UNPROVED"), ("NaN", "E-SOLVER-NAN"),
+    ("infinity", "E-SOLVER-NAN"), ("flipped multipliers", "E-SOLVER-UNPROVED"),
+])
+def test_a_lie_is_reported(lie, code):
+    model, _ = problem(0)
+    with Session(model, (Lying(LIES[lie]),)) as session:
+        assert code in {t.code for t in session.solve().troubles}
+
+
+def test_an_optimum_below_what_is_proved_is_a_contradiction():
+    model, truth = problem(0)
+    with Session(model, (Lying(lambda c, m: Claim(Status.OPTIMAL, c.multipliers, None, c.point + 0.5, truth - 1)),)) as session:
+        codes = [t.code for t in session.solve().troubles]
+    assert codes.count("E-SOLVER-CONTRADICTION") == 2
+
+
+def test_liars_fail_the_contract():
+    for lie in ("infeasible", "wrong multipliers", "flipped multipliers", "NaN", "nothing"):
+        with pytest.raises(PluginError) as caught:
+            check_solver(Lying(LIES[lie]))
+        assert caught.value.code == "E-CONTRACT"
+
+
+class Crashing(Solver):
+    """Fails in `start` or in `run`."""
+
+    def __init__(self, late):
+        self.late = late
+
+    def check(self):
+        return Presence(True, "planted")
+
+    def start(self, model):
+        if not self.late:
+            raise SolverError("E-SOLVER-CRASH", "planted")
+        return CrashingEngine()
+
+
+class CrashingEngine(Engine):
+    def set_bounds(self, index, lower, upper):
+        pass
+
+    def set_cost(self, cost):
+        pass
+
+    def run(self, limits):
+        raise SolverError("E-SOLVER-HANG", "planted")
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_after_a_crash_the_next_solver_goes_on_with_the_same_bounds_and_costs(late):
+    model = Model.of([[1.0, 2.0]], (np.array([2.0]), np.array([inf])), (np.zeros(2), np.full(2, 3.0)), np.ones(2))
+    with Session(model, (Crashing(late), "highs")) as session:
+        session.set_bounds(np.array([0]), np.array([1.0]), np.array([1.0]))
+        session.set_cost(np.array([1.0, 4.0]))
+        assert session.solve().bound == pytest.approx(3.0)
+        assert len(session.notes) == 1
+    with Session(model, (Crashing(late),)) as session, pytest.raises(SolverError):
+        session.solve()
+
+
+# ---- processes --------------------------------------------------------------------------------------------------------
+
+
+def test_a_program_past_its_limit_is_killed_with_its_children(tmp_path):
+    script = f"sleep 60 & echo $! > {tmp_path}/grandchild; sleep 60"
+    begin = time.monotonic()
+    with pytest.raises(SolverError) as caught:
+        run_isolated(["sh", "-c", script], tmp_path, Limits(0.3), 0.2)
+    assert caught.value.code == "E-SOLVER-HANG"
+    assert time.monotonic() - begin < 10
+    assert gone(int((tmp_path / "grandchild").read_text()))
+
+
+def test_a_program_that_crashes_or_is_missing(tmp_path):
+    with pytest.raises(SolverError) as caught:
+        run_isolated(["sh", "-c", f"sleep 60 & echo $! > {tmp_path}/grandchild; echo why >&2; exit 3"], tmp_path, Limits(5), 1)
+    assert caught.value.code == "E-SOLVER-CRASH"
+    assert caught.value.details == ("why",)
+    assert gone(int((tmp_path / "grandchild").read_text()))
+    with pytest.raises(SolverError) as caught:
+        run_isolated([str(tmp_path / "nothing")], tmp_path, Limits(5), 1)
+    assert caught.value.code == "E-SOLVER-MISSING"
+
+
+def gone(pid, patience=5.0):
+    """Whether the process ends (or is only waiting to be reaped) within the time."""
+    end = time.monotonic() + patience
+    while time.monotonic() < end:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
+        except OSError:
+            return True
+        if state == "Z":
+            return True
+        time.sleep(0.05)
+    return False
+
+
+SOLVE = "import sys; from absint.solvers import *; from absint.solvers.conformance import hard\n" \
+        "with Session(hard(), (sys.argv[1],)) as s:\n    print('ready', flush=True); s.solve(Limits(60.0))"
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+@pytest.mark.parametrize("name", ["pulp", "highs"])
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_or_killed_parent_leaves_no_process(name, sign):
+    """Ctrl-C ends the solve in seconds with KeyboardInterrupt; a parent that is killed takes its solver along."""
+    parent = subprocess.Popen([sys.executable, "-c", SOLVE, name], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == "ready\n"
+        children = []
+        end = time.monotonic() + 20
+        while time.monotonic() < end and (name == "pulp" and len(children) < 2):
+            children = descendants(parent.pid)
+            time.sleep(0.05)
+        time.sleep(0.5)
+        assert name != "pulp" or len(children) >= 2
+        os.kill(parent.pid, sign)
+        _, errors = parent.communicate(timeout=20)
+    finally:
+        parent.kill()
+    assert sign is signal.SIGKILL or "KeyboardInterrupt" in errors
+    assert all(gone(child) for child in children)
+
+
+def descendants(pid):
+    """Processes below one, by /proc."""
+    parents = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+            except OSError:
+                continue
+            parents[int(entry.name)] = int(fields[1])
+    found, stack = [], [pid]
+    while stack:
+        current = stack.pop()
+        below = [child for child, parent in parents.items() if parent == current]
+        found += below
+        stack += below
+    return found
+
+
+def test_the_limit_of_cbc_is_no_optimum():
+    """At the time limit PuLP's status says 'optimal'; only `sol_status` tells."""
+    with Session(hard(), ("pulp",)) as session:
+        answer = session.solve(Limits(1.0))
+    assert answer.status is Status.LIMIT
+    assert answer.claimed is None
