@@ -19,11 +19,16 @@ def test_the_extending_page_shows_the_tested_files_word_for_word():
     assert shown == [file.read_text() for file in files]
 
 
-def test_the_readme_example_runs(capsys):
-    (code,) = blocks("README.md", "python")
-    exec(compile(code, "README.md", "exec"), {})
+def test_the_readme_examples_run(capsys):
+    first, serving = blocks("README.md", "python")
+    exec(compile(first, "README.md", "exec"), {})
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[1] for line in lines[:5]] == ["verified"] * 5
+    exec(compile(serving, "README.md", "exec"), {})
+    threshold, valid, noise = capsys.readouterr().out.splitlines()
+    assert threshold.startswith("threshold 0.0")
+    assert valid.count("True") >= 4
+    assert "True" not in noise
 
 
 def test_links_lead_somewhere():
