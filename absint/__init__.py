@@ -12,16 +12,20 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from absint.analyses.validate import RadiusValidator
     from absint.api import Bounds, bounds, load, radius, verify, verify_query
     from absint.errors import AbsintError
     from absint.query import read_query
     from absint.registry import load_plugin
 
-__all__ = ["AbsintError", "Bounds", "__version__", "bounds", "load", "load_plugin", "radius", "read_query", "verify", "verify_query"]
+__all__ = [
+    "AbsintError", "Bounds", "RadiusValidator", "__version__", "bounds", "load", "load_plugin", "radius", "read_query", "verify",
+    "verify_query",
+]
 
 _HOME = {"load": "absint.api", "verify": "absint.api", "bounds": "absint.api", "Bounds": "absint.api",
          "AbsintError": "absint.errors", "load_plugin": "absint.registry", "read_query": "absint.query", "verify_query": "absint.api",
-         "radius": "absint.api"}
+         "radius": "absint.api", "RadiusValidator": "absint.analyses.validate"}
 
 
 def __getattr__(name: str) -> Any:

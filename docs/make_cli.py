@@ -10,6 +10,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
+import typer
 from typer.models import ArgumentInfo, OptionInfo
 
 from absint.cli import main
@@ -54,10 +55,19 @@ class Parameter:
 def page() -> str:
     """The whole page."""
     parts = [_INTRO]
-    for command in main.build().registered_commands:
-        assert command.callback is not None
-        parts.append("\n".join(_section(str(command.name), command.callback)))
+    for name, function in _commands(main.build()):
+        parts.append("\n".join(_section(name, function)))
     return "\n".join(parts)
+
+
+def _commands(app: typer.Typer, prefix: str = "") -> Iterator[tuple[str, Callable[..., Any]]]:
+    """The commands by their words, those of groups last."""
+    for command in app.registered_commands:
+        assert command.callback is not None
+        yield f"{prefix}{command.name}", command.callback
+    for group in app.registered_groups:
+        assert group.typer_instance is not None
+        yield from _commands(group.typer_instance, f"{prefix}{group.name} ")
 
 
 def _parameters(function: Callable[..., Any]) -> Iterator[Parameter]:

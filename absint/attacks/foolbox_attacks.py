@@ -9,7 +9,6 @@ Source: Rauber et al., Foolbox Native, JOSS 5 (2020); each attack names its own 
 from __future__ import annotations
 
 import json
-import random
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -190,10 +189,11 @@ def _chunk(model: Callable[[Tensor], Tensor], inputs: Tensor, classes: Tensor, s
     plan, clip = how
     values = dict(plan.parameters)
     eps = values.pop("eps", None)
-    wrapped = PyTorchModel(_Module(model).eval(), bounds=clip, device="cpu")
-    # Foolbox starts a decision-based attack only where its start is adversarial in its own arithmetic.
-    given = inputs.float().clamp(*clip)
-    extra: dict[str, Any] = {} if start is None else {"starting_points": start.float().clamp(*clip)}
+    # Foolbox computes in float32, in which an end of the range may lie a little further out.
+    ends = (float(np.float32(clip[0])), float(np.float32(clip[1])))
+    wrapped = PyTorchModel(_Module(model).eval(), bounds=ends, device="cpu")
+    given = inputs.float()
+    extra: dict[str, Any] = {} if start is None else {"starting_points": start.float()}
     try:
         method = getattr(attacks, plan.kind.cls)(**values)
         _, clipped, _ = method(wrapped, given, criteria.Misclassification(classes), epsilons=eps, **extra)
@@ -226,14 +226,7 @@ def _answers(model: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Every generator that Foolbox draws from at this seed, and as it was afterwards."""
-    states = random.getstate(), np.random.get_state()  # the one that Foolbox uses
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            random.seed(seed)
-            np.random.seed(seed)
-            yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
+    """torch's generator at this seed, and as it was afterwards: the attacks of `ATTACK_KINDS` draw from no other."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import product
 from math import prod
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -142,7 +143,8 @@ class Conv(Linear):
                 places.append(which)
                 source.append(slice(skip, skip + many))
                 target.append(slice(start, start + many * step, step) if many else slice(0, 0))
-            out[(..., *target)] = found[(slice(None), slice(None), *places, *source)]
+            taken: tuple[Any, ...] = (slice(None), slice(None), *places, *source)
+            out[(..., *target)] = found[taken]
         return out
 
 
