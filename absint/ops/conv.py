@@ -144,7 +144,8 @@ class Conv(Linear):
                 source.append(slice(skip, skip + many))
                 target.append(slice(start, start + many * step, step) if many else slice(0, 0))
             taken: tuple[Any, ...] = (slice(None), slice(None), *places, *source)
-            out[(..., *target)] = found[taken]
+            into: tuple[Any, ...] = (..., *target)
+            out[into] = found[taken]
         return out
 
 
