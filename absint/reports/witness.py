@@ -65,7 +65,8 @@ def save_witnesses(directory: Path, graph: Graph, results: Iterable[InstanceResu
 
     The NPZ holds input (float64, *shape), output (flat float64: of onnxruntime at the nearest input of the model's
     format, or of the graph itself where it has no model), their shapes and the index; its input is the proved point
-    itself, bit for bit (where a query's set holds no float64 number, one beside it: the text file has the exact number). Files appear whole or not at all.
+    itself, bit for bit. Where a query's set holds no float64 number, it is one beside the exact number, which the text file
+    has. Files appear whole or not at all.
     Raises InputError E-WITNESS (folder), UsageError E-WITNESS-EXISTS naming every file of another run before anything is
     written, ResourceError E-WITNESS-WRITE (full disk).
     """
