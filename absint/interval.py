@@ -38,7 +38,7 @@ class Interval:
         """(batch,) bool: some entry has lower > upper."""
         if self.proper:
             return torch.zeros(len(self.lower), dtype=torch.bool, device=self.lower.device)
-        return (self.lower > self.upper).flatten(1).any(1)
+        return (self.lower > self.upper).reshape(len(self.lower), -1).any(1)
 
     @cached_property
     def magnitude(self) -> Tensor:

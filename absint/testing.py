@@ -30,9 +30,10 @@ from absint.interval import Interval
 from absint.op import Linear, Nonlinear, Op, Shape
 from absint.region import BoxRegion
 from absint.rounding import Numerics
+from absint.solvers.conformance import check_solver
 from absint.spec import Spec
 
-__all__ = ["Check", "ContractError", "check_domain", "check_op", "domain_checks", "op_checks"]
+__all__ = ["Check", "ContractError", "check_domain", "check_op", "check_solver", "domain_checks", "op_checks"]
 
 FLOAT64 = Numerics()
 MIXED = Numerics(torch.float32)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from fractions import Fraction
 from math import inf
@@ -16,7 +17,8 @@ import pytest
 from solver_contract import LIES, Lying, columns, context, evaluate, networks, points
 
 from absint.errors import AbsintError, PluginError
-from absint.solvers import SOLVERS, Claim, Engine, Limits, Model, Presence, SafeBounds, Session, Solver, SolverError, Status, solver
+from absint.registry import load_plugin
+from absint.solvers import SOLVERS, Claim, Engine, Limits, Model, Presence, SafeBounds, Session, Solver, SolverError, Status, highs, solver
 from absint.solvers.conformance import check_solver, hard, problem, solver_checks
 from absint.solvers.encode import encode
 from absint.solvers.process import run_isolated
@@ -69,8 +71,9 @@ def test_a_safe_bound_is_below_its_exact_value(scale):
         used = safe.usable(y)
         found, exact = safe.bound(y, model.cost, model.lower, model.upper), exact_bound(model, used)
         assert F(found) <= exact
-        size = np.abs(used) @ np.maximum(np.abs(np.nan_to_num(model.row_lower, neginf=0)), np.abs(np.nan_to_num(model.row_upper, posinf=0)))
-        size += (np.abs(model.cost) + np.abs(model.matrix.toarray()).T @ np.abs(used)) @ np.maximum(np.abs(model.lower), np.abs(model.upper))
+        sides = np.where(used > 0, model.row_lower, model.row_upper)
+        size = np.abs(used) @ np.abs(np.where(used == 0, 0.0, sides))
+        size += (np.abs(model.cost) + abs(model.matrix).T @ np.abs(used)) @ np.maximum(np.abs(model.lower), np.abs(model.upper))
         assert float(exact - F(found)) <= 1e-13 * size
 
 
@@ -245,8 +248,43 @@ def test_an_optimum_below_what_is_proved_is_a_contradiction():
 def test_liars_fail_the_contract():
     for lie in ("infeasible", "wrong multipliers", "flipped multipliers", "NaN", "nothing"):
         with pytest.raises(PluginError) as caught:
-            check_solver(Lying(LIES[lie]))
+            check_solver(LyingAboutLps(LIES[lie]))
         assert caught.value.code == "E-CONTRACT"
+
+
+class LyingAboutLps(Lying):
+    integers = False
+
+
+def test_a_solver_without_integers_is_told_apart():
+    with Session(hard(), (LyingAboutLps(LIES["nothing"]), "highs")) as session:
+        session.solve(Limits(0.5))
+        assert [n.code for n in session.notes] == ["E-SOLVER-INTEGERS"]
+
+
+MINE = """
+from absint.solvers import Claim, Engine, Presence, Solver, Status, register_solver
+from absint.solvers.highs import Highs
+
+@register_solver("mine")
+class Mine(Solver):
+    def check(self):
+        return Presence(True, "mine 1.0")
+
+    def start(self, model):
+        return Highs().start(model)
+"""
+
+
+def test_a_plug_in_file_brings_a_solver(tmp_path):
+    (tmp_path / "mine.py").write_text(MINE, encoding="utf-8")
+    try:
+        load_plugin(tmp_path / "mine.py")
+        check_solver(solver("mine"))
+        with Session(problem(2)[0], ("mine",)) as session:
+            assert session.solve().bound == pytest.approx(problem(2)[1])
+    finally:
+        SOLVERS._entries.pop("mine", None)
 
 
 class Crashing(Solver):
@@ -378,3 +416,55 @@ def test_the_limit_of_cbc_is_no_optimum():
         answer = session.solve(Limits(1.0))
     assert answer.status is Status.LIMIT
     assert answer.claimed is None
+
+
+def test_a_presolve_that_says_infeasible_without_a_ray_is_not_the_last_word(monkeypatch):
+    """HiGHS's presolve has called a feasible relaxation infeasible: the simplex method is asked before anything is noted."""
+    model, truth = problem(0)
+    real, calls = highs._HighsEngine._status, []
+
+    def status(self, interrupted):
+        calls.append(self._highs.getOptionValue("presolve")[1])
+        return Status.INFEASIBLE if len(calls) == 1 else real(self, interrupted)
+
+    monkeypatch.setattr(highs._HighsEngine, "_status", status)
+    with Session(model, ("highs",)) as session:
+        answer = session.solve()
+    assert answer.bound == pytest.approx(truth)
+    assert answer.troubles == ()
+    assert calls == ["choose", "off"]
+
+
+def test_a_highs_that_hangs_is_left_to_its_thread(monkeypatch):
+    """Neither its limit nor `cancelSolve` ends it: a coded error, and the next solver takes over while it still runs."""
+    monkeypatch.setattr(highs, "_GRACE", 0.2)
+    kind = highs._HighsEngine(problem(0)[0])._highs.__class__
+    cancel, hung = kind.cancelSolve, []
+    monkeypatch.setattr(kind, "cancelSolve", lambda self: hung.append(self) or None)
+    monkeypatch.setattr(kind, "getRunTime", lambda self: 1e6)
+    try:
+        with Session(hard(), ("highs", Lying(LIES["nothing"]))) as session:
+            monkeypatch.setattr(Lying, "start", lambda self, model: CrashingEngine())
+            with pytest.raises(SolverError) as caught:
+                session.solve(Limits(0.2))
+            assert [n.code for n in session.notes] == ["E-SOLVER-HANG", "E-SOLVER-HANG"]
+        assert caught.value.what == "planted"
+        assert not hung[0].wait(0.0)[0]
+    finally:
+        cancel(hung[0])
+        assert hung[0].wait(10.0)[0]
+
+
+def test_a_killed_cbc_leaves_no_files(tmp_path, monkeypatch):
+    """Its model file alone is as large as the model; it lies in the folder that goes with the solve."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    begin, seen = time.monotonic(), []
+
+    def stop():
+        seen.extend(tmp_path.glob("absint-*/*.mps"))
+        return bool(seen) and time.monotonic() - begin > 0.5
+
+    with Session(hard(), ("pulp",)) as session:
+        assert session.solve(Limits(20.0, stop=stop)).status is Status.INTERRUPTED
+    assert seen
+    assert list(tmp_path.iterdir()) == []

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from itertools import product
+from math import prod
 
 import numpy as np
 import pytest
 import torch
+from contract.operators import INSTANCES
 from exact import minimum
 from solver_contract import build, columns, context, evaluate, gemm, holding, networks, others, points, violations
 
 from absint.backend import Budget
 from absint.context import Context
 from absint.errors import AbsintError
+from absint.graph import GraphBuilder
 from absint.interpret import boxes
 from absint.interval import Interval
 from absint.ops.gemm import Gemm
 from absint.ops.relu import Relu
+from absint.ops.shape import Reshape
 from absint.ops.sigmoid import Sigmoid
 from absint.region import BoxRegion
 from absint.rounding import Numerics
@@ -158,6 +163,24 @@ def test_products_of_weights_become_columns_where_they_would_fill_the_rows():
     assert any(b.node == graph.nodes[3].name for b in values)
 
 
+def test_errors_that_passes_left_widen_the_rows():
+    """A bias that errs by 2^-20 and weights with two roundings: executions of every such network satisfy the model."""
+    rng = np.random.default_rng(4)
+    plain = gemm(rng, 3, 2)
+    error = torch.full((3,), 2.0**-20, dtype=torch.float64)
+    graph = build((2,), Gemm(plain.weight, plain.bias, weight_terms=2, bias_error=error), Relu(), gemm(rng, 1, 3))
+    ctx = context(graph, 1)
+    encoding = encode(ctx, 0)
+    for x in points(ctx.region, 4, 0):
+        for bias, weight in product((-1, 1), repeat=2):
+            values = evaluate(graph, x)
+            factor = 1 + weight * Fraction(2, 2**53)
+            z = [sum((Fraction(w) * factor * v for w, v in zip(row, x, strict=True)), Fraction(b) + bias * Fraction(2.0**-20))
+                 for row, b in zip(plain.weight.tolist(), plain.bias.tolist(), strict=True)]
+            values[graph.nodes[1].name], values[graph.nodes[2].name] = z, [max(v, Fraction(0)) for v in z]
+            assert [v for v in violations(encoding.model, columns(encoding, graph, values)) if v.startswith("row")] == []
+
+
 def test_rows_are_extracted_once_and_do_not_depend_on_the_chunk():
     graph, _ = case("conv", 1)
     one, two = Layers(graph, Budget()), Layers(graph, Budget(memory=1))
@@ -186,6 +209,21 @@ def test_what_rests_on_a_solvers_number_says_so():
     assert encode(ctx, 0).unproved
 
 
+def test_float32_semantics_are_refused():
+    _, ctx = case("relu", 1)
+    with pytest.raises(AbsintError) as caught:
+        encode(replace(ctx, numerics=Numerics(float32_semantics=True)), 0)
+    assert caught.value.code == "E-SOLVER-SEMANTICS"
+
+
+def test_nan_bounds_are_no_model():
+    graph, ctx = case("relu", 1)
+    name = graph.nodes[1].name
+    known = {**ctx.known, name: Interval(ctx.known[name].lower * torch.nan, ctx.known[name].upper)}
+    with pytest.raises(AbsintError):
+        encode(replace(ctx, known=known), 0)
+
+
 def test_a_void_instance_is_refused():
     graph, ctx = case("relu", 1)
     name = graph.nodes[1].name
@@ -193,3 +231,49 @@ def test_a_void_instance_is_refused():
     with pytest.raises(AbsintError) as caught:
         encode(ctx.learn(name, Interval(known.upper + 1, known.upper + 2)), 0)
     assert caught.value.code == "E-SOLVER-VOID"
+
+
+def around(name, seed):
+    """One operator between linear layers: the input of 3 numbers, its operands, the operator, two outputs."""
+    op, shapes = INSTANCES[name]()
+    rng = np.random.default_rng(seed)
+    builder, operands = GraphBuilder("x", (3,)), []
+    for shape in shapes or [(2, 3)]:
+        flat = builder.add(gemm(rng, prod(shape), 3), ("x",))
+        operands.append(builder.add(Reshape(tuple(shape)), (flat,)))
+    result = builder.add(op, tuple(operands))
+    flat = builder.add(Reshape((prod(builder.shape(result)),)), (result,))
+    return builder.graph(builder.add(gemm(rng, 2, prod(builder.shape(result))), (flat,)))
+
+
+@pytest.mark.parametrize("name", sorted(INSTANCES))
+def test_every_operator_has_an_encoding_that_contains_its_executions(name):
+    """In floats, up to their rounding: samples of the operator between two layers, and of a functional of its result."""
+    graph = around(name, 1)
+    for seed in (1, 2):
+        ctx = context(graph, seed)
+        encoding = encode(ctx, 0)
+        model = encoding.model
+        functional = encoding.functional(np.array([1.0, -1.0]))
+        for x in points(ctx.region, 8, seed):
+            found = graph.evaluate(torch.tensor([[float(v) for v in x]], dtype=torch.float64), [n.name for n in graph.nodes])
+            if not all(bool(v.isfinite().all()) for v in found.values()):
+                continue
+            values = {k: [Fraction(v) for v in t.reshape(-1).tolist()] for k, t in found.items()}
+            point = np.array([float(v) for v in columns(encoding, graph, values)])
+            size = 1e-9 * (1 + abs(model.matrix) @ np.abs(point))
+            assert ((model.matrix @ point >= model.row_lower - size) & (model.matrix @ point <= model.row_upper + size)).all()
+            near = 1e-9 * (1 + np.abs(point))
+            assert ((point >= model.lower - near) & (point <= model.upper + near)).all()
+            out = found[graph.output.name][0]
+            lowest = functional.cost @ point + functional.offset
+            assert not lowest > float(out[0] - out[1]) + 1e-9 * (1 + np.abs(functional.cost) @ np.abs(point))
+
+
+def test_what_has_jumps_is_no_exact_encoding():
+    jumps, kinks = ("sign", "floor", "thresholded-relu"), ("abs", "prelu", "leaky-relu(-0.7)")
+    for name, exact in (*((n, False) for n in jumps), *((n, True) for n in kinks)):
+        graph = around(name, 1)
+        encoding = encode(context(graph, 1), 0)
+        assert encoding.exact is exact, name
+        assert (encoding.choices.count > 0) is exact

@@ -7,8 +7,9 @@ import json
 import pytest
 
 from absint import kernels
-from absint.cli import solver_checks
 from absint.kernels import KernelReport
+from absint.solvers import SOLVERS, Claim, Presence, SolverError, Status, highs
+from absint.solvers.highs import Highs
 
 
 @pytest.fixture
@@ -23,33 +24,52 @@ def doctor(cli, monkeypatch):
 
 
 def test_a_missing_solver_is_a_note(doctor, cli, monkeypatch):
-    monkeypatch.setattr(solver_checks, "find_spec", lambda name: None)
-    found = doctor()["solver highspy"]
+    monkeypatch.setattr(Highs, "check", lambda self: Presence(False, "not installed", "pip install highspy", installed=False))
+    found = doctor()["solver highs"]
     assert (found["ok"], found["note"], found["mend"]) == (True, True, "pip install highspy")
-    assert "note  solver gurobipy: not installed; optional\n      wanted? then: pip install gurobipy" in cli("doctor").out
+    assert "note  solver highs: not installed; optional\n      wanted? then: pip install highspy" in cli("doctor").out
 
 
-@pytest.mark.parametrize(("probe", "name"), [("_highs", "solver highspy"), ("_cbc", "solver CBC (PuLP)"), ("_gurobi", "solver gurobipy")])
-def test_a_broken_solver_fails(doctor, monkeypatch, probe, name):
-    def broken(name):
-        raise OSError("no library")
+@pytest.mark.parametrize("name", ["highs", "scipy", "pulp", "gurobi"])
+def test_a_broken_solver_fails(doctor, monkeypatch, name):
+    class Broken:
+        def check(self):
+            raise OSError("no library")
 
-    monkeypatch.setattr(solver_checks, "find_spec", lambda name: True)
-    monkeypatch.setattr(solver_checks, probe, broken)
-    found = doctor()[name]
+    monkeypatch.setitem(SOLVERS._entries, name, Broken)
+    found = doctor()[f"solver {name}"]
     assert not found["ok"]
     assert "OSError: no library" in found["found"]
     assert "--force-reinstall" in found["mend"]
 
 
-def test_a_wrong_optimum_fails():
-    assert solver_checks._right("x", 1.0, "1.0", "mend", "free").ok
-    assert not solver_checks._right("x", 0.62, "1.0", "mend", "free").ok
+@pytest.mark.parametrize("claim", [Claim(Status.OPTIMAL, value=0.62), Claim(Status.OPTIMAL, value=1.0), Claim(Status.INFEASIBLE)])
+def test_a_wrong_or_unproved_optimum_fails(doctor, monkeypatch, claim):
+    monkeypatch.setattr(highs._HighsEngine, "run", lambda self, limits: claim)
+    found = doctor()["solver highs"]
+    assert not found["ok"]
+    assert "small LP" in found["found"]
+
+
+def test_a_solver_that_crashes_fails(doctor, monkeypatch):
+    def crash(self, limits):
+        raise SolverError("E-SOLVER-CRASH", "planted")
+
+    monkeypatch.setattr(highs._HighsEngine, "run", crash)
+    found = doctor()["solver highs"]
+    assert not found["ok"]
+    assert "E-SOLVER-CRASH" in found["found"]
+
+
+def test_a_licence_that_is_missing_is_a_note(doctor, monkeypatch):
+    monkeypatch.setattr(Highs, "check", lambda self: Presence(False, "but no licence", "grbgetkey KEY", limited=True))
+    found = doctor()["solver highs"]
+    assert (found["ok"], found["note"]) == (True, True)
 
 
 def test_installed_solvers_work(doctor):
     for name, check in doctor().items():
-        if name.startswith("solver") and "not installed" not in check["found"]:
+        if name.startswith("solver ") and "not installed" not in check["found"]:
             assert check["ok"], check
             assert "small LP" in check["found"] or "no licence" in check["found"]
 

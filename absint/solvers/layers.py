@@ -1,0 +1,55 @@
+"""Linear nodes as sparse rows, extracted once per graph by the adjoint of unit rows."""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+import torch
+from scipy import sparse
+
+from absint.backend import Budget, numeric_mode
+from absint.graph import Graph, Node
+from absint.op import Linear as LinearOp
+from absint.solvers.affine import LinearRows, down, up
+
+
+class Layers:
+    """Sparse rows of the linear nodes of one graph, each extracted when first asked for; shared by all instances."""
+
+    def __init__(self, graph: Graph, budget: Budget) -> None:
+        self.graph = graph
+        self._budget = budget
+        self._found: dict[str, LinearRows] = {}
+
+    def of(self, node: Node, op: LinearOp) -> LinearRows:
+        """The node's map over its inputs, flattened and side by side, in their order. Raises DeadlineError."""
+        if node.name not in self._found:
+            self._found[node.name] = self._extract(node, op)
+        return self._found[node.name]
+
+    def _extract(self, node: Node, op: LinearOp) -> LinearRows:
+        """In chunks of dense rows, so that memory stays bounded."""
+        shapes = self.graph.shapes_of(node)
+        like = torch.zeros(0, dtype=torch.float64)
+        chunk = self._budget.rows(16 * (sum(map(prod, shapes)) + node.size))
+        parts = []
+        with numeric_mode(), torch.no_grad():
+            for start in range(0, node.size, chunk):
+                self._budget.check()
+                index = torch.arange(start, min(start + chunk, node.size))
+                rows = op.unit_rows(index, node.shape, shapes, like)
+                parts.append(sparse.hstack([sparse.csr_array(r.reshape(len(index), -1).numpy()) for r in rows], format="csr"))
+        low, high = _offset(op, node)
+        # One adjoint term means that entries are only moved; more count the roundings inside coefficients, too.
+        roundings = 0 if op.adjoint_terms <= 1 else op.adjoint_terms
+        return LinearRows(sparse.csr_array(sparse.vstack(parts, format="csr")), low, high, roundings)
+
+
+def _offset(op: LinearOp, node: Node) -> tuple[np.ndarray, np.ndarray]:
+    """Bounds of b, flat: exact, or with the errors of passes."""
+    def flat(value: torch.Tensor | None) -> np.ndarray:
+        return np.zeros(node.size) if value is None else np.array(value.detach().double().cpu().expand(node.shape).reshape(-1).numpy())
+
+    middle, error = flat(op.offset), flat(op.offset_error)
+    return down(middle, error), up(middle, error)
