@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -43,3 +44,14 @@ def test_usage_errors_are_coded(cli, words):
 
 def test_near_words_are_suggested(cli):
     assert "'verify'" in cli("verfy").err
+
+
+@pytest.mark.parametrize(("given", "kept"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_idle_threads_sleep_unless_the_user_says_otherwise(given, kept):
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    if given is not None:
+        environment["OMP_WAIT_POLICY"] = given
+    code = ("import atexit, os, sys; from absint.cli import main; main.main = lambda *_: sys.stdout.write(os.environ['OMP_WAIT_POLICY']) * 0\n"
+            "assert 'torch' not in sys.modules; main.run()")
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == kept
