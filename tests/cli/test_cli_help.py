@@ -51,7 +51,7 @@ def test_idle_threads_sleep_unless_the_user_says_otherwise(given, kept):
     environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
     if given is not None:
         environment["OMP_WAIT_POLICY"] = given
-    code = ("import atexit, os, sys; from absint.cli import main; main.main = lambda *_: sys.stdout.write(os.environ['OMP_WAIT_POLICY']) * 0\n"
-            "assert 'torch' not in sys.modules; main.run()")
+    code = ("import os, sys; from absint.cli import main; assert 'torch' not in sys.modules\n"
+            "main.main = lambda *_: sys.stdout.write(os.environ['OMP_WAIT_POLICY']) * 0; main.run()")
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout == kept
