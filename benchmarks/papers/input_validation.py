@@ -266,6 +266,9 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--tables", action="store_true")
     given = parser.parse_args()
+    unknown = sorted(set(given.only.split(",")) - set(ROWS))
+    if unknown:
+        parser.error(f"--only: no rows {', '.join(unknown)}; there are {', '.join(ROWS)}")
     given.out.mkdir(parents=True, exist_ok=True)
     readers, kept = {"mnist": (mnist, given.mnist), "cifar": (cifar, given.cifar)}, {}
     for name in given.only.split(","):

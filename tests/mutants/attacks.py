@@ -15,24 +15,10 @@ from absint.ops.gemm import Gemm
 from absint.ops.relu import Relu
 from absint.region import BoxRegion, LinfBall, parse_eps
 from absint.spec import Spec
+from mutants.planting import claims_into, into
 
 CLAIMS, MUTANTS = {}, {}
-
-
-def claim(function):
-    """Register `function(folder)`; it raises AssertionError where the claim is broken."""
-    CLAIMS[function.__name__] = function
-    return function
-
-
-def mutant(*killers):
-    """Register `function(patch)`; patch(owner, name, value) replaces an existing attribute."""
-
-    def enter(function):
-        MUTANTS[function.__name__] = (function, killers)
-        return function
-
-    return enter
+claim, mutant = claims_into(CLAIMS), into(MUTANTS)
 
 
 def t(*rows):

@@ -10,14 +10,30 @@ from absint.rounding import Numerics
 MUTANTS = {}
 
 
-def mutant(*killers):
-    """Register `function(patch)`; patch(owner, name, value) replaces an existing attribute."""
+def into(found):
+    """A decorator factory: `@mutant(*killers)` enters `function(patch)` in `found`; patch(owner, name, value) replaces an attribute."""
 
-    def enter(function):
-        MUTANTS[function.__name__] = (function, killers)
+    def mutant(*killers):
+        def enter(function):
+            found[function.__name__] = (function, killers)
+            return function
+
+        return enter
+
+    return mutant
+
+
+def claims_into(found):
+    """A decorator that enters `function(folder)` in `found`; it raises AssertionError where the claim is broken."""
+
+    def claim(function):
+        found[function.__name__] = function
         return function
 
-    return enter
+    return claim
+
+
+mutant = into(MUTANTS)
 
 
 @dataclass(frozen=True)

@@ -10,18 +10,11 @@ from absint.analyses import radius
 from absint.analyses.radius import Bracket
 from absint.region import float_above
 from absint.verdict import Reason
+from mutants.planting import into
 
 MUTANTS = {}
-
-
-def mutant(*killers):
-    """Register `function(patch)`; patch(owner, name, value) replaces an existing attribute. killers: tests, perhaps with arguments."""
-
-    def enter(function):
-        MUTANTS[function.__name__] = (function, killers)
-        return function
-
-    return enter
+# Killers are tests, perhaps with arguments.
+mutant = into(MUTANTS)
 
 
 @mutant(("test_halvings_are_counted_in_integers",))

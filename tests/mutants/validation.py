@@ -16,27 +16,13 @@ from absint.errors import InputError
 from absint.graph import GraphBuilder
 from absint.ops.gemm import Gemm
 from absint.verdict import Verdict
+from mutants.planting import claims_into, into
 
 CLAIMS, MUTANTS = {}, {}
 STEP = Fraction(1, 2000)
 NORMAL = tuple(int(k) for k in np.round(30 + 5 * stats.norm.ppf((np.arange(1, 51) - 0.5) / 50)))
 RULE = WindowRule(STEP, threshold=20, sigma0=28)
-
-
-def claim(function):
-    """Register `function(folder)`; it raises AssertionError where the claim is broken."""
-    CLAIMS[function.__name__] = function
-    return function
-
-
-def mutant(*killers):
-    """Register `function(patch)`; patch(owner, name, value) replaces an existing attribute."""
-
-    def enter(function):
-        MUTANTS[function.__name__] = (function, killers)
-        return function
-
-    return enter
+claim, mutant = claims_into(CLAIMS), into(MUTANTS)
 
 
 def linear(scale=1.0):

@@ -1,12 +1,21 @@
-"""Every unsound way to a witness is noticed by the claims named for it, and those claims hold without it."""
+"""Every wrong variant of the search for witnesses and of input validation is noticed by the claims named for it; these hold without it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from mutants.attacks import CLAIMS, MUTANTS
+from mutants import attacks, validation
 from mutants.test_mutants import apply
+
+MODULES = (attacks, validation)
+CLAIMS = {**attacks.CLAIMS, **validation.CLAIMS}
+MUTANTS = {**attacks.MUTANTS, **validation.MUTANTS}
+
+
+def test_no_name_hides_another() -> None:
+    assert len(CLAIMS) == sum(len(module.CLAIMS) for module in MODULES)
+    assert len(MUTANTS) == sum(len(module.MUTANTS) for module in MODULES)
 
 
 @pytest.mark.parametrize("name", CLAIMS)
