@@ -363,7 +363,9 @@ def gone(pid, patience=5.0):
     return False
 
 
-SOLVE = "import sys; from absint.solvers import *; from absint.solvers.conformance import hard\n" \
+# Started in the background of a shell, tests inherit an ignored SIGINT; a user's terminal delivers it.
+SOLVE = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n" \
+        "from absint.solvers import *; from absint.solvers.conformance import hard\n" \
         "with Session(hard(), (sys.argv[1],)) as s:\n    print('ready', flush=True); s.solve(Limits(60.0))"
 
 
