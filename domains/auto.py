@@ -23,7 +23,8 @@ class Auto(Product):
     max_generators: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "first", DOMAINS.get("zonotope")(max_generators=self.max_generators))
+        zonotope: Any = DOMAINS.get("zonotope")
+        object.__setattr__(self, "first", zonotope(max_generators=self.max_generators))
         object.__setattr__(self, "second", DOMAINS.get("deeppoly")())
 
     def portfolio(self) -> tuple[Domain[Any], ...]:
