@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from absint.domain import DOMAINS
-from contract import claims
+from contract import claims, claims_properties  # noqa: F401  # it registers its own
 
 
 @pytest.mark.parametrize("name", claims.CLAIMS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 import pytest
-from contract import claims
+from contract import claims, claims_properties  # noqa: F401  # it registers its own
 from contract.operators import INSTANCES
 
 from absint.domain import DOMAINS
