@@ -78,7 +78,7 @@ def improved(rows: Rows, found: Interval, ctx: Context, slopes: Slopes, ascent: 
     Sound: every end is the plain one or one proved by `substitute`.
     """
     steps = ascent.steps if rows.node == ctx.graph.output.name else ascent.inner
-    todo = _open(rows, found, ctx, ascent.goal).nonzero().flatten()
+    todo = open_rows(rows, found, ctx, ascent.goal).nonzero().flatten()
     if not steps or not len(todo):
         return found
     search = Search(rows.node, ctx, slopes, replace(ascent, steps=steps), spent)
@@ -94,8 +94,8 @@ def improved(rows: Rows, found: Interval, ctx: Context, slopes: Slopes, ascent: 
     return Interval(lower, upper, found.solver, found.slack)
 
 
-def _open(rows: Rows, found: Interval, ctx: Context, goal: float) -> Tensor:
-    """(R,) bool: rows whose bounds still matter."""
+def open_rows(rows: Rows, found: Interval, ctx: Context, goal: float) -> Tensor:
+    """(R,) bool: rows whose bounds still matter: weighted ones not above the goal, unit rows that leave a consumer undecided."""
     if rows.weight is not None:
         return ~(found.lower > goal)
     consumers = [ctx.graph[name] for name in ctx.graph.consumers[rows.node]]

@@ -25,12 +25,12 @@ from absint.interval import Band, Interval, Relaxation
 from absint.op import Linear, Nonlinear, Op
 from absint.registry import Registry
 from absint.rounding import Numerics
-from absint.spec import Spec
+from absint.spec import Refutation, Spec
 from absint.substitute import input_adjoints, substitute_each
 
 __all__ = [
     "DOMAINS", "Ascent", "BackwardDomain", "Band", "Budget", "Context", "Domain", "Interval", "Node", "Numerics", "Product", "Relaxation",
-    "Rows", "Sense", "register_domain", "rule", "transfer",
+    "Rows", "Sense", "Wrapper", "register_domain", "rule", "transfer",
 ]
 
 E = TypeVar("E")
@@ -117,10 +117,11 @@ class Domain(ABC, Generic[E]):
         """Start values (batch, *shape) of the free slopes at a node; None where there are none."""
         return None
 
-    def refute(self, element: E, spec: Spec, refuted: Tensor, ctx: Context) -> Tensor | None:
-        """(batch, disjuncts) sound lower bounds of a convex combination of each disjunct's rows, -inf where none is known.
+    def refute(self, element: E, spec: Spec, refuted: Tensor, ctx: Context) -> Refutation | None:
+        """What is known of whole disjuncts beyond their single rows: combinations of rows, searches, candidates. Default: nothing.
 
-        refuted: (batch, disjuncts), the best single row of each. A positive bound refutes the disjunct. Default: none.
+        refuted: (batch, disjuncts), the best single row of each; positive ones need nothing more. Bounds are sound where they
+        are not flagged as a solver's word.
         """
         return None
 
@@ -174,9 +175,9 @@ class BackwardDomain(Domain[str]):
         plain = Interval(-inf if sense is Sense.UPPER else low, inf if sense is Sense.LOWER else high)
         return plain if self.ascent is None else improved(rows, plain, ctx, self._slopes, self.ascent, time.monotonic() - begin)
 
-    def refute(self, element: str, spec: Spec, refuted: Tensor, ctx: Context) -> Tensor | None:
+    def refute(self, element: str, spec: Spec, refuted: Tensor, ctx: Context) -> Refutation | None:
         """By combinations whose weights are optimised with the slopes; None without an ascent."""
-        return None if self.ascent is None else mixed_bounds(spec, refuted, ctx, self._slopes, self.ascent)
+        return None if self.ascent is None else Refutation(mixed_bounds(spec, refuted, ctx, self._slopes, self.ascent))
 
     @property
     def _slopes(self) -> Slopes:
@@ -286,10 +287,10 @@ class Product(Domain[tuple[Any, Any]]):
         found = self.first.corner(element[0], rows, ctx)
         return self.second.corner(element[1], rows, ctx) if found is None else found
 
-    def refute(self, element: tuple[Any, Any], spec: Spec, refuted: Tensor, ctx: Context) -> Tensor | None:
+    def refute(self, element: tuple[Any, Any], spec: Spec, refuted: Tensor, ctx: Context) -> Refutation | None:
         """The better where both have one."""
         one, two = self.first.refute(element[0], spec, refuted, ctx), self.second.refute(element[1], spec, refuted, ctx)
-        return two if one is None else one if two is None else torch.fmax(one, two)
+        return two if one is None else one if two is None else one.joined(two)
 
     def take(self, element: tuple[Any, Any], index: Tensor) -> tuple[Any, Any]:
         """Both."""
@@ -298,3 +299,62 @@ class Product(Domain[tuple[Any, Any]]):
     def memory(self, graph: Graph, numerics: Numerics) -> int:
         """Both."""
         return self.first.memory(graph, numerics) + self.second.memory(graph, numerics)
+
+
+class Wrapper(Domain[Any]):
+    """A domain that walks as another one, its base, and adds to what the base proves: refinements derive from it.
+
+    Special rules and everything a wrapper does not override are the base's.
+    """
+
+    @property
+    @abstractmethod
+    def walker(self) -> Domain[Any]:
+        """The domain that walks."""
+
+    @property
+    def needs_reference(self) -> bool:
+        """If the base does."""
+        return self.walker.needs_reference
+
+    def enclose(self, node: Node, interval: Interval, ctx: Context) -> Any:
+        """The base's."""
+        return self.walker.enclose(node, interval, ctx)
+
+    def start(self, node: Node, ctx: Context) -> Any:
+        """The base's."""
+        return self.walker.start(node, ctx)
+
+    def linear(self, node: Node, args: list[Any], ctx: Context) -> Any:
+        """The base's, with its special rules."""
+        return transfer(self.walker, node, args, ctx)
+
+    nonlinear = linear
+
+    def bounds(self, element: Any, rows: Rows, ctx: Context, sense: Sense) -> Interval:
+        """The base's."""
+        return self.walker.bounds(element, rows, ctx, sense)
+
+    def hull(self, element: Any, ctx: Context) -> Interval | None:
+        """The base's."""
+        return self.walker.hull(element, ctx)
+
+    def corner(self, element: Any, rows: Rows, ctx: Context) -> Tensor | None:
+        """The base's."""
+        return self.walker.corner(element, rows, ctx)
+
+    def take(self, element: Any, index: Tensor) -> Any:
+        """The base's."""
+        return self.walker.take(element, index)
+
+    def parameters(self, node: Node, ctx: Context) -> Tensor | None:
+        """The base's."""
+        return self.walker.parameters(node, ctx)
+
+    def refute(self, element: Any, spec: Spec, refuted: Tensor, ctx: Context) -> Refutation | None:
+        """The base's."""
+        return self.walker.refute(element, spec, refuted, ctx)
+
+    def memory(self, graph: Graph, numerics: Numerics) -> int:
+        """The base's."""
+        return self.walker.memory(graph, numerics)

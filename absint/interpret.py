@@ -18,7 +18,7 @@ from absint.graph import Node
 from absint.interval import Interval
 from absint.op import Input, Linear, Nonlinear
 from absint.rounding import Numerics, gamma, no_lower, no_lower_, no_upper, no_upper_, smallest_normal
-from absint.spec import Spec
+from absint.spec import Refutation, Spec
 
 E = TypeVar("E")
 
@@ -89,13 +89,18 @@ class Attempt:
 
     interval: as `margins` returns it.  ctx: with `known` total.  corner: (batch, *input) float64, a point of the region's hull
     where the row that decides an instance's margin is least by the domain's relaxation; a place to start an attack, no more.
-    refuted: (batch, disjuncts) sound bounds of combinations of a disjunct's rows, -inf where there is none; None for nowhere.
+    whole: what the domain knows of whole disjuncts; None for nothing.
     """
 
     interval: Interval
     ctx: Context
     corner: Tensor | None = None
-    refuted: Tensor | None = None
+    whole: Refutation | None = None
+
+    @property
+    def refuted(self) -> Tensor | None:
+        """(batch, disjuncts) sound bounds of whole disjuncts, -inf where there is none; None for nowhere."""
+        return None if self.whole is None else self.whole.proved
 
 
 def attempt(domain: Domain[Any], ctx: Context, spec: Spec, *, corner: bool = False, proved: Tensor | None = None) -> Attempt:

@@ -1,7 +1,8 @@
 """Exact truth in Fractions: evaluation of piecewise-linear graphs, and the exact minimum of a margin over a box.
 
-An oracle independent of absint's arithmetic: dense matrices in Fractions, activation patterns enumerated, every linear
-program solved by enumerating its vertices. For at most 3 inputs and 6 kinks (tests only).
+Oracles independent of absint's arithmetic. `minimum` cuts the box into cells (exact_cells.py). `minimum_by_vertices` knows
+nothing of cells: it enumerates all activation patterns, and every vertex of every linear program; it is some 200 times slower,
+for at most 3 inputs and 6 kinks, and there to check the other (tests only).
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import combinations, product
-from math import prod
 
-import torch
+from exact_cells import matrix, minimum
 
 from absint.op import Input, Linear
 from absint.ops.maximum import Maximum
 from absint.ops.relu import LeakyRelu, Relu
+
+__all__ = ["Affine", "evaluate", "matrix", "minimum", "minimum_by_vertices"]
 
 ZERO, ONE = Fraction(0), Fraction(1)
 
@@ -35,20 +37,6 @@ class Affine:
 
     def plus(self, other):
         return Affine(tuple(a + b for a, b in zip(self.coefficients, other.coefficients, strict=True)), self.constant + other.constant)
-
-
-def matrix(op, shapes):
-    """For each input a list of (output, input, Fraction) entries, and the offset; from `apply` on unit vectors."""
-    entries = []
-    for position, shape in enumerate(shapes):
-        xs = [torch.zeros(prod(shape), *s, dtype=torch.float64) for s in shapes]
-        xs[position] = torch.eye(prod(shape), dtype=torch.float64).reshape(-1, *shape)
-        columns = op.apply(*xs).reshape(prod(shape), -1)
-        entries.append([(i, j, Fraction(float(columns[j, i]))) for j, i in columns.nonzero().tolist()])
-    size = columns.shape[1]
-    shape = op.output_shape(*shapes)
-    offset = [ZERO] * size if op.offset is None else [Fraction(float(b)) for b in op.offset.double().expand(shape).reshape(-1)]
-    return entries, offset
 
 
 def evaluate(graph, x):
@@ -84,7 +72,7 @@ def walk(graph, start, positive, best):
     return values[graph.output.name]
 
 
-def minimum(graph, lower, upper, weight, bias):
+def minimum_by_vertices(graph, lower, upper, weight, bias):
     """Exact min of weight . y + bias over the box, by enumerating activation patterns. None never: the box is not empty."""
     n = len(lower)
     inputs = [Affine(tuple(ONE if k == j else ZERO for k in range(n)), ZERO) for j in range(n)]

@@ -18,7 +18,7 @@ from torch import Tensor
 from absint import backend
 from absint.analyses.problem import Problem, VerifyOptions
 from absint.analyses.work import Work, misclassified
-from absint.attacks import ATTACKS, Attack, Search, falsify
+from absint.attacks import ATTACKS, Attack, Given, Search, falsify
 from absint.backend import Budget, DeadlineError, default_memory, is_out_of_memory
 from absint.context import Context
 from absint.domain import Domain
@@ -149,7 +149,7 @@ class Portfolio:
             label = f"{stage} {str(numerics.dtype).removeprefix('torch.')}"
             try:
                 with work.clock():
-                    again = self._attempt(work, domain, numerics, budget)
+                    again = self._attempt(work, domain, numerics, budget, label)
             except Exception as error:
                 if not is_out_of_memory(error) or len(work) > 1:
                     raise
@@ -162,25 +162,32 @@ class Portfolio:
                 work.settle(Verdict.VERIFIED, None, proved & usable, label)
             else:
                 work.settle(Verdict.LIKELY, Reason.UNROUNDED, proved & usable, label)
+            if self.options.accept_solver and numerics.rounding:
+                word = torch.tensor([reason is Reason.SOLVER for reason in work.reason], dtype=torch.bool)
+                again = again[~word]
+                work.trust(word, label)
 
-    def _attempt(self, work: Work, domain: Domain[Any], numerics: Numerics, budget: Budget) -> Tensor:
+    def _attempt(self, work: Work, domain: Domain[Any], numerics: Numerics, budget: Budget, label: str) -> Tensor:
         """Learn what one analysis proves of all undecided instances; returns which of them a finer format may decide."""
         known = {name: interval.to(numerics.vector) for name, interval in work.known.items()}
         ctx = Context(work.part.graph, work.part.region, numerics, budget, known=known)
         with torch.no_grad():
             found = self._guarded(work, domain, ctx)
             self._contradiction(work, found)
-        refuted = _refuted(found, work.spec)
+        refuted, whole = _refuted(found, work.spec), found.whole
         fresh = torch.fmax(work.refuted, refuted.to(work.refuted)).amin(1).cpu() if work.spec.disjuncts else work.margin.cpu()
         slack = _slack(found, work.spec).cpu()
         solver = found.interval.solver
-        work.learn(refuted, ctx, found.ctx, solver)
+        work.learn(refuted, ctx, found.ctx, solver, None if whole is None else whole.lower)
         work.corner = work.corner if found.corner is None else found.corner
-        flags = [False] * len(work) if solver is None else solver.tolist()
-        for slot, (value, flag) in enumerate(zip(work.margin.tolist(), flags, strict=True)):
-            work.reason[slot] = (Reason.SOLVER if flag and not value > 0 and float(fresh[slot]) > 0 else Reason.OVERFLOW if value == -inf
-                                 else Reason.VACUOUS if value == inf else Reason.IMPRECISE)
-        return ~(fresh + _SLACK_FACTOR * slack <= 0)
+        late = [False] * len(work) if whole is None or whole.late is None else whole.late.tolist()
+        for slot, (value, word, cut) in enumerate(zip(work.margin.tolist(), work.word.tolist(), late, strict=True)):
+            work.reason[slot] = (Reason.SOLVER if 0 < word < inf and not value > 0 else Reason.TIMEOUT if cut and not value > 0 else
+                                 Reason.OVERFLOW if value == -inf else Reason.VACUOUS if value == inf else Reason.IMPRECISE)
+        if whole is not None and whole.notes:
+            work.notes = [tuple(dict.fromkeys((*notes, *whole.notes))) for notes in work.notes]
+        again = ~(fresh + _SLACK_FACTOR * slack <= 0)
+        return again if whole is None or whole.points is None else again[self._replay(work, whole.points, budget, label)]
 
     def _guarded(self, work: Work, domain: Domain[Any], ctx: Context) -> Attempt:
         """The engine, with a stranger's exceptions turned into one coded error."""
@@ -206,7 +213,7 @@ class Portfolio:
         if found.refuted is not None:
             # A combination of a disjunct's rows is at most its greatest one.
             greatest = work.spec.refutation(values)
-            wrong = wrong | _above(found.refuted, greatest, size)[:, work.spec.disjunct]
+            wrong = wrong | _above(found.refuted.to(greatest), greatest, size)[:, work.spec.disjunct]
         if bool(wrong.any()) or lower.shape != values.shape:
             rows = [f"instance {work.part.index[int(i)]}, row {int(r)}: bound {float(lower[i, r]):.6g}, "
                     f"value at the centre {float(values[i, r]):.6g}"
@@ -227,6 +234,29 @@ class Portfolio:
             found = falsify(work.part.graph, work.part.region, work.exact, self.attack, search)
         work.ambiguous |= {int(work.positions[slot]) for slot in found.ambiguous}
         work.falsified(found.witnesses, "attack")
+
+
+    def _replay(self, work: Work, points: Tensor, budget: Budget, label: str) -> Tensor:
+        """Prove candidates (n, *input) of a domain, NaN where there is none; returns the mask (n,) of the instances that stay.
+
+        What is not falsified by its candidate has it as a start of the next search.
+        """
+        slots = (points.flatten(1).isfinite().all(1) & ~(work.margin.cpu() > 0)).nonzero().flatten()
+        kept = torch.ones(len(work), dtype=torch.bool)
+        if not len(slots):
+            return kept
+        there = slots.to(self.device)
+        given = Given(points[slots].to(self.device), self.attack)
+        with work.clock():
+            found = falsify(work.part.graph, work.part.region.take(slots), work.exact.take(slots), given, Search(self.device, budget))
+        center = work.part.region.center.to(self.device)
+        work.corner = center.clone() if work.corner is None else work.corner.to(center).clone()
+        work.corner[there] = given.points.to(center)
+        work.ambiguous |= {int(work.positions[slots[slot]]) for slot in found.ambiguous}
+        witnesses = {int(slots[slot]): witness for slot, witness in found.witnesses.items()}
+        kept[list(witnesses)] = False
+        work.falsified(witnesses, label)
+        return kept
 
 
 def _refuted(found: Attempt, spec: Spec) -> Tensor:

@@ -28,7 +28,8 @@ class VerifyOptions:
     semantics: "real" or "float32" (also every float32 execution; needs a graph loaded with fold=False).
     batch: instances analysed together, None to size by memory.  attack: name of the falsifier, or None: it runs before
     any proof, and again from the corners of relaxations that did not prove enough.
-    timeout: per instance.  total_timeout: for the whole call.
+    accept_solver: whether a proof that rests on an LP/MILP solver's word is reported as verified, with assurance `solver`; it is
+    unknown otherwise.  timeout: per instance.  total_timeout: for the whole call.
     """
 
     domain: str | Domain[Any]
@@ -39,6 +40,7 @@ class VerifyOptions:
     batch: int | None = None
     memory: int | None = None
     attack: str | None = "pgd"
+    accept_solver: bool = False
     timeout: float = inf
     total_timeout: float = inf
 

@@ -23,6 +23,7 @@ class Work:
 
     positions: (n,) int64 in the whole problem.  part: those instances.  spec: their properties on the device.
     refuted: (n, disjuncts) float64, the best sound bound of a row, or of a combination of rows, of each disjunct.
+    claimed: (n, disjuncts) float64, the same where a solver's word counts.
     known: sound bounds of nodes, by any stage.
     corner: (n, *input) where the last relaxation that has one is worst, or None.
     left: positions given up, and what was known of them.
@@ -34,7 +35,9 @@ class Work:
         self.exact = self.part.spec
         self.spec: Spec = self.exact.to(device)
         self.refuted = torch.full((len(positions), self.spec.disjuncts), -inf, dtype=torch.float64, device=device)
+        self.claimed = self.refuted.clone()
         self.known: Mapping[str, Interval] = self.part.known
+        self.notes: list[tuple[str, ...]] = [()] * len(positions)
         self.left: tuple[Tensor, Mapping[str, Interval]] = positions[:0], {}
         self.corner: Tensor | None = None
         self.reason: list[Reason] = [Reason.IMPRECISE] * len(positions)
@@ -48,7 +51,15 @@ class Work:
     @property
     def margin(self) -> Tensor:
         """(n,) certified margins; the property is proved where they are > 0. An empty unsafe set has margin +inf."""
-        return self.refuted.amin(1) if self.spec.disjuncts else self.refuted.new_full((len(self),), inf)
+        return self._least(self.refuted)
+
+    @property
+    def word(self) -> Tensor:
+        """(n,) margins where a solver's word counts."""
+        return self._least(torch.fmax(self.refuted, self.claimed))
+
+    def _least(self, bounds: Tensor) -> Tensor:
+        return bounds.amin(1) if self.spec.disjuncts else bounds.new_full((len(self),), inf)
 
     @contextmanager
     def clock(self) -> Iterator[None]:
@@ -61,13 +72,16 @@ class Work:
             for k in sharing:
                 self.spent[k] += share
 
-    def learn(self, refuted: Tensor, before: Context, after: Context, solver: Tensor | None) -> None:
-        """Merge what a stage proved: bounds (n, disjuncts), and bounds of nodes.
+    def learn(self, refuted: Tensor, before: Context, after: Context, solver: Tensor | None, claimed: Tensor | None = None) -> None:
+        """Merge what a stage proved: bounds (n, disjuncts), and bounds of nodes. claimed: what else a solver says of the disjuncts.
 
         What rests on a solver's word is no proof and is left out: an instance with one such bound anywhere keeps what was
         known before the stage, because what was derived from that bound carries no flag of its own.
         """
         refuted = torch.nan_to_num(refuted.to(self.refuted), nan=-inf, posinf=inf, neginf=-inf)
+        for word in (refuted, claimed):
+            if word is not None:
+                self.claimed = torch.fmax(self.claimed, torch.nan_to_num(word.to(refuted), nan=-inf, posinf=inf, neginf=-inf))
         if solver is not None:
             refuted = torch.where(solver.to(refuted.device)[:, None], torch.full_like(refuted, -inf), refuted)
         self.refuted = torch.fmax(self.refuted, refuted)
@@ -81,6 +95,13 @@ class Work:
         margin = self.margin.tolist()
         for slot in chosen.nonzero().flatten().tolist():
             self._report(slot, verdict, reason, margin[slot], stage=stage)
+        self._keep(~chosen)
+
+    def trust(self, chosen: Tensor, stage: str) -> None:
+        """Report the instances in the mask (n,) as verified on a solver's word, and drop them."""
+        margin = self.word.tolist()
+        for slot in chosen.nonzero().flatten().tolist():
+            self._report(slot, Verdict.VERIFIED, Reason.SOLVER, margin[slot], stage=stage, assurance=Assurance.SOLVER)
         self._keep(~chosen)
 
     def falsified(self, witnesses: Mapping[int, Witness], stage: str) -> None:
@@ -110,17 +131,18 @@ class Work:
             return
         index = mask.cpu().nonzero().flatten()
         there = index.to(self.device)
-        self.reason = [self.reason[i] for i in index.tolist()]
+        self.reason, self.notes = [self.reason[i] for i in index.tolist()], [self.notes[i] for i in index.tolist()]
         self.positions, self.part, self.exact = self.positions[index], self.part.take(index), self.exact.take(index)
-        self.spec, self.refuted = self.spec.take(there), self.refuted[there]
+        self.spec, self.refuted, self.claimed = self.spec.take(there), self.refuted[there], self.claimed[there]
         self.known = {name: interval.take(there) for name, interval in self.known.items()} if len(index) else {}
         self.corner = None if self.corner is None else self.corner[there]
 
     def _report(self, slot: int, verdict: Verdict, reason: Reason | None, margin: float, *, detail: str | None = None,
-                witness: tuple[float, ...] | None = None, stage: str | None = None) -> None:
+                witness: tuple[float, ...] | None = None, stage: str | None = None, assurance: Assurance | None = None) -> None:
         k, problem = int(self.positions[slot]), self.problem
         falsified = Assurance.REPLAYED if problem.graph.source.model is not None else Assurance.SOUND
-        assurance = {Verdict.VERIFIED: Assurance.SOUND, Verdict.FALSIFIED: falsified}.get(verdict, Assurance.NONE)
+        assurance = assurance or {Verdict.VERIFIED: Assurance.SOUND, Verdict.FALSIFIED: falsified}.get(verdict, Assurance.NONE)
+        detail = "; ".join(filter(None, (detail, *self.notes[slot]))) or None
         result = InstanceResult(
             problem.index[k], verdict, *_classes(problem, k), reason, margin if abs(margin) != inf else None,
             assurance, problem.eps, self.name, self.spent[k], detail, witness, stage,

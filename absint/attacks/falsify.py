@@ -28,6 +28,20 @@ class Found:
     ambiguous: frozenset[int]
 
 
+@dataclass(frozen=True, eq=False)
+class Given:
+    """An attack that has its points already, (batch, *shape) float64; where they are too shallow to prove, `deeper` goes on from them."""
+
+    points: Tensor
+    deeper: Attack | None = None
+
+    def __call__(self, graph: Graph, region: Region, spec: Spec, search: Search) -> Tensor:
+        """The points; in a further search what the other attack finds from its starts."""
+        if search.depth == 0 or search.starts is None:
+            return self.points
+        return search.starts[:, 0] if self.deeper is None else self.deeper(graph, region, spec, search)
+
+
 def falsify(graph: Graph, region: Region, spec: Spec, attack: Attack, search: Search) -> Found:
     """Search every instance for a violation, prove and replay it; no instance appears in both parts of the result.
 

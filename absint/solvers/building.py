@@ -147,3 +147,19 @@ def _toward_zero(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     difference = a - b
     found: np.ndarray = np.where((b == 0) | (difference == 0), difference, np.maximum(np.nextafter(difference, -np.inf), 0.0))
     return found
+
+
+def with_greatest(model: Model, costs: np.ndarray, offsets: np.ndarray) -> Model:
+    """The model with a last column t >= costs[k].x + offsets[k] for every k, minimised. costs: (K, n), offsets: (K,).
+
+    Sound: at each of the model's points the greatest of these functionals is a value of t that satisfies it.
+    """
+    count, n = costs.shape
+    size = np.abs(costs) @ np.maximum(np.abs(model.lower), np.abs(model.upper)) + np.abs(offsets)
+    # Far more than the rounding of this sum of up to 1e9 terms.
+    most = float(size.max()) * (1 + 1e-6) + 1.0
+    extra = sparse.hstack([sparse.csr_array(-costs), sparse.csr_array(np.ones((count, 1)))], format="csr")
+    rows = sparse.vstack([over(model.matrix, n + 1), extra], format="csr")
+    sides = np.concatenate([model.row_lower, offsets]), np.concatenate([model.row_upper, np.full(count, np.inf)])
+    box = np.concatenate([model.lower, [-most]]), np.concatenate([model.upper, [most]])
+    return Model.of(rows, sides, box, np.concatenate([np.zeros(n), [1.0]]), np.concatenate([model.integer, [False]]))

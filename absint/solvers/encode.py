@@ -15,6 +15,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
+from absint.backend import Budget
 from absint.context import Context
 from absint.elementwise import Elementwise
 from absint.errors import UnsupportedError, UsageError
@@ -78,14 +79,14 @@ class Encoding:
 def encode(ctx: Context, instance: int, layers: Layers | None = None) -> Encoding:
     """The relaxation of one instance under what is known of its nodes (`ctx.known` must be total: `interpret.boxes` or an analysis).
 
-    layers: shared between the instances of a graph.  Splits that are already met into `known` hold in the model.
+    layers: of the graph, or of one that `ctx.graph` is a part of.  Splits that are already met into `known` hold in the model.
     Raises UsageError E-SOLVER-VOID where what is known leaves no input, UnsupportedError E-SOLVER-SEMANTICS under float32
     semantics and E-SOLVER-ENCODE for a node of no family, DeadlineError.
     """
     if ctx.numerics.float32_semantics:
         raise UnsupportedError("E-SOLVER-SEMANTICS", "LP and MILP models are of the exact-real network",
                                hint="leave out --semantics float32")
-    work = _Encoder(ctx.graph, _bounds(ctx, instance), layers or Layers(ctx.graph, ctx.budget))
+    work = _Encoder(ctx.graph, _bounds(ctx, instance), layers or Layers(ctx.graph), ctx.budget)
     for node in ctx.graph.nodes:
         ctx.budget.check()
         work.visit(node)
@@ -119,6 +120,7 @@ class _Encoder:
     graph: Graph
     known: Mapping[str, Interval]
     layers: Layers
+    budget: Budget
 
     def __post_init__(self) -> None:
         self.build = Builder()
@@ -157,7 +159,7 @@ class _Encoder:
 
     def _linear(self, node: Node, op: Linear) -> Affine:
         """L of the inputs' expressions. An input that would fill the rows with products of weights becomes columns first."""
-        rows = self.layers.of(node, op)
+        rows = self.layers.of(node, op, self.budget)
         start = 0
         for name in node.inputs:
             stop = start + self.graph[name].size

@@ -1,0 +1,255 @@
+"""Disjuncts by LP, by branching on phases or by MILP, instance by instance: what the domains of refinement share.
+
+A disjunct of one row is a cost of one LP that stays warm over all of them; one of several rows has a column of its own that
+is at least every row, so that its least value decides the whole conjunction. Every bound is a safe bound, unless it says that
+it is a MILP's word; a limit, a crash or NaN leaves what was proved before.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import inf
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from absint.backend import DeadlineError
+from absint.context import Context
+from absint.solvers.building import Choices, with_binaries, with_greatest
+from absint.solvers.encode import Encoding, Layers, encode
+from absint.solvers.model import Answer, Limits, Model, SolverError, Status
+from absint.solvers.phases import Effort, Phases
+from absint.solvers.session import Session
+from absint.spec import Refutation, Spec
+
+# A violation in floats deeper than this share of its summands ends a search: shallower ones could be rounding.
+_DEEP = 1e-9
+# What a MILP's claimed bound is lowered by: answers were seen to be off by 6e-6.
+_CLAIM = 1e-4
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How far to go. solvers: as of `Session`.  nodes: LPs a disjunct; 1 for no branching, inf for no limit.
+
+    seconds: an instance.  lp, milp: seconds of one LP, of one MILP; milp 0 for none.
+    """
+
+    solvers: tuple[str, ...]
+    nodes: float = 1
+    seconds: float = inf
+    lp: float = 60.0
+    milp: float = 0.0
+
+
+def decide(ctx: Context, spec: Spec, refuted: Tensor, plan: Plan) -> Refutation:
+    """Bounds of the disjuncts that `refuted` (batch, disjuncts) leaves open, and candidates for what violates the property.
+
+    `ctx.known` must be total. The time to the context's deadline is shared by the instances that are left.
+    Sound: only bounds that are flagged rest on a solver's word. KeyboardInterrupt passes through. Never raises DeadlineError.
+    """
+    open_ = ~(refuted > 0)
+    lower = torch.full(open_.shape, -inf, dtype=torch.float64)
+    points = torch.full((ctx.batch, *ctx.graph.input.shape), torch.nan, dtype=torch.float64)
+    late = torch.zeros(ctx.batch, dtype=torch.bool)
+    solver = torch.zeros(open_.shape, dtype=torch.bool)
+    todo = (open_.any(1) & ~ctx.empty.to(open_.device)).nonzero().flatten().tolist()
+    notes: dict[str, None] = {}
+    for done, k in enumerate(todo):
+        now = time.monotonic()
+        end = min(ctx.budget.deadline, now + plan.seconds, now + max(0.0, ctx.budget.deadline - now) / (len(todo) - done))
+        one = _Instance(ctx, spec, k, plan, end)
+        try:
+            one.run(open_[k].nonzero().flatten().tolist())
+        except DeadlineError:
+            one.late = True
+        except SolverError as error:
+            one.note(f"{error.code}: {error.what}")
+        for disjunct, (bound, claimed) in one.found.items():
+            lower[k, disjunct], solver[k, disjunct] = bound, claimed
+        late[k] = one.late
+        if one.best is not None:
+            points[k] = one.best
+        notes.update(dict.fromkeys(one.notes))
+    return Refutation(lower, solver if bool(solver.any()) else None, points, late, tuple(notes))
+
+
+@dataclass(frozen=True, eq=False)
+class _Target:
+    """One disjunct as an objective. model: its own, or None where the instance's serves."""
+
+    disjunct: int
+    cost: np.ndarray
+    offset: float
+    model: Model | None = None
+
+
+@dataclass(eq=False)
+class _Instance:
+    """One instance under decision. Mutable. end: on the monotonic clock."""
+
+    ctx: Context
+    spec: Spec
+    k: int
+    plan: Plan
+    end: float
+    found: dict[int, tuple[float, bool]] = field(default_factory=dict)
+    best: Tensor | None = None
+    late: bool = False
+    notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._depth = inf
+        self._row = self.spec.take(torch.tensor([self.k], device=self.spec.weight.device)).to(torch.device("cpu"))
+
+    def note(self, text: str) -> None:
+        """Something the user should know."""
+        self.notes.append(text)
+
+    def run(self, disjuncts: list[int]) -> None:
+        """Decide them, those nearest to a violation first; a violation that is deep enough ends it."""
+        encoding = encode(self.ctx, self.k, Layers.shared(self.ctx.graph))
+        targets = [self._target(encoding, d) for d in disjuncts]
+        with Phases(encoding.model, encoding.choices, self.plan.solvers) as shared:
+            try:
+                self._all(encoding, shared, targets)
+            finally:
+                self.notes += [f"{t.code}: {t.what}" for t in shared.notes]
+
+    def _all(self, encoding: Encoding, shared: Phases, targets: list[_Target]) -> None:
+        first = [(self._relaxed(encoding, shared, target), target) for target in targets]
+        if self.plan.milp <= 0 and self.plan.nodes <= 1:
+            return
+        for bound, target in sorted(first, key=lambda pair: pair[0]):
+            if bound > 0:
+                continue
+            if self._violated:
+                return
+            if time.monotonic() >= self.end:
+                self.late = True
+                return
+            if self.plan.milp > 0:
+                self._mixed(encoding, target)
+            else:
+                self._branched(encoding, shared, target)
+
+    def _target(self, encoding: Encoding, disjunct: int) -> _Target:
+        rows = (self._row.disjunct == disjunct).nonzero().flatten().tolist()
+        parts = [encoding.functional(self._row.weight[0, r].numpy(), float(self._row.bias[0, r])) for r in rows]
+        if len(parts) == 1:
+            return _Target(disjunct, parts[0].cost, parts[0].offset)
+        model = with_greatest(encoding.model, np.stack([p.cost for p in parts]), np.array([p.offset for p in parts]))
+        return _Target(disjunct, model.cost, 0.0, model)
+
+    def _effort(self, nodes: float) -> Effort:
+        return Effort(nodes, self.end, self.plan.lp)
+
+    def _on(self, target: _Target, choices: Choices, shared: Phases, work: Callable[[Phases], None]) -> None:
+        """On the shared LP, or on one of the target's own."""
+        if target.model is None:
+            work(shared)
+            return
+        with Phases(target.model, choices, self.plan.solvers) as own:
+            try:
+                work(own)
+            finally:
+                shared.notes.extend(own.notes)
+
+    def _relaxed(self, encoding: Encoding, shared: Phases, target: _Target) -> float:
+        """One LP."""
+        def solve(tree: Phases) -> None:
+            answer = tree.bound(target.cost, target.offset, self._effort(1))
+            self._learn(target, answer.bound, unproved=encoding.unproved)
+            if answer.point is not None:
+                self._test(answer.point)
+
+        if time.monotonic() >= self.end:
+            self.late = True
+            return -inf
+        self._on(target, encoding.choices, shared, solve)
+        return self.found[target.disjunct][0]
+
+    def _branched(self, encoding: Encoding, shared: Phases, target: _Target) -> None:
+        def search(tree: Phases) -> None:
+            found = tree.minimum(target.cost, target.offset, 0.0, self._effort(self.plan.nodes), self._test)
+            self._learn(target, found.lower, unproved=encoding.unproved)
+            self.late = self.late or found.late
+
+        self._on(target, encoding.choices, shared, search)
+
+    def _mixed(self, encoding: Encoding, target: _Target) -> None:
+        """The solver's own branching; its bound is its word, what the root's multipliers prove is not."""
+        base = encoding.model if target.model is None else target.model
+        model = with_binaries(base, encoding.choices)
+        cost = np.zeros(len(model.lower))
+        cost[: len(target.cost)] = target.cost
+        seconds = min(self.plan.milp, self.end - time.monotonic())
+        with Session(model, self.plan.solvers) as session:
+            session.set_cost(cost)
+            answer = session.solve(Limits(max(1e-3, seconds)))
+            self.notes += [f"{t.code}: {t.what}" for t in (*session.notes, *answer.troubles)]
+        if answer.point is not None:
+            self._test(answer.point)
+        if answer.infeasible:
+            self._learn(target, inf, unproved=encoding.unproved)
+        claimed = _claimed(answer) + target.offset
+        if claimed > self._at_centre(target.disjunct) + _CLAIM:
+            self.note(f"E-SOLVER-CONTRADICTION: at least {claimed:g} is claimed, where an input has less")
+        else:
+            self._learn(target, claimed, unproved=True)
+        self.late = self.late or answer.status is Status.LIMIT
+
+    def _learn(self, target: _Target, bound: float, *, unproved: bool) -> None:
+        before, _ = self.found.get(target.disjunct, (-inf, False))
+        self.found.setdefault(target.disjunct, (before, False))
+        if bound == inf and not self.ctx.assumed:
+            # Every region has an execution, and every execution is a point of the model.
+            self.note("E-SOLVER-CONTRADICTION: a model without any point, where every input is one")
+        elif bound > before and not (unproved and before > 0):  # a proof is never given up for a word
+            self.found[target.disjunct] = bound, unproved
+
+    # ---- candidates --------------------------------------------------------------------------------------------
+
+    @property
+    def _violated(self) -> bool:
+        return self._depth < -_DEEP
+
+    def _test(self, columns: np.ndarray) -> bool:
+        """Look at the network itself at an LP's input; whether it violates the property beyond doubt."""
+        size = self.ctx.graph.input.size
+        hull = self.ctx.region.hull.take(torch.tensor([self.k], device=self.ctx.region.hull.lower.device))
+        point = torch.from_numpy(columns[:size].copy()).reshape(1, *self.ctx.graph.input.shape)
+        point = torch.minimum(torch.maximum(point, hull.lower.cpu()), hull.upper.cpu())
+        if self.ctx.region.beyond_hull:
+            point = torch.from_numpy(self.ctx.region.project(self.k, point[0].numpy()))[None]
+        with torch.no_grad():
+            output = self.ctx.graph(point.to(self.ctx.numerics.device)).cpu()
+        depth = self._greatest(output)
+        if depth < self._depth:
+            self._depth, self.best = depth, point[0]
+        return depth < -_DEEP
+
+    def _at_centre(self, disjunct: int) -> float:
+        """The greatest row of a disjunct at the region's centre."""
+        with torch.no_grad():
+            output = self.ctx.graph(self.ctx.region.center[self.k : self.k + 1].to(self.ctx.numerics.device)).cpu()
+        return float(self._row.values(output)[0, self._row.disjunct == disjunct].max())
+
+    def _greatest(self, output: Tensor) -> float:
+        """The least over the disjuncts of the greatest row, relative to the size of its summands."""
+        values = self._row.values(output)
+        sizes = torch.einsum("brn,bn->br", self._row.weight.abs(), output.flatten(1).double().abs()) + self._row.bias.abs()
+        share = torch.nan_to_num(values / sizes.clamp(min=1e-300), nan=inf)[0]
+        greatest = torch.full((self._row.disjuncts,), -inf, dtype=torch.float64)
+        return float(greatest.scatter_reduce(0, self._row.disjunct, share, "amax").min())
+
+
+def _claimed(answer: Answer) -> float:
+    """What a MILP solver says the objective is at least, with room for its tolerances; -inf where it says nothing."""
+    claimed = answer.value if answer.claimed is None and answer.status is Status.OPTIMAL else answer.claimed
+    if claimed is None or not np.isfinite(claimed):
+        return -inf
+    return claimed - _CLAIM * (1 + abs(claimed))

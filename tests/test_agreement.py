@@ -1,0 +1,164 @@
+"""Everything that proves or refutes agrees with the exact answers: bounds of every domain, verdicts of what claims to be exact.
+
+Nothing here is timed. The problems are those of agreement_nets.py; the answers are found by cutting boxes in integers.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from agreement import ask, excess, faults, told, undecided
+from agreement_nets import BATCH, case, permuted
+
+from absint.api import domain_from
+from absint.domain import DOMAINS
+from absint.solvers import solver
+from absint.testing import FLOAT64, MIXED, SINGLE
+from absint.verdict import Assurance, Reason, Verdict
+
+SOLVERS = [name for name in ("highs", "scipy", "pulp", "gurobi") if solver(name).check().usable]
+BASES = ("zonotope", "deeppoly")
+# How many seeds the ordinary run takes; CBC starts a process for every program.
+MANY, SOME, FEW = range(60), range(40), range(12)
+SLOW = range(60, 500)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def bounds(name, seeds):
+    """No bound of a row, of a disjunct or of a node is beyond the exact values, in three number formats' worth of settings."""
+    lines, near, rows = [], 0, 0
+    for seed in seeds:
+        for numerics in (FLOAT64, MIXED if domain_from(name).mixed else SINGLE):
+            found, close = excess(case(seed), name, numerics)
+            lines, near, rows = lines + found, near + close, rows + BATCH * case(seed).spec.bias.shape[1]
+    assert lines == []
+    assert near >= rows // 4, "the bounds are vacuous"
+
+
+def verdicts(domain, seeds, complete=False, **options):
+    """No verdict is false; where the domain is complete, all that is clear is decided. Returns the results, case by case."""
+    lines, results = [], []
+    for seed in seeds:
+        found = ask(case(seed), domain, **options)
+        results.append(found)
+        lines += [line for r in found for line in faults(case(seed), r)]
+        lines += [line for r in found for line in undecided(case(seed), r) if complete]
+    assert lines == []
+    return results
+
+
+@pytest.mark.parametrize("name", DOMAINS.names())
+def test_no_bound_of_a_domain_exceeds_the_exact_one(name):
+    bounds(name, SOME)
+
+
+@pytest.mark.parametrize("name", DOMAINS.names())
+def test_no_verdict_of_a_domain_is_false(name):
+    verdicts(name, SOME)
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_exact_decides_all_that_is_clear(base):
+    results = verdicts(f"exact:base={base}", MANY, complete=True)
+    assert {r.assurance for found in results for r in found if r.verdict is Verdict.VERIFIED} == {Assurance.SOUND}
+    assert {r.assurance for found in results for r in found if r.verdict is Verdict.FALSIFIED} == {Assurance.SOUND}
+
+
+@pytest.mark.parametrize("which", SOLVERS)
+def test_exact_does_so_with_every_solver(which):
+    verdicts(f"exact:solver={which}", FEW, complete=True)
+
+
+@pytest.mark.parametrize("which", SOLVERS)
+def test_milp_agrees_where_its_solver_is_believed(which):
+    results = verdicts(f"milp:solver={which}", FEW if which == "pulp" else SOME, complete=True, accept_solver=True)
+    assert any(r.assurance is Assurance.SOLVER for found in results for r in found)
+
+
+def test_milp_alone_proves_nothing():
+    """What only the solver says is unknown, for that reason; what the base proves is proved."""
+    seeds = SOME
+    results = verdicts("milp", seeds)
+    given = [(case(seed), r) for seed, found in zip(seeds, results, strict=True) for r in found]
+    assert all(r.assurance is not Assurance.SOLVER for _, r in given)
+    assert all(r.assurance is Assurance.SOUND for _, r in given if r.verdict is Verdict.VERIFIED)
+    open_ = [r for one, r in given if r.verdict is Verdict.UNKNOWN and one.clear(r.index) and one.truths[r.index].holds]
+    assert open_
+    assert {r.reason for r in open_} == {Reason.SOLVER}
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_refine_proves_no_more_than_holds_and_no_less_than_its_base(base):
+    results = verdicts(f"refine:base={base}", MANY)
+    before = verdicts(base, MANY)
+    lost = [told(case(seed), a.index, "lost") for seed, plain, found in zip(MANY, before, results, strict=True)
+            for a, b in zip(plain, found, strict=True) if a.verdict is Verdict.VERIFIED and b.verdict is not Verdict.VERIFIED]
+    assert lost == []
+    count = [sum(r.verdict is Verdict.VERIFIED for pair in found for r in pair) for found in (before, results)]
+    assert count[1] > count[0], "the refinement proves nothing more"
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_no_bound_of_a_refined_base_exceeds_the_exact_one(base):
+    bounds(f"refine:base={base}", SOME)
+
+
+@pytest.mark.parametrize("domain", ["exact", "refine"])
+def test_the_order_of_neurons_changes_no_verdict(domain):
+    for seed in SOME:
+        one = case(seed)
+        other = type(one)(**{**vars(one), "graph": permuted(one.graph, seed)})
+        for a, b in zip(ask(one, domain), ask(other, domain), strict=True):
+            assert faults(other, b) == []
+            assert a.verdict is b.verdict or not one.clear(a.index), told(one, a.index, f"{a.verdict} or {b.verdict}")
+
+
+@pytest.mark.parametrize("domain", ["exact", "refine", "milp"])
+def test_an_instance_does_not_depend_on_its_batch(domain):
+    for seed in FEW:
+        one = case(seed)
+        together, backwards = ask(one, domain), ask(one, domain, 1, 0, 1)
+        for k in range(BATCH):
+            (alone,) = ask(one, domain, k)
+            for other in (together[k], *(r for r in backwards if r.index == k)):
+                assert alone.verdict is other.verdict, told(one, k, f"{alone.verdict} or {other.verdict}")
+                assert alone.reason is other.reason
+                if None not in (alone.margin, other.margin):
+                    assert abs(alone.margin - other.margin) <= 1e-9 * float(one.scales[k]) + 1e-300
+
+
+# ---- hundreds more --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", DOMAINS.names())
+def test_no_domain_is_wrong_on_hundreds(name):
+    bounds(name, SLOW)
+    verdicts(name, SLOW)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("base", BASES)
+def test_exact_and_refine_on_hundreds(base):
+    verdicts(f"exact:base={base}", SLOW, complete=True)
+    verdicts(f"refine:base={base}", SLOW)
+    bounds(f"refine:base={base}", SLOW)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("which", SOLVERS)
+def test_milp_on_hundreds(which):
+    verdicts(f"milp:solver={which}", SLOW if which != "pulp" else range(60, 120), complete=True, accept_solver=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("which", SOLVERS)
+def test_exact_with_every_solver_on_hundreds(which):
+    verdicts(f"exact:solver={which}", range(60, 120 if which == "pulp" else 240), complete=True)
