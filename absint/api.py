@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import Field, dataclass, fields, is_dataclass
 from fractions import Fraction
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -74,17 +75,23 @@ def verify(
 
 def radius(
     graph: Graph | str | Path, inputs: ArrayLike, *, upper: float | str | Fraction = "0.256", tolerance: float | str | Fraction = "0.001",
-    norm: str = "linf", domain: str | Domain[Any] = "zonotope", clip: tuple[float, float] | None = (0.0, 1.0),
+    norm: str = "linf", domain: str | Domain[Any] | None = None, exact: bool = False, clip: tuple[float, float] | None = (0.0, 1.0),
     labels: ArrayLike | None = None, fan: int | None = None, **options: Any,
 ) -> list[RadiusResult]:
     """Each input's robustness radius by bisection of [0, upper], exact multiples of upper / 2^n: one RadiusResult per input, in order.
 
     inputs: (batch, *input shape) in raw units.  upper, tolerance: numbers (their printed decimals are meant), text or Fractions.
     The class kept is the predicted one; labels are only reported.  norm, clip: as in `verify`.  fan: halvings tried at once.
+    domain: zonotope if None.  exact: domain `exact` and attack `pgd` instead: certified and refuted meet where nothing is left open.
     options: fields of VerifyOptions; attack is None unless given.  Sound: see `absint.analyses.radius.radius`.
+    Raises UsageError E-USAGE for exact with a domain, and for accept_solver: what is called certified is proved.
     """
+    if exact and domain is not None:
+        raise UsageError("E-USAGE", "exact=True chooses the domain", where="domain", hint="leave one of them away")
+    if options.get("accept_solver"):
+        raise UsageError("E-USAGE", "a certified radius needs proofs, not a solver's word", where="accept_solver", hint="leave it away")
     graph = load(graph) if isinstance(graph, (str, Path)) else graph
-    engine = _options({"attack": None, **options}, domain_from(domain))
+    engine = _options({"attack": "pgd" if exact else None, **options}, domain_from(domain or ("exact" if exact else "zonotope")))
     search = RadiusOptions(parse_eps(upper, "upper"), parse_eps(tolerance, "tolerance"), engine, norm, clip, fan)
     return _radius_of(graph, _inputs(graph, inputs), search, labels=None if labels is None else _integers(labels, "labels"))
 
@@ -167,6 +174,8 @@ def _option(domain: str, key: str, value: str, default: object) -> Any:
             if number < 0:
                 raise ValueError
             return number
+        if isinstance(default, float) and isnan(float(value)):
+            raise ValueError
         return float(value) if isinstance(default, float) else value
     except (KeyError, ValueError) as error:
         raise UsageError("E-DOMAIN-OPTION", f"'{value}' is no value for option '{key}' of domain '{domain}'",

@@ -19,6 +19,7 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import resource
 import sys
 import time
@@ -49,7 +50,7 @@ CHEAP = ("zonotope", "deeppoly", "alpha")
 REFINE, EXACT = "refine", "exact"
 MILP = ("milp:solver=gurobi", "milp:solver=highs")
 DECIDED = ("verified", "falsified")
-EXPECTED = (None, "imprecise", "timeout")
+EXPECTED = ("imprecise", "timeout")
 SLOW = 10.0  # CPU seconds above which an answer of `exact` is listed
 ORIGINS = {
     "mnist-net_256x2": "VNN-COMP 2022, mnist_fc",
@@ -103,10 +104,18 @@ class Outcome:
     code: str = ""
 
     @property
+    def trouble(self) -> str | None:
+        """Why the answer is not that of the method asked for: its error, or what stopped the solver named, so that another took over."""
+        if self.verdict == "error":
+            return self.detail
+        noted = re.search(r"E-SOLVER-(?:LICENCE|MISSING|CRASH|HANG)[^;]*", self.detail or "") if "solver=" in self.task.domain else None
+        return noted[0] if noted else None
+
+    @property
     def answer(self) -> str:
         """"verified", "falsified" or "error"; "open" also where the answer came too late."""
-        if self.verdict == "error":
-            return self.verdict
+        if self.trouble is not None:
+            return "error"
         return self.verdict if self.verdict in DECIDED and self.cpu <= self.task.setting.limit else "open"
 
 
@@ -232,11 +241,12 @@ def stages(bench: Bench, radii: list[str], domains: Iterable[str], setting: Sett
     return [bench.task("stages", eps, image, domain, setting) for image in bench.correct() for eps in radii for domain in domains]
 
 
-def hard(bench: Bench, journal: Journal, radii: list[str], setting: Setting, methods: Iterable[str]) -> list[Task]:
-    """The methods on every correct image that no cheap domain proves, in turn."""
-    return [bench.task("solvers", eps, image, domain, setting) for image in bench.correct() for eps in radii
-            if not any(journal.found[bench.task("stages", eps, image, d, setting)].answer == "verified" for d in CHEAP)
-            for domain in methods]
+def hard(bench: Bench, journal: Journal, radii: list[str], setting: Setting, methods: list[str]) -> list[Task]:
+    """The methods in turn on every correct image that no cheap domain proves, another one first each time."""
+    left = [(image, eps) for image in bench.correct() for eps in radii
+            if not any(journal.found[bench.task("stages", eps, image, d, setting)].answer == "verified" for d in CHEAP)]
+    return [bench.task("solvers", eps, image, methods[(k + first) % len(methods)], setting)
+            for first, (image, eps) in enumerate(left) for k in range(len(methods))]
 
 
 # --- tables ---------------------------------------------------------------------------------------------------------
@@ -286,7 +296,7 @@ def solvers_table(outcomes: list[Outcome]) -> str:
         rows.append([*line(group), f"{sum(o.cpu for o in group):.3g}", ratio])
     head = (*HEAD, "in all", "times `exact`, both deciding")
     text = table(f"Images that {', '.join(CHEAP)} leave unproved, {_asked(outcomes)}", head, rows)
-    return f"{text}\nWhat MILP verifies rests on the solver's word; what `exact` verifies does not.\n{troubles(outcomes)}"
+    return f"{text}\nWhat MILP verifies rests on the solver's word, and is the least margin; `exact` proves its sign.\n{troubles(outcomes)}"
 
 
 def _asked(outcomes: list[Outcome]) -> str:
@@ -297,9 +307,9 @@ def _asked(outcomes: list[Outcome]) -> str:
 
 def troubles(outcomes: list[Outcome]) -> str:
     """Every kind of error, and every reason of an open answer that is neither looseness nor time, once."""
-    odd = [o for o in outcomes if o.answer == "error" or (o.answer == "open" and o.reason not in EXPECTED)]
-    kinds = grouped(odd, lambda o: (o.task.domain, o.reason or o.verdict, o.detail or ""))
-    return "".join(f"- {domain}: {len(group)} x {reason}: {detail}\n" for (domain, reason, detail), group in kinds.items())
+    odd = [o for o in outcomes if o.answer == "error" or (o.verdict not in DECIDED and o.reason not in EXPECTED)]
+    kinds = grouped(odd, lambda o: (o.task.domain, o.trouble or f"{o.reason}: {o.detail}"))
+    return "".join(f"- {domain}: {len(group)} x {text}\n" for (domain, text), group in kinds.items())
 
 
 def remarkable(outcomes: list[Outcome]) -> str:

@@ -81,7 +81,7 @@ def excess(case, domain, numerics):
     """
     try:
         with numeric_mode(), torch.no_grad():
-            found = attempt(domain_from(domain), Context(case.graph, case.region, numerics), case.spec)
+            found = attempt(domain, Context(case.graph, case.region, numerics), case.spec)
     except UnsupportedError as error:
         if error.code != "E-DTYPE":
             raise

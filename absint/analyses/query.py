@@ -156,13 +156,16 @@ class _Run:
         return Assignment(inputs, outputs, tuple(candidate), distance)
 
     def _without_witness(self) -> QueryResult:
+        """UNSAT where all is verified: with Reason.SOLVER where that rests on a solver's word, which only `accept_solver` lets count."""
         results = tuple(self.results)
-        proved = all(r.verdict is Verdict.VERIFIED and r.assurance is Assurance.SOUND for r in results)
+        trusted = (Assurance.SOUND, Assurance.SOLVER) if self.options.accept_solver else (Assurance.SOUND,)
+        proved = all(r.verdict is Verdict.VERIFIED and r.assurance in trusted for r in results)
         stage = results[-1].stage or results[-1].domain if results else None
         if self.query.vacuous and proved:
             return QueryResult(Answer.UNKNOWN, results, self.asked, None, stage, Reason.VACUOUS)
         if proved and len(results) == self.asked > 0:
-            return QueryResult(Answer.UNSAT, results, self.asked, None, stage)
+            word = any(r.assurance is not Assurance.SOUND for r in results)
+            return QueryResult(Answer.UNSAT, results, self.asked, None, stage, Reason.SOLVER if word else None)
         late = len(results) < self.asked or any(r.reason is Reason.TIMEOUT for r in results)
         if late and time.monotonic() >= self.end:
             return QueryResult(Answer.TIMED_OUT, results, self.asked, None, stage, Reason.TIMEOUT)

@@ -14,17 +14,18 @@ import numpy as np
 
 from absint.analyses.query import Answer, Assignment, QueryResult, verify_query
 from absint.analyses.verify import VerifyOptions
+from absint.cli.choosing import domain_of
 from absint.cli.header import installed, options_of, versions
 from absint.cli.inputs import check_model, memory_of, set_up_device
-from absint.cli.session import domain_of
 from absint.cli.settings import VerifySettings
 from absint.errors import InputError, UsageError
 from absint.frontend import load_model
 from absint.graph import Graph
 from absint.query import Query, read_query
 from absint.registry import load_plugin
+from absint.reports.notes import noted, split_notes
 from absint.reports.witness import WitnessInfo, check_folder, save_witnesses
-from absint.verdict import Verdict
+from absint.verdict import Assurance, Verdict
 
 SCHEMA = "absint-query/1"
 
@@ -56,7 +57,7 @@ def answer(settings: VerifySettings, name: str | None, path: Path) -> Answered:
     options = VerifyOptions(
         domain=domain, dtype=settings.dtype, device=settings.device, rounding=settings.rounding, semantics=settings.semantics,
         batch=settings.batch, memory=memory_of(settings), attack=None if settings.attack == "none" else settings.attack,
-        total_timeout=max(left, 1e-9),
+        accept_solver=settings.accept_solver, total_timeout=max(left, 1e-9),
     )
     found = verify_query(graph, query, options)
     return _answered(settings, query, graph, options, found)
@@ -127,11 +128,22 @@ def serialise(query: Query, graph: Graph, witness: Assignment, folder: Path) -> 
                          hint="give --serialise-assignments a folder you may write") from error
 
 
+def assurance_of(found: QueryResult) -> Assurance:
+    """What the answer rests on: for unsat, the weakest of its parts."""
+    if found.answer is Answer.UNSAT:
+        sound = all(result.assurance is Assurance.SOUND for result in found.results)
+        return Assurance.SOUND if sound else Assurance.SOLVER
+    if found.answer is Answer.SAT and found.witness is not None:
+        return Assurance.REPLAYED if found.witness.outputs else Assurance.SOUND
+    return Assurance.NONE
+
+
 def _document(settings: VerifySettings, query: Query, graph: Graph, options: VerifyOptions, found: QueryResult) -> dict[str, Any]:
     witness = found.witness
     domain = options.resolved()
     return {
-        "schema": SCHEMA, "answer": found.answer.value, "reason": found.reason.value if found.reason else None,
+        "schema": SCHEMA, "answer": found.answer.value, "assurance": assurance_of(found).value,
+        "reason": found.reason.value if found.reason else None,
         "stage": found.stage if found.answer in (Answer.SAT, Answer.UNSAT) else None, "margin": found.margin,
         "time_s": round(time.monotonic() - settings.begin, 3), "command": settings.command,
         "query": {"path": query.path, "sha256": query.sha256, "version": query.version, "boxes": query.cells,
@@ -140,9 +152,11 @@ def _document(settings: VerifySettings, query: Query, graph: Graph, options: Ver
                   "outputs": graph.output.size, "passes": list(graph.source.passes), "notes": list(graph.source.notes)},
         "domain": {"name": settings.domain, "options": options_of(domain), "source": domain.source},
         "numerics": {"device": settings.device, "dtype": settings.dtype, "semantics": settings.semantics,
-                     "rounding": settings.rounding, "attack": options.attack, "timeout": settings.timeout, "threads": settings.threads},
+                     "rounding": settings.rounding, "attack": options.attack, "accept_solver": options.accept_solver,
+                     "timeout": settings.timeout, "threads": settings.threads},
         "witness": None if witness is None else {
             "inputs": list(witness.inputs), "outputs": list(witness.outputs), "point": list(witness.point), "distance": witness.distance},
-        "instances": [{**result.as_dict(), "witness": None} for result in found.results],
+        "instances": [{**result.as_dict(), "witness": None, "detail": split_notes(result.detail)[0]} for result in found.results],
+        "notes": [{"note": note, "instances": list(indices)} for note, indices in noted(found.results).items()],
         "versions": {**versions(), "vnnlib": installed("vnnlib") or "missing"},
     }

@@ -20,8 +20,8 @@ import torch
 from absint import __version__
 from absint.analyses.problem import VerifyOptions
 from absint.analyses.radius import RadiusOptions, RadiusResult, radius
-from absint.api import domain_from
 from absint.attacks import ATTACKS
+from absint.cli.choosing import domain_of
 from absint.cli.header import options_of, versions
 from absint.cli.inputs import behind_normalisation, check_model, chosen_inputs, memory_of, normalisation, read_inputs, set_up_device
 from absint.cli.journal import Journal
@@ -99,7 +99,7 @@ def _options(settings: RadiusSettings) -> RadiusOptions:
     if attack is not None:
         ATTACKS.get(attack)
     engine = VerifyOptions(
-        domain=domain_from(settings.domain), dtype=settings.dtype, device=settings.device, semantics=settings.semantics,
+        domain=domain_of(settings), dtype=settings.dtype, device=settings.device, semantics=settings.semantics,
         batch=settings.batch, memory=memory_of(settings), attack=attack,
         timeout=inf if settings.timeout is None else settings.timeout,
         total_timeout=inf if settings.total_timeout is None else settings.total_timeout,

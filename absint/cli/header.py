@@ -60,7 +60,7 @@ def make_header(settings: VerifySettings, graph: Graph, data: Dataset, options: 
         domain={"name": settings.domain.partition(":")[0], "class": f"{type(domain).__module__}.{type(domain).__qualname__}",
                 "options": options_of(domain), "source": domain.source},
         numerics={"device": settings.device, "dtype": settings.dtype, "semantics": settings.semantics,
-                  "rounding": settings.rounding, "attack": options.attack, "batch": settings.batch,
+                  "rounding": settings.rounding, "attack": options.attack, "accept_solver": options.accept_solver, "batch": settings.batch,
                   "timeout": settings.timeout, "total_timeout": settings.total_timeout, "threads": settings.threads},
         versions=versions(),
         assumptions=_assumptions(settings),
@@ -80,8 +80,10 @@ def _assumptions(settings: VerifySettings) -> tuple[str, ...]:
         if settings.semantics == "float32"
         else "a verdict is about the network in exact real arithmetic; a float32 execution may differ within its rounding"
     )
+    word = ("what is verified with assurance 'solver' rests on numbers of an LP or MILP solver that nobody has proved (--accept-solver)",)
     return (
         meaning,
+        *(word if settings.accept_solver else ()),
         "the inputs are the float64 values read from the data; eps is the exact decimal or fraction given",
         "matrix products and convolutions obey the error bounds of dot products (absint doctor tests them)",
         "the imported network is the user's: compared with onnxruntime on sampled inputs of the data range and of the region analysed",
@@ -96,6 +98,6 @@ def make_binding(settings: VerifySettings, graph: Graph, data: Dataset, options:
         "layout": settings.layout, "eps": settings.eps, "clip": None if clip is None else list(clip), "label": settings.label,
         "target": settings.target, "mean": settings.mean, "std": settings.std, "semantics": settings.semantics,
         "domain": settings.domain.partition(":")[0], "options": options_of(options.resolved()), "dtype": settings.dtype,
-        "rounding": settings.rounding, "attack": settings.attack,
+        "rounding": settings.rounding, "attack": settings.attack, "accept_solver": settings.accept_solver,
         "plugins": [hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in settings.plugin],
     }

@@ -29,7 +29,8 @@ from absint.cli.query import check_other
 from absint.cli.settings import VerifySettings
 from absint.cli.workers import ANSWERS, Instance, answered, word, worker_options
 from absint.errors import InputError, UsageError
-from absint.verdict import InstanceResult
+from absint.reports.notes import noted, split_notes
+from absint.verdict import Assurance, InstanceResult
 
 COLUMNS = ("onnx", "vnnlib", "verdict", "time_s", "stage", "reason", "margin")
 _INTERRUPTED = 130
@@ -178,6 +179,10 @@ class _Benchmark:
             lines.append(f"{answer:10}{counts[answer]:7}{f'{median(times):11.2f}' if times else ''}")
         times = [result.time_s for result in self.results.values()]
         lines.append(f"{'all':10}{len(times):7}{f'{median(times):11.2f}' if times else ''}")
+        words = sum(result.assurance is Assurance.SOLVER for result in self.results.values())
+        if words:
+            lines.append(f"warning: {words} of the unsat answers on a solver's word, which nobody has proved (--accept-solver)")
+        lines += [f"note: {note} ({len(indices)} instances)" for note, indices in noted(self.results.values()).items()]
         left = len(self.instances) - len(times)
         if left:
             lines.append(f"{left} of {len(self.instances)} instances are not decided")
@@ -188,7 +193,8 @@ class _Benchmark:
 def cells(instance: Instance, result: InstanceResult) -> list[str]:
     """In the order of COLUMNS."""
     margin = "" if result.margin is None else repr(result.margin)
-    return [instance.onnx, instance.vnnlib, word(result), f"{result.time_s:.3f}", result.stage or "", result.detail or "", margin]
+    reason, _ = split_notes(result.detail)
+    return [instance.onnx, instance.vnnlib, word(result), f"{result.time_s:.3f}", result.stage or "", reason or "", margin]
 
 
 @contextmanager

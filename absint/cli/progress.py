@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from absint.verdict import InstanceResult, Verdict
+from absint.verdict import Assurance, InstanceResult, Verdict
 
 _EVERY = 5.0  # seconds between plain lines
 
@@ -19,6 +19,24 @@ class Progress(Protocol):
 
     def advance(self, result: InstanceResult) -> None:
         """One more instance is decided."""
+
+
+class Counts:
+    """Verdicts so far, and how many of the verified ones rest on a solver's word."""
+
+    def __init__(self) -> None:
+        self.verdicts, self.on_word = Counter[Verdict](), 0
+
+    def add(self, result: InstanceResult) -> None:
+        """One more."""
+        self.verdicts[result.verdict] += 1
+        self.on_word += result.verdict is Verdict.VERIFIED and result.assurance is not Assurance.SOUND
+
+    def __str__(self) -> str:
+        """'3 verified, 1 unknown': verdicts that occurred, and `verified` always. Short enough for 80 columns."""
+        word = f" ({self.on_word} on a solver's word)" if self.on_word else ""
+        return ", ".join(f"{self.verdicts[verdict]} {verdict.value}{word if verdict is Verdict.VERIFIED else ''}"
+                         for verdict in Verdict if self.verdicts[verdict] or verdict is Verdict.VERIFIED)
 
 
 class Silent:
@@ -32,24 +50,19 @@ class Plain:
     """Lines for logs."""
 
     def __init__(self, total: int) -> None:
-        self.total, self.done, self.counts = total, 0, Counter[Verdict]()
+        self.total, self.done, self.counts = total, 0, Counts()
         self.begin = self.last = time.monotonic()
 
     def advance(self, result: InstanceResult) -> None:
         """Count, and now and then say so."""
         self.done += 1
-        self.counts[result.verdict] += 1
+        self.counts.add(result)
         now = time.monotonic()
         if now - self.last >= _EVERY:
             self.last = now
             left = (now - self.begin) / self.done * (self.total - self.done)
-            sys.stderr.write(f"{self.done}/{self.total}: {describe(self.counts)}; about {left:.0f} s left\n")
+            sys.stderr.write(f"{self.done}/{self.total}: {self.counts}; about {left:.0f} s left\n")
             sys.stderr.flush()
-
-
-def describe(counts: Counter[Verdict]) -> str:
-    """'3 verified, 1 unknown': verdicts that occurred, and `verified` always. Short enough for 80 columns."""
-    return ", ".join(f"{counts[verdict]} {verdict.value}" for verdict in Verdict if counts[verdict] or verdict is Verdict.VERIFIED)
 
 
 class _Bar:
@@ -59,13 +72,13 @@ class _Bar:
         from rich.progress import Progress as RichProgress
 
         assert isinstance(bar, RichProgress)
-        self.bar, self.counts = bar, Counter[Verdict]()
-        self.task = bar.add_task(describe(self.counts), total=total)
+        self.bar, self.counts = bar, Counts()
+        self.task = bar.add_task(str(self.counts), total=total)
 
     def advance(self, result: InstanceResult) -> None:
         """Move the bar."""
-        self.counts[result.verdict] += 1
-        self.bar.update(self.task, advance=1, description=describe(self.counts))
+        self.counts.add(result)
+        self.bar.update(self.task, advance=1, description=str(self.counts))
 
 
 @contextmanager

@@ -129,7 +129,14 @@ def _answer(settings: VerifySettings, network: Network, gate: threading.Lock) ->
 
 
 def _tell(settings: VerifySettings, document: dict[str, Any]) -> None:
-    """One line on stderr: what decided, or why nothing did."""
-    if not settings.quiet:
-        why = document["reason"] or document["stage"]
-        sys.stderr.write(f"{document['answer']}{f' ({why})' if why else ''} after {document['time_s']:.2f} s\n")
+    """On stderr: an answer that is no proof of ours, always; what decided, or why nothing did; what solvers reported."""
+    if document["assurance"] == "solver":
+        sys.stderr.write(f"warning: {document['answer']} on a solver's word, which nobody has proved (--accept-solver)\n")
+    if settings.quiet:
+        return
+    for note in document["notes"]:
+        sys.stderr.write(f"note: {note['note']}\n")
+    why = document["reason"] or document["stage"]
+    sys.stderr.write(f"{document['answer']}{f' ({why})' if why else ''} after {document['time_s']:.2f} s\n")
+    if document["answer"] == "unknown" and document["reason"] == "solver":
+        sys.stderr.write("note: it rests on a solver's word alone; --accept-solver makes that unsat\n")

@@ -10,9 +10,12 @@ import typer
 
 from absint.cli.settings import RadiusSettings
 from absint.cli.verify import command_line
+from absint.errors import UsageError
 
 _SEARCH, _DATA, _LIMITS, _ENGINE, _OUTPUT = "Search", "Data", "Limits", "Analysis", "Output"
-_RENAMED = ("context", "format_", "plugin")    # parameters that the settings call otherwise
+# What is used unless it is given, and what --exact stands for.
+DOMAIN, EXACT_DOMAIN, EXACT_ATTACK = "zonotope", "exact", "pgd"
+_RENAMED = ("context", "exact", "format_", "plugin")    # parameters that the settings call otherwise
 
 
 def _option(panel: str, text: str, *names: str, **more: Any) -> Any:
@@ -23,12 +26,22 @@ def radius(
     context: typer.Context,
     net: Annotated[Path, typer.Argument(metavar="NET.onnx", help="The network.")],
     *,
-    domain: Annotated[str, _option(_ENGINE, "Abstract domain, with options after a colon: zonotope:max_generators=500.")] = "zonotope",
+    domain: Annotated[str | None, _option(_ENGINE, "Abstract domain, with options after a colon: zonotope:max_generators=500.",
+                                          show_default=DOMAIN)] = None,
+    exact: Annotated[bool, _option(_ENGINE, f"Both ends meet: short for --domain {EXACT_DOMAIN} --attack {EXACT_ATTACK}.",
+                                   "--exact")] = False,
+    base: Annotated[str | None, _option(_ENGINE, "Domain that walks, for domains that refine another one.",
+                                        show_default="the domain's")] = None,
+    solver: Annotated[str | None, _option(_ENGINE, "auto, highs, scipy, gurobi, pulp or pulp:NAME, for domains that use one.",
+                                          show_default="auto")] = None,
+    timeout_lp: Annotated[float | None, _option(_ENGINE, "Seconds of one LP, for domains that solve them.",
+                                                show_default="the domain's")] = None,
     upper: Annotated[str, _option(_SEARCH, "Radii below this one are tried; raw input units, taken exactly.")] = "0.256",
     tolerance: Annotated[str, _option(_SEARCH, "Halve until the radius is known up to less than this.")] = "0.001",
     norm: Annotated[str, _option(_SEARCH, "Norm of the radius: linf, l2 or l1.")] = "linf",
     clip: Annotated[str, _option(_SEARCH, "Range of the data, or none.")] = "0,1",
-    attack: Annotated[str, _option(_SEARCH, "Search for counterexamples as well: pgd or none.")] = "none",
+    attack: Annotated[str | None, _option(_SEARCH, "Search for counterexamples as well: pgd or none.",
+                                          show_default="none; pgd with --exact")] = None,
     data: Annotated[Path | None, _option(_DATA, "Inputs: IDX, npz, npy or CSV. Default: a bundled sample that fits.")] = None,
     labels: Annotated[Path | None, _option(_DATA, "Labels to show beside the predictions; none are needed.")] = None,
     index: Annotated[str | None, _option(_DATA, "Which inputs: 0:100 (half open) or 3,5,8. Default: all.")] = None,
@@ -61,6 +74,11 @@ def radius(
     2 usage, 3 bad input, 4 unsupported, 5 resource, 70 internal error, 130 interrupted.
     """
     given = {name: value for name, value in locals().items() if name not in _RENAMED}
+    if exact and domain is not None:
+        raise UsageError("E-USAGE", f"--exact chooses the domain, and --domain {domain} another one", where="--exact",
+                         hint=f"--domain {EXACT_DOMAIN}:OPTION=VALUE --attack {EXACT_ATTACK} sets further options")
+    given["domain"] = domain or (EXACT_DOMAIN if exact else DOMAIN)
+    given["attack"] = attack or (EXACT_ATTACK if exact else "none")
     settings = RadiusSettings(**given, format=format_, plugin=tuple(plugin or ()), command=command_line(context))
     return lambda: _execute(settings)
 

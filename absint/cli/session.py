@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import closing, nullcontext
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 
 from absint.analyses.patches import verify_patches
 from absint.analyses.verify import Problem, VerifyOptions, robustness, verify
-from absint.api import domain_from
+from absint.cli.choosing import domain_of
 from absint.cli.header import make_binding, make_header
 from absint.cli.inputs import behind_normalisation, check_model, chosen_inputs, memory_of, normalisation, read_inputs, set_up_device
 from absint.cli.journal import Journal
@@ -33,7 +33,7 @@ from absint.region import Region
 from absint.registry import load_plugin
 from absint.reports.interface import REPORTS, Header, Report, Summary
 from absint.reports.witness import WitnessInfo, check_folder, save_witnesses
-from absint.verdict import InstanceResult, Reason
+from absint.verdict import InstanceResult, Reason, Verdict
 
 _SAMPLE = 200          # inputs that the clean accuracy is measured on
 _INTERRUPTED = 130
@@ -96,26 +96,12 @@ def prepare(settings: VerifySettings) -> Job:
     return Job(settings, graph, data, region, choice, options, header, binding)
 
 
-def domain_of(settings: VerifySettings) -> Domain[Any]:
-    """The domain with its options. Raises UsageError E-DOMAIN-UNKNOWN or -OPTION, PluginError where it cannot be made."""
-    text = settings.domain
-    if settings.max_generators is not None:
-        base = domain_from(text)
-        if not is_dataclass(base) or "max_generators" not in {f.name for f in fields(base)}:
-            raise UsageError("E-DOMAIN-OPTION", f"domain '{text}' has no bound on generators", where="--max-generators",
-                             hint="absint domains lists every domain's options")
-        if settings.max_generators < 0:
-            raise UsageError("E-DOMAIN-OPTION", f"the bound is negative: {settings.max_generators}", where="--max-generators")
-        return replace(base, max_generators=settings.max_generators)
-    return domain_from(text)
-
-
 def _options(settings: VerifySettings, domain: Domain[Any]) -> VerifyOptions:
     set_up_device(settings)
     options = VerifyOptions(
         domain=domain, dtype=settings.dtype, device=settings.device, rounding=settings.rounding, semantics=settings.semantics,
         batch=settings.batch, memory=memory_of(settings),
-        attack=None if settings.attack == "none" else settings.attack,
+        attack=None if settings.attack == "none" else settings.attack, accept_solver=settings.accept_solver,
         timeout=inf if settings.timeout is None else settings.timeout,
         total_timeout=inf if settings.total_timeout is None else settings.total_timeout,
     )
@@ -205,10 +191,19 @@ class Session:
             summary = Summary.of(self.results.values(), job.asked, time.monotonic() - self.begin)
             _guarded(self.report.end, "ended", summary)
             self._save_witnesses()
+        self._tell(summary)
         if interrupted:
             sys.stderr.write(f"interrupted: {len(summary.remaining)} of {summary.instances} instances are not decided\n")
             return _INTERRUPTED
         return 0 if summary.all_verified else 1
+
+    def _tell(self, summary: Summary) -> None:
+        """What the exit code does not say: proofs that rest on a solver's word, accepted or not."""
+        verified, waiting = summary.counts[Verdict.VERIFIED.value], summary.reasons.get(Reason.SOLVER.value, 0)
+        if summary.on_word:
+            sys.stderr.write(f"warning: {verified} verified, {summary.on_word} of them on a solver's word (--accept-solver)\n")
+        if waiting and not self.job.settings.quiet:
+            sys.stderr.write(f"note: {waiting} unknown on a solver's word alone; --accept-solver counts them as verified\n")
 
     def _begin(self) -> None:
         with interrupts_deferred():

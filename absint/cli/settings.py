@@ -33,13 +33,25 @@ class InputSettings:
 
 
 @dataclass(frozen=True)
-class VerifySettings(InputSettings):
+class EngineSettings(InputSettings):
+    """The domain, and those of its options that have words of their own; None leaves the domain's default. Read by `choosing.py`."""
+
+    domain: str = "auto"
+    max_generators: int | None = None
+    base: str | None = None
+    solver: str | None = None
+    neurons: int | None = None
+    timeout_lp: float | None = None
+    timeout_milp: float | None = None
+
+
+@dataclass(frozen=True)
+class VerifySettings(EngineSettings):
     """The options of `absint verify`; parsed in `session.prepare`, `query.prepare` and `instances.prepare`.
 
     begin: when the command began, on the monotonic clock.
     """
 
-    domain: str = "auto"
     norm: str = "linf"
     patch: str | None = None
     brightness: str | None = None
@@ -49,7 +61,7 @@ class VerifySettings(InputSettings):
     timeout: float | None = None
     total_timeout: float | None = None
     dtype: str = "auto"
-    max_generators: int | None = None
+    accept_solver: bool = False
     attack: str = "pgd"
     semantics: str = "real"
     journal: Path | None = None
@@ -79,7 +91,7 @@ class BoundsSettings(InputSettings):
 
 
 @dataclass(frozen=True)
-class RadiusSettings(InputSettings):
+class RadiusSettings(EngineSettings):
     """The options of `absint radius`; parsed in `bisecting.prepare`."""
 
     upper: str = "0.256"

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from absint.cli.settings import VerifySettings
-from absint.verdict import InstanceResult, Reason, Verdict
+from absint.verdict import Assurance, InstanceResult, Reason, Verdict
 
 ANSWERS = ("unsat", "sat", "unknown", "timed-out")
 _GRACE = 3.0    # seconds past its limit before a worker, which answers by itself at the limit, is killed
@@ -27,7 +27,8 @@ _CODE = re.compile(r"error\[([A-Z0-9-]+)\]")
 _VERDICTS = {"unsat": Verdict.VERIFIED, "sat": Verdict.FALSIFIED, "unknown": Verdict.UNKNOWN, "timed-out": Verdict.UNKNOWN}
 # Options that a worker is given as they are: field -> option.
 _PASSED = {"domain": "--domain", "device": "--device", "dtype": "--dtype", "batch": "--batch", "memory": "--memory",
-           "attack": "--attack", "semantics": "--semantics", "max_generators": "--max-generators"}
+           "attack": "--attack", "semantics": "--semantics", "max_generators": "--max-generators",
+           "base": "--base", "solver": "--solver", "neurons": "--neurons", "timeout_lp": "--timeout-lp", "timeout_milp": "--timeout-milp"}
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ def worker_options(settings: VerifySettings) -> list[str]:
     words = [f"{option}={getattr(settings, name)}" for name, option in _PASSED.items() if getattr(settings, name) is not None]
     words += [] if threads is None else [f"--threads={threads}"]
     words += [] if settings.rounding else ["--no-rounding"]
+    words += ["--accept-solver"] if settings.accept_solver else []
     return words + [f"--plugin={os.path.abspath(file)}" for file in settings.plugin]
 
 
@@ -144,12 +146,13 @@ def result_of(instance: Instance, code: int, out: bytes, err: bytes, time_s: flo
     try:
         document: dict[str, Any] = json.loads(out)
         answer, margin = document["answer"], document.get("margin")
-        verdict = _VERDICTS[answer]
+        verdict, assurance = _VERDICTS[answer], Assurance(document.get("assurance", "none"))
+        said = [str(note["note"]) for note in document.get("notes", ())]
     except (ValueError, KeyError, TypeError):
         return unknown(instance, time_s, "no answer")
     if not isinstance(margin, float) or not isfinite(margin):
         margin = None
     return InstanceResult(
         instance.index, verdict, reason=Reason.TIMEOUT if answer == "timed-out" else None, margin=margin, time_s=time_s,
-        detail=document.get("reason"), stage=document.get("stage"),
+        assurance=assurance, detail="; ".join(filter(None, (document.get("reason"), *said))) or None, stage=document.get("stage"),
     )

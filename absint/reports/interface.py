@@ -16,7 +16,8 @@ from statistics import median
 from typing import Any, ClassVar, TextIO, TypeVar
 
 from absint.registry import Registry
-from absint.verdict import InstanceResult, Reason, Verdict
+from absint.reports.notes import noted
+from absint.verdict import Assurance, InstanceResult, Reason, Verdict
 
 SCHEMA = "absint-report/1"
 
@@ -51,6 +52,8 @@ class Summary:
 
     remaining: instances an interrupt left undecided; they count as unknown(interrupted).
     median_margin: of the certified margins that are finite.  correct: instances not known to be misclassified.
+    on_word: of the verified ones, those that rest on a solver's word; never without --accept-solver.
+    notes: what solvers reported -> the instances it was reported with.
     """
 
     instances: int
@@ -60,6 +63,8 @@ class Summary:
     median_margin: float | None
     seconds: float
     remaining: tuple[int, ...] = field(default=())
+    on_word: int = 0
+    notes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     @staticmethod
     def of(results: Iterable[InstanceResult], asked: Sequence[int], seconds: float) -> Summary:
@@ -74,9 +79,10 @@ class Summary:
             counts[Verdict.UNKNOWN.value] += len(remaining)
             reasons[Reason.INTERRUPTED.value] += len(remaining)
         margins = [row.margin for row in rows if row.margin is not None]
+        on_word = sum(row.verdict is Verdict.VERIFIED and row.assurance is not Assurance.SOUND for row in rows)
         return Summary(
             len(asked), dict(counts), dict(reasons), len(asked) - counts[Verdict.MISCLASSIFIED.value],
-            median(margins) if margins else None, seconds, remaining,
+            median(margins) if margins else None, seconds, remaining, on_word, noted(rows),
         )
 
     @property
@@ -86,15 +92,16 @@ class Summary:
 
     @property
     def all_verified(self) -> bool:
-        """Whether every correctly classified instance is verified, and there is one at least."""
+        """Whether every correctly classified instance is verified, be it on an accepted word, and there is one at least."""
         return 0 < self.correct == self.counts[Verdict.VERIFIED.value]
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
         return {
             "instances": self.instances, "complete": self.complete, "correctly_classified": self.correct,
-            "counts": dict(self.counts), "unknown_reasons": dict(self.reasons), "median_margin": self.median_margin,
-            "seconds": round(self.seconds, 3), "remaining": list(self.remaining),
+            "counts": dict(self.counts), "verified_on_solver": self.on_word, "unknown_reasons": dict(self.reasons),
+            "median_margin": self.median_margin, "seconds": round(self.seconds, 3), "remaining": list(self.remaining),
+            "notes": [{"note": note, "instances": list(indices)} for note, indices in self.notes.items()],
         }
 
 

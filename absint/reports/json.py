@@ -1,4 +1,4 @@
-"""One JSON document: {"header": ..., "instances": [...], "summary": ...}."""
+"""One JSON document: {"header": ..., "instances": [...], "summary": ...}. Solvers' notes are in the summary, each once."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from typing import TextIO
 
 from absint.reports.interface import Header, Report, Summary
+from absint.reports.notes import split_notes
 from absint.verdict import InstanceResult
 
 
@@ -29,7 +30,7 @@ class Json(Report):
         """The document."""
         document = {
             "header": None if self.header is None else self.header.as_dict(),
-            "instances": [row.as_dict() for row in sorted(self.rows, key=lambda row: row.index)],
+            "instances": [{**row.as_dict(), "detail": split_notes(row.detail)[0]} for row in sorted(self.rows, key=lambda row: row.index)],
             "summary": summary.as_dict(),
         }
         self.stream.write(json.dumps(document, indent=2, allow_nan=False) + "\n")

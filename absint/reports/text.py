@@ -9,6 +9,7 @@ from absint.reports.terminal import is_plain, print_table
 from absint.verdict import InstanceResult, Verdict
 
 COLUMNS = ("index", "label", "predicted", "verdict", "stage", "reason", "margin", "time_s")
+_MOST_NOTES = 5
 _STYLES = {
     Verdict.VERIFIED: "green", Verdict.FALSIFIED: "red", Verdict.UNKNOWN: "yellow", Verdict.MISCLASSIFIED: "dim",
     Verdict.LIKELY: "cyan",
@@ -60,8 +61,9 @@ def _outcome(summary: Summary) -> list[tuple[str, str]]:
     parts = [f"{name} {count}" for name, count in counts.items() if count or name != Verdict.LIKELY.value]
     verified = counts[Verdict.VERIFIED.value]
     share = f" ({100 * verified / summary.correct:.1f} %)" if summary.correct else ""
+    word = f", {summary.on_word} of them on a solver's word" if summary.on_word else ""
     lines = [
-        ("result", f"{verified} of {summary.correct} correctly classified instances verified{share}"),
+        ("result", f"{verified} of {summary.correct} correctly classified instances verified{share}{word}"),
         ("counts", ", ".join(parts) + f"; {summary.instances} in all"),
     ]
     if reasons:
@@ -70,7 +72,13 @@ def _outcome(summary: Summary) -> list[tuple[str, str]]:
         lines.append(("interrupted", f"{len(summary.remaining)} instances were not decided"))
     if summary.median_margin is not None:
         lines.append(("margin", f"median {summary.median_margin:.4g}"))
-    return [*lines, ("seconds", f"{summary.seconds:.2f}")]
+    return [*lines, ("seconds", f"{summary.seconds:.2f}"), *_notes(summary)]
+
+
+def _notes(summary: Summary) -> list[tuple[str, str]]:
+    lines = [("note", f"{note} ({len(indices)} instances)") for note, indices in summary.notes.items()]
+    more = len(lines) - _MOST_NOTES
+    return lines if more <= 0 else [*lines[:_MOST_NOTES], ("note", f"{more} others; --format json has them all")]
 
 
 def _origin(header: Header) -> list[tuple[str, str]]:

@@ -23,6 +23,7 @@ from absint.solvers.encode import Encoding, Layers, encode
 from absint.solvers.model import Answer, Limits, Model, SolverError, Status
 from absint.solvers.phases import Effort, Phases
 from absint.solvers.session import Session
+from absint.solvers.splitting import Splitting, cover, splittable
 from absint.spec import Refutation, Spec
 
 # A violation in floats deeper than this share of its summands ends a search: shallower ones could be rounding.
@@ -36,6 +37,7 @@ class Plan:
     """How far to go. solvers: as of `Session`.  nodes: LPs a disjunct; 1 for no branching, inf for no limit.
 
     seconds: an instance.  lp, milp: seconds of one LP, of one MILP; milp 0 for none.
+    splitting: how regions of few inputs are halved before the search over phases goes beyond `first` LPs; None for not at all.
     """
 
     solvers: tuple[str, ...]
@@ -43,6 +45,8 @@ class Plan:
     seconds: float = inf
     lp: float = 60.0
     milp: float = 0.0
+    splitting: Splitting | None = None
+    first: float = 100
 
 
 def decide(ctx: Context, spec: Spec, refuted: Tensor, plan: Plan) -> Refutation:
@@ -120,21 +124,42 @@ class _Instance:
                 self.notes += [f"{t.code}: {t.what}" for t in shared.notes]
 
     def _all(self, encoding: Encoding, shared: Phases, targets: list[_Target]) -> None:
-        first = [(self._relaxed(encoding, shared, target), target) for target in targets]
-        if self.plan.milp <= 0 and self.plan.nodes <= 1:
-            return
-        for bound, target in sorted(first, key=lambda pair: pair[0]):
-            if bound > 0:
+        for target in targets:
+            self._relaxed(encoding, shared, target)
+        if self.plan.milp > 0:
+            self._each(targets, lambda target: self._mixed(encoding, target))
+        elif self.plan.nodes > 1:
+            split = self.plan.splitting
+            if split is not None and not encoding.unproved and splittable(self.ctx, self.k, split.inputs):
+                self._each(targets, lambda target: self._branched(encoding, shared, target, self.plan.first))
+                self._split(split, targets)
+            self._each(targets, lambda target: self._branched(encoding, shared, target, self.plan.nodes))
+
+    def _each(self, targets: list[_Target], work: Callable[[_Target], None]) -> None:
+        """The targets still open, those nearest to a violation first; a violation that is deep enough, or the clock, ends it."""
+        self.late = False
+        for target in sorted(targets, key=lambda t: self.found[t.disjunct][0]):
+            if self.found[target.disjunct][0] > 0 and not self.found[target.disjunct][1]:
                 continue
             if self._violated:
                 return
             if time.monotonic() >= self.end:
                 self.late = True
                 return
-            if self.plan.milp > 0:
-                self._mixed(encoding, target)
-            else:
-                self._branched(encoding, shared, target)
+            work(target)
+
+    def _split(self, how: Splitting, targets: list[_Target]) -> None:
+        """Halve the inputs for all targets at once. Half of the time that is left: boxes do not end where a row only touches zero."""
+        open_ = [t for t in targets if not self.found[t.disjunct][0] > 0]
+        if not open_ or self._violated:
+            return
+        refuted = torch.full((self._row.disjuncts,), inf, dtype=torch.float64)
+        for target in open_:
+            refuted[target.disjunct] = self.found[target.disjunct][0]
+        now = time.monotonic()
+        found = cover(self.ctx, self.spec, self.k, refuted, how, now + (self.end - now) / 2, self._look)
+        for target in open_:
+            self._learn(target, float(found.lower[target.disjunct]), unproved=False)
 
     def _target(self, encoding: Encoding, disjunct: int) -> _Target:
         rows = (self._row.disjunct == disjunct).nonzero().flatten().tolist()
@@ -172,9 +197,9 @@ class _Instance:
         self._on(target, encoding.choices, shared, solve)
         return self.found[target.disjunct][0]
 
-    def _branched(self, encoding: Encoding, shared: Phases, target: _Target) -> None:
+    def _branched(self, encoding: Encoding, shared: Phases, target: _Target, nodes: float) -> None:
         def search(tree: Phases) -> None:
-            found = tree.minimum(target.cost, target.offset, 0.0, self._effort(self.plan.nodes), self._test)
+            found = tree.minimum(target.cost, target.offset, 0.0, self._effort(min(nodes, self.plan.nodes)), self._test)
             self._learn(target, found.lower, unproved=encoding.unproved)
             self.late = self.late or found.late
 
@@ -227,10 +252,7 @@ class _Instance:
             point = torch.from_numpy(self.ctx.region.project(self.k, point[0].numpy()))[None]
         with torch.no_grad():
             output = self.ctx.graph(point.to(self.ctx.numerics.device)).cpu()
-        depth = self._greatest(output)
-        if depth < self._depth:
-            self._depth, self.best = depth, point[0]
-        return depth < -_DEEP
+        return self._look(point, output) is not None
 
     def _at_centre(self, disjunct: int) -> float:
         """The greatest row of a disjunct at the region's centre."""
@@ -238,13 +260,21 @@ class _Instance:
             output = self.ctx.graph(self.ctx.region.center[self.k : self.k + 1].to(self.ctx.numerics.device)).cpu()
         return float(self._row.values(output)[0, self._row.disjunct == disjunct].max())
 
-    def _greatest(self, output: Tensor) -> float:
-        """The least over the disjuncts of the greatest row, relative to the size of its summands."""
-        values = self._row.values(output)
-        sizes = torch.einsum("brn,bn->br", self._row.weight.abs(), output.flatten(1).double().abs()) + self._row.bias.abs()
-        share = torch.nan_to_num(values / sizes.clamp(min=1e-300), nan=inf)[0]
-        greatest = torch.full((self._row.disjuncts,), -inf, dtype=torch.float64)
-        return float(greatest.scatter_reduce(0, self._row.disjunct, share, "amax").min())
+    def _greatest(self, outputs: Tensor) -> Tensor:
+        """(P,): the least over the disjuncts of the greatest row at outputs (P, *shape), relative to the size of its summands."""
+        spec = self._row.take(torch.zeros(len(outputs), dtype=torch.int64))
+        sizes = torch.einsum("brn,bn->br", spec.weight.abs(), outputs.flatten(1).double().abs()) + spec.bias.abs()
+        share = torch.nan_to_num(spec.values(outputs) / sizes.clamp(min=1e-300), nan=inf)
+        greatest = torch.full((len(outputs), spec.disjuncts), -inf, dtype=torch.float64)
+        return greatest.scatter_reduce(1, spec.disjunct.expand_as(share), share, "amax").amin(1)
+
+    def _look(self, points: Tensor, outputs: Tensor) -> Tensor | None:
+        """Remember the best of some points (P, *input) of the region; it, where it violates the property beyond doubt."""
+        depth = self._greatest(outputs.cpu())
+        best = int(depth.argmin())
+        if float(depth[best]) < self._depth:
+            self._depth, self.best = float(depth[best]), points[best].double().cpu()
+        return self.best if self._violated else None
 
 
 def _claimed(answer: Answer) -> float:
