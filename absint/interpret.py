@@ -100,7 +100,7 @@ class Attempt:
     @property
     def refuted(self) -> Tensor | None:
         """(batch, disjuncts) sound bounds of whole disjuncts, -inf where there is none; None for nowhere."""
-        return None if self.whole is None else self.whole.proved
+        return None if self.whole is None else self.whole.lower
 
 
 def attempt(domain: Domain[Any], ctx: Context, spec: Spec, *, corner: bool = False, proved: Tensor | None = None) -> Attempt:

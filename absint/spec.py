@@ -134,31 +134,25 @@ class Spec:
 class Refutation:
     """What is proved of whole disjuncts, and what was seen on the way.
 
-    lower: (batch, disjuncts) lower bounds of a disjunct's greatest row; -inf where none is known. A positive one refutes the disjunct.
-    solver: (batch, disjuncts) bool, True where the bound is a solver's word; None for nowhere.
-    points: (batch, *input) float64, inputs that seem to violate the property, NaN where there is none; candidates, no more.
-    late: (batch,) bool, instances that a limit left open; None for none.  notes: what went wrong, for the user.
+    lower: (batch, disjuncts) sound lower bounds of a disjunct's greatest row; -inf where none is known. A positive one refutes it.
+    claimed: the same where a solver's word counts, or None.  points: (batch, *input) float64, inputs that seem to violate the
+    property, NaN where there is none; candidates, no more.  late: (batch,) bool, instances that a limit left open; None for none.
+    notes: what went wrong, for the user.
     """
 
     lower: Tensor
-    solver: Tensor | None = None
+    claimed: Tensor | None = None
     points: Tensor | None = None
     late: Tensor | None = None
     notes: tuple[str, ...] = ()
 
-    @property
-    def proved(self) -> Tensor:
-        """`lower` without what rests on a solver's word."""
-        return self.lower if self.solver is None else self.lower.masked_fill(self.solver, -inf)
-
     def joined(self, other: Refutation) -> Refutation:
-        """The better of both, disjunct by disjunct; points of the first that has one."""
-        other_wins = other.lower > self.lower
-        one, two = (torch.zeros_like(other_wins) if r.solver is None else r.solver for r in (self, other))
+        """The better of both, disjunct by disjunct; points of the first that has one; open by a limit where both are."""
+        claimed = other.claimed if self.claimed is None else self.claimed if other.claimed is None else torch.fmax(self.claimed, other.claimed)
         points = other.points if self.points is None else self.points if other.points is None else torch.where(
             self.points.isnan(), other.points, self.points)
         late = other.late if self.late is None else self.late if other.late is None else self.late & other.late
-        return Refutation(torch.fmax(self.lower, other.lower), torch.where(other_wins, two, one), points, late, self.notes + other.notes)
+        return Refutation(torch.fmax(self.lower, other.lower), claimed, points, late, self.notes + other.notes)
 
 
 def _each_its_own(weight: Tensor, text: str) -> Spec:

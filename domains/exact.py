@@ -25,7 +25,7 @@ class Exact(Programs):
     nodes: int = 0
     timeout_lp: float = 30.0
     inputs: int = 12
-    boxes: int = 1 << 20
+    boxes: int = 1 << 16
 
     @property
     def plan(self) -> Plan:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Any, ClassVar
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from absint.ascent import open_rows
+from absint.errors import UsageError
 from absint.domain import DOMAINS, Context, Domain, Interval, Rows, Sense, Wrapper
 from absint.solvers.choice import solvers_of
 from absint.solvers.decide import Plan, decide
@@ -30,11 +31,16 @@ class Programs(Wrapper):
     Under float32 semantics it proves what the base proves: models are of the exact-real network.
     """
 
+    switched_off_by_zero: ClassVar[frozenset[str]] = frozenset()
     base: str = "deeppoly"
     solver: str = "auto"
 
     def __post_init__(self) -> None:
         _ = self.walker, self.solvers
+        for option, value in vars(self).items():
+            if isinstance(value, float) and not (value > 0 or (value == 0 and option in self.switched_off_by_zero)):
+                raise UsageError("E-DOMAIN-OPTION", f"'{value}' is no value for option '{option}' of domain '{type(self).__name__.lower()}'",
+                                 hint="seconds are positive")
 
     @property
     def walker(self) -> Domain[Any]:
@@ -60,10 +66,9 @@ class Programs(Wrapper):
         base = self.walker.refute(element, spec, refuted, ctx)
         if ctx.numerics.float32_semantics or not spec.disjuncts:
             return base
-        best = refuted if base is None else torch.fmax(refuted, base.proved.to(refuted))
+        best = refuted if base is None else torch.fmax(refuted, base.lower.to(refuted))
         found = decide(ctx, spec, best, self.plan)
-        noted = _notes(ctx)
-        found = Refutation(found.lower, found.solver, found.points, found.late, (*noted, *found.notes))
+        found = replace(found, notes=(*_notes(ctx), *found.notes))
         return found if base is None else base.joined(found)
 
 
@@ -77,6 +82,7 @@ class Refine(Programs):
     """
 
     source: ClassVar[str] = "Singh et al., Boosting Robustness Certification, ICLR 2019, section 4"
+    switched_off_by_zero: ClassVar[frozenset[str]] = frozenset({"timeout_milp"})
     neurons: int = 0
     timeout_lp: float = 5.0
     timeout_milp: float = 0.0

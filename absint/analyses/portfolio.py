@@ -178,7 +178,7 @@ class Portfolio:
         fresh = torch.fmax(work.refuted, refuted.to(work.refuted)).amin(1).cpu() if work.spec.disjuncts else work.margin.cpu()
         slack = _slack(found, work.spec).cpu()
         solver = found.interval.solver
-        work.learn(refuted, ctx, found.ctx, solver, None if whole is None else whole.lower)
+        work.learn(refuted, ctx, found.ctx, solver, None if whole is None else whole.claimed)
         work.corner = work.corner if found.corner is None else found.corner
         late = [False] * len(work) if whole is None or whole.late is None else whole.late.tolist()
         for slot, (value, word, cut) in enumerate(zip(work.margin.tolist(), work.word.tolist(), late, strict=True)):

@@ -155,9 +155,11 @@ def with_greatest(model: Model, costs: np.ndarray, offsets: np.ndarray) -> Model
     Sound: at each of the model's points the greatest of these functionals is a value of t that satisfies it.
     """
     count, n = costs.shape
-    size = np.abs(costs) @ np.maximum(np.abs(model.lower), np.abs(model.upper)) + np.abs(offsets)
-    # Far more than the rounding of this sum of up to 1e9 terms.
-    most = float(size.max()) * (1 + 1e-6) + 1.0
+    reach = np.maximum(np.abs(model.lower), np.abs(model.upper))
+    with np.errstate(invalid="ignore", over="ignore"):
+        size = np.where(costs != 0, np.abs(costs) * reach, 0.0).sum(1) + np.abs(offsets)
+    # Far more than the rounding of this sum of up to 1e9 terms. Infinite where a column is: then it proves nothing.
+    most = float(np.nan_to_num(size, nan=np.inf).max()) * (1 + 1e-6) + 1.0
     extra = sparse.hstack([sparse.csr_array(-costs), sparse.csr_array(np.ones((count, 1)))], format="csr")
     rows = sparse.vstack([over(model.matrix, n + 1), extra], format="csr")
     sides = np.concatenate([model.row_lower, offsets]), np.concatenate([model.row_upper, np.full(count, np.inf)])

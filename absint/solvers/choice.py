@@ -21,7 +21,7 @@ def solvers_of(name: str) -> tuple[str, ...]:
         return (*(("gurobi",) if _full("gurobi") else ()), *_OPEN)
     found = _presence(name)
     if not found.usable:
-        code = "E-SOLVER-LICENCE" if found.installed else "E-SOLVER-MISSING"
+        code = "E-SOLVER-LICENCE" if found.limited else "E-SOLVER-MISSING"
         raise SolverError(code, f"the solver '{name}' cannot be used: {found.found}", where=name,
                           hint=found.mend or "see absint doctor; --solver auto takes one that is there")
     return (name, *(other for other in _OPEN if other != name))

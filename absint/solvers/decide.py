@@ -20,7 +20,7 @@ from absint.backend import DeadlineError
 from absint.context import Context
 from absint.solvers.building import Choices, with_binaries, with_greatest
 from absint.solvers.encode import Encoding, Layers, encode
-from absint.solvers.model import Answer, Limits, Model, SolverError, Status
+from absint.solvers.model import Answer, Limits, Model, ModelError, SolverError, Status
 from absint.solvers.phases import Effort, Phases
 from absint.solvers.session import Session
 from absint.solvers.splitting import Splitting, cover, splittable
@@ -53,13 +53,13 @@ def decide(ctx: Context, spec: Spec, refuted: Tensor, plan: Plan) -> Refutation:
     """Bounds of the disjuncts that `refuted` (batch, disjuncts) leaves open, and candidates for what violates the property.
 
     `ctx.known` must be total. The time to the context's deadline is shared by the instances that are left.
-    Sound: only bounds that are flagged rest on a solver's word. KeyboardInterrupt passes through. Never raises DeadlineError.
+    Sound: only what is called claimed rests on a solver's word. KeyboardInterrupt passes through. Never raises DeadlineError.
     """
     open_ = ~(refuted > 0)
     lower = torch.full(open_.shape, -inf, dtype=torch.float64)
     points = torch.full((ctx.batch, *ctx.graph.input.shape), torch.nan, dtype=torch.float64)
     late = torch.zeros(ctx.batch, dtype=torch.bool)
-    solver = torch.zeros(open_.shape, dtype=torch.bool)
+    claimed = lower.clone()
     todo = (open_.any(1) & ~ctx.empty.to(open_.device)).nonzero().flatten().tolist()
     notes: dict[str, None] = {}
     for done, k in enumerate(todo):
@@ -70,15 +70,15 @@ def decide(ctx: Context, spec: Spec, refuted: Tensor, plan: Plan) -> Refutation:
             one.run(open_[k].nonzero().flatten().tolist())
         except DeadlineError:
             one.late = True
-        except SolverError as error:
+        except (SolverError, ModelError) as error:
             one.note(f"{error.code}: {error.what}")
-        for disjunct, (bound, claimed) in one.found.items():
-            lower[k, disjunct], solver[k, disjunct] = bound, claimed
+        for disjunct, bound in one.proved.items():
+            lower[k, disjunct], claimed[k, disjunct] = bound, one.claimed[disjunct]
         late[k] = one.late
         if one.best is not None:
             points[k] = one.best
         notes.update(dict.fromkeys(one.notes))
-    return Refutation(lower, solver if bool(solver.any()) else None, points, late, tuple(notes))
+    return Refutation(lower, claimed if bool((claimed > lower).any()) else None, points, late, tuple(notes))
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,14 +93,19 @@ class _Target:
 
 @dataclass(eq=False)
 class _Instance:
-    """One instance under decision. Mutable. end: on the monotonic clock."""
+    """One instance under decision. Mutable. end: on the monotonic clock.
+
+    proved, claimed: by disjunct, without and with what is a solver's word.  stuck: disjuncts that no branching decides.
+    """
 
     ctx: Context
     spec: Spec
     k: int
     plan: Plan
     end: float
-    found: dict[int, tuple[float, bool]] = field(default_factory=dict)
+    proved: dict[int, float] = field(default_factory=dict)
+    claimed: dict[int, float] = field(default_factory=dict)
+    stuck: set[int] = field(default_factory=set)
     best: Tensor | None = None
     late: bool = False
     notes: list[str] = field(default_factory=list)
@@ -116,6 +121,7 @@ class _Instance:
     def run(self, disjuncts: list[int]) -> None:
         """Decide them, those nearest to a violation first; a violation that is deep enough ends it."""
         encoding = encode(self.ctx, self.k, Layers.shared(self.ctx.graph))
+        self.proved, self.claimed = dict.fromkeys(disjuncts, -inf), dict.fromkeys(disjuncts, -inf)
         targets = [self._target(encoding, d) for d in disjuncts]
         with Phases(encoding.model, encoding.choices, self.plan.solvers) as shared:
             try:
@@ -138,8 +144,8 @@ class _Instance:
     def _each(self, targets: list[_Target], work: Callable[[_Target], None]) -> None:
         """The targets still open, those nearest to a violation first; a violation that is deep enough, or the clock, ends it."""
         self.late = False
-        for target in sorted(targets, key=lambda t: self.found[t.disjunct][0]):
-            if self.found[target.disjunct][0] > 0 and not self.found[target.disjunct][1]:
+        for target in sorted(targets, key=lambda t: self.proved[t.disjunct]):
+            if self.proved[target.disjunct] > 0 or target.disjunct in self.stuck:
                 continue
             if self._violated:
                 return
@@ -150,12 +156,12 @@ class _Instance:
 
     def _split(self, how: Splitting, targets: list[_Target]) -> None:
         """Halve the inputs for all targets at once. Half of the time that is left: boxes do not end where a row only touches zero."""
-        open_ = [t for t in targets if not self.found[t.disjunct][0] > 0]
-        if not open_ or self._violated:
-            return
+        open_ = [t for t in targets if not self.proved[t.disjunct] > 0]
+        if self._violated or any(t.disjunct in self.stuck for t in open_):
+            return  # neither can be proved any more
         refuted = torch.full((self._row.disjuncts,), inf, dtype=torch.float64)
         for target in open_:
-            refuted[target.disjunct] = self.found[target.disjunct][0]
+            refuted[target.disjunct] = self.proved[target.disjunct]
         now = time.monotonic()
         found = cover(self.ctx, self.spec, self.k, refuted, how, now + (self.end - now) / 2, self._look)
         for target in open_:
@@ -183,7 +189,7 @@ class _Instance:
             finally:
                 shared.notes.extend(own.notes)
 
-    def _relaxed(self, encoding: Encoding, shared: Phases, target: _Target) -> float:
+    def _relaxed(self, encoding: Encoding, shared: Phases, target: _Target) -> None:
         """One LP."""
         def solve(tree: Phases) -> None:
             answer = tree.bound(target.cost, target.offset, self._effort(1))
@@ -193,15 +199,16 @@ class _Instance:
 
         if time.monotonic() >= self.end:
             self.late = True
-            return -inf
+            return
         self._on(target, encoding.choices, shared, solve)
-        return self.found[target.disjunct][0]
 
     def _branched(self, encoding: Encoding, shared: Phases, target: _Target, nodes: float) -> None:
         def search(tree: Phases) -> None:
             found = tree.minimum(target.cost, target.offset, 0.0, self._effort(min(nodes, self.plan.nodes)), self._test)
             self._learn(target, found.lower, unproved=encoding.unproved)
             self.late = self.late or found.late
+            if not found.complete and not found.late and found.nodes < nodes:
+                self.stuck.add(target.disjunct)
 
         self._on(target, encoding.choices, shared, search)
 
@@ -228,13 +235,13 @@ class _Instance:
         self.late = self.late or answer.status is Status.LIMIT
 
     def _learn(self, target: _Target, bound: float, *, unproved: bool) -> None:
-        before, _ = self.found.get(target.disjunct, (-inf, False))
-        self.found.setdefault(target.disjunct, (before, False))
         if bound == inf and not self.ctx.assumed:
             # Every region has an execution, and every execution is a point of the model.
             self.note("E-SOLVER-CONTRADICTION: a model without any point, where every input is one")
-        elif bound > before and not (unproved and before > 0):  # a proof is never given up for a word
-            self.found[target.disjunct] = bound, unproved
+            return
+        for book in (self.claimed,) if unproved else (self.claimed, self.proved):
+            if bound > book[target.disjunct]:  # never for NaN
+                book[target.disjunct] = bound
 
     # ---- candidates --------------------------------------------------------------------------------------------
 

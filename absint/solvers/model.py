@@ -23,13 +23,17 @@ class SolverError(ResourceError):
     """A solver is missing, has no licence, crashed, hung, or answered with something that is no answer. Never a verdict."""
 
 
+class ModelError(InputError):
+    """Numbers that are no model: NaN or infinite coefficients (an overflow on the way to them), arrays that do not fit together."""
+
+
 @dataclass(frozen=True, eq=False)
 class Model:
     """min cost.x  where  row_lower <= matrix x <= row_upper,  lower <= x <= upper,  x_j whole where integer[j].
 
     matrix: (m, n) in compressed rows.  row_lower, row_upper: (m,).  lower, upper, cost: (n,).  integer: (n,) bool.
     All float64 and taken as exact; the sides of rows and columns may be infinite. A safe bound needs finite columns.
-    Raises InputError E-SOLVER-MODEL for NaN, for infinite coefficients, and for arrays that do not fit together.
+    Raises ModelError E-SOLVER-MODEL for NaN, for infinite coefficients, and for arrays that do not fit together.
     """
 
     matrix: Any
@@ -44,7 +48,7 @@ class Model:
         m, n = self.matrix.shape
         shapes = [v.shape for v in (self.row_lower, self.row_upper, self.lower, self.upper, self.cost, self.integer)]
         if shapes != [(m,), (m,), (n,), (n,), (n,), (n,)]:
-            raise InputError("E-SOLVER-MODEL", f"a matrix of shape {(m, n)} does not go with vectors of shapes {shapes}")
+            raise ModelError("E-SOLVER-MODEL", f"a matrix of shape {(m, n)} does not go with vectors of shapes {shapes}")
         check_finite("coefficients", self.matrix.data)
         check_finite("costs", self.cost)
         check_sides("rows", self.row_lower, self.row_upper)
@@ -113,16 +117,16 @@ def _above(x: np.ndarray) -> np.ndarray:
 
 
 def check_finite(what: str, values: np.ndarray) -> None:
-    """Raise InputError E-SOLVER-MODEL where a number is NaN or infinite."""
+    """Raise ModelError E-SOLVER-MODEL where a number is NaN or infinite."""
     bad = int((~np.isfinite(values)).sum())
     if bad:
-        raise InputError("E-SOLVER-MODEL", f"{bad} {what} are NaN or infinite")
+        raise ModelError("E-SOLVER-MODEL", f"{bad} {what} are NaN or infinite")
 
 
 def check_sides(what: str, lower: np.ndarray, upper: np.ndarray) -> None:
-    """Raise InputError E-SOLVER-MODEL for NaN, a lower side of +inf or an upper side of -inf. Crossed sides are allowed."""
+    """Raise ModelError E-SOLVER-MODEL for NaN, a lower side of +inf or an upper side of -inf. Crossed sides are allowed."""
     if np.isnan(lower).any() or np.isnan(upper).any() or (lower == np.inf).any() or (upper == -np.inf).any():
-        raise InputError("E-SOLVER-MODEL", f"some {what} are bounded by NaN, from below by +inf or from above by -inf")
+        raise ModelError("E-SOLVER-MODEL", f"some {what} are bounded by NaN, from below by +inf or from above by -inf")
 
 
 @dataclass(frozen=True)

@@ -66,13 +66,25 @@ class Least:
     late: bool = False
 
 
+# Positions of alternatives, the last one first; a child shares its parent's, so that a node is small however deep it lies.
+_Imposed = tuple["_Imposed", int] | None
+
+
+def _positions(imposed: _Imposed) -> np.ndarray:
+    found = []
+    while imposed is not None:
+        imposed, position = imposed
+        found.append(position)
+    return np.array(found, dtype=np.int64)
+
+
 @dataclass(order=True, frozen=True)
 class _Node:
-    """An open node. imposed: positions of alternatives.  branch: those it is to be branched on."""
+    """An open node. branch: the alternatives it is to be branched on."""
 
     bound: float
     order: int
-    imposed: tuple[int, ...] = field(compare=False)
+    imposed: _Imposed = field(compare=False)
     branch: _Branch = field(compare=False)
 
 
@@ -120,14 +132,13 @@ class Phases:
 
     def bound(self, cost: np.ndarray, offset: float, effort: Effort) -> Answer:
         """One LP without branching; the answer's bound is of cost.x + offset, rounded down."""
-        self.impose(())
+        self.impose(_positions(None))
         self.session.set_cost(cost)
         answer = self.session.solve(effort.limits)
         return replace(answer, bound=_plus(answer.bound, offset))
 
-    def impose(self, imposed: tuple[int, ...]) -> None:
-        """The column bounds of a node; they stay until the next one's."""
-        chosen = np.array(imposed, dtype=np.int64)
+    def impose(self, chosen: np.ndarray) -> None:
+        """The column bounds of a node, by the positions of alternatives; they stay until the next one's."""
         columns = self.choices.column[chosen]
         touched = np.union1d(self._touched, columns)
         if len(touched):
@@ -138,7 +149,7 @@ class Phases:
             self.session.set_bounds(touched, lower, upper)
         self._touched = np.unique(columns)
 
-    def promising(self, point: np.ndarray, imposed: tuple[int, ...]) -> _Branch | None:
+    def promising(self, point: np.ndarray, imposed: np.ndarray) -> _Branch | None:
         """The choice whose alternatives, all of them violated by the point, are expected to raise the bound most; None: all are met.
 
         Expected: the distance from an alternative times what a unit of it raised bounds by so far (of all, where it is new).
@@ -149,7 +160,7 @@ class Phases:
         off = np.maximum(self.choices.lower - here, here - self.choices.upper)
         off = np.where(off > _MET * self._scale, off, 0.0)
         violated = np.minimum.reduceat(off, self._first) > 0
-        violated[self.choices.choice[np.array(imposed, dtype=np.int64)]] = False
+        violated[self.choices.choice[imposed]] = False
         if not violated.any():
             return None
         seen = self._count.sum()
@@ -187,14 +198,14 @@ class _Search:
 
     def run(self) -> Least:
         """Until nothing is open, the test holds or a limit is reached."""
-        self._visit((), -inf)
-        while self.heap and self.point is None and not self._spent:
+        self._visit(None, -inf)
+        while self.heap and self.point is None and not self._spent and not self._settled:
             node = heapq.heappop(self.heap)
             for position, distance in zip(node.branch.positions, node.branch.distance, strict=True):
                 if self.point is not None or self._spent:
                     self._push(node.bound, node.imposed, node.branch)  # what is left of it is as good as the whole
                     break
-                bound = self._visit((*node.imposed, position), node.bound)
+                bound = self._visit((node.imposed, position), node.bound)
                 # An empty child is worth what closes it, no more.
                 self.tree.gained(position, distance, min(bound, max(self.goal, node.bound) + abs(node.bound)) - node.bound)
         left = [n.bound for n in self.heap] + self.stuck
@@ -205,26 +216,32 @@ class _Search:
     def _spent(self) -> bool:
         return self.nodes >= self.effort.nodes or self.effort.late
 
-    def _push(self, bound: float, imposed: tuple[int, ...], branch: _Branch) -> None:
+    @property
+    def _settled(self) -> bool:
+        """Whether nothing that waits can change the result: the least bound is that of a node that no branching raises."""
+        return self.test is None and bool(self.stuck) and self.heap[0].bound >= min(self.stuck)
+
+    def _push(self, bound: float, imposed: _Imposed, branch: _Branch) -> None:
         heapq.heappush(self.heap, _Node(bound, -self.nodes, imposed, branch))
 
-    def _visit(self, imposed: tuple[int, ...], above: float) -> float:
+    def _visit(self, imposed: _Imposed, above: float) -> float:
         """Solve one node: close it, test its point, or let it wait. Returns its bound."""
         self.nodes += 1
-        self.tree.impose(imposed)
+        chosen = _positions(imposed)
+        self.tree.impose(chosen)
         answer = self.tree.session.solve(self.effort.limits)
         bound = max(above, _plus(answer.bound, self.offset))
-        if bound > self.goal:
+        if bound > self.goal or bound == inf:
             self.closed = min(self.closed, bound)
             return bound
-        branch = self._next(answer, imposed)
+        branch = self._next(answer, chosen)
         if branch is None:
             self.stuck.append(bound)
         else:
             self._push(bound, imposed, branch)
         return bound
 
-    def _next(self, answer: Answer, imposed: tuple[int, ...]) -> _Branch | None:
+    def _next(self, answer: Answer, imposed: np.ndarray) -> _Branch | None:
         """What to branch on; None for nothing."""
         if answer.point is None:
             return self._any(imposed)
@@ -240,9 +257,9 @@ class _Search:
         self.near = answer.point
         return None
 
-    def _any(self, imposed: tuple[int, ...]) -> _Branch | None:
+    def _any(self, imposed: np.ndarray) -> _Branch | None:
         """A choice that nothing is imposed of: the relaxation may be loose there without the point showing it."""
-        taken = set(self.tree.choices.choice[np.array(imposed, dtype=np.int64)].tolist())
+        taken = set(self.tree.choices.choice[imposed].tolist())
         left = (k for k in range(self.tree.choices.count) if k not in taken)
         choice = next(left, None)
         return None if choice is None else self.tree.branch(choice)

@@ -14,7 +14,7 @@ from torch import Tensor
 from absint.context import Context
 from absint.op import Nonlinear
 from absint.solvers.encode import Encoding, Layers, encode
-from absint.solvers.model import SolverError
+from absint.solvers.model import ModelError, SolverError
 from absint.solvers.phases import Effort, Phases
 from absint.spec import Spec
 
@@ -36,7 +36,7 @@ def relevance(ctx: Context, spec: Spec, node: str, solvers: tuple[str, ...], lp:
                     answer = tree.bound(row.cost, row.offset, Effort(1, ctx.budget.deadline, lp))
                     if answer.point is not None and not answer.bound > 0:
                         total += _distances(ctx, encoding, answer.point, node, len(total))
-        except SolverError:
+        except (SolverError, ModelError):
             continue
         out[k] = torch.from_numpy(total)
     return out

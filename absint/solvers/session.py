@@ -90,7 +90,7 @@ class Session:
         if not self._proper or (self.model.row_lower > self.model.row_upper).any():
             return Answer(inf, True, Status.INFEASIBLE)
         if not len(self.model.row_lower) and not self.model.mixed:
-            return self._judge(Claim(Status.OPTIMAL, np.zeros(0)))
+            return self._judge(Claim(Status.OPTIMAL, np.zeros(0), point=np.where(self.cost >= 0, self.lower, self.upper)))
         while True:
             try:
                 claim = self._start().run(limits)

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from absint.backend import DeadlineError
 from absint.context import Context
 from absint.domain import Domain
 from absint.interpret import attempt
@@ -74,7 +75,7 @@ def cover(ctx: Context, spec: Spec, instance: int, refuted: Tensor, how: Splitti
 
 @dataclass(eq=False)
 class _Boxes:
-    """Open boxes, the ones to be cut next at the end. low, high: (B, *input).  refuted: (B, disjuncts).  known: of each."""
+    """Some open boxes. low, high: (B, *input).  refuted: (B, disjuncts).  known: of each."""
 
     low: Tensor
     high: Tensor
@@ -86,12 +87,6 @@ class _Boxes:
 
     def take(self, index: Tensor) -> _Boxes:
         return _Boxes(self.low[index], self.high[index], self.refuted[index], {n: i.take(index) for n, i in self.known.items()})
-
-    def split(self, count: int) -> tuple[_Boxes, _Boxes]:
-        """The last `count`, and the rest."""
-        every = torch.arange(len(self), device=self.low.device)
-        cut = max(0, len(self) - count)
-        return self.take(every[cut:]), self.take(every[:cut])
 
     def joined(self, other: _Boxes) -> _Boxes:
         known = {name: Interval(torch.cat([i.lower, other.known[name].lower]), torch.cat([i.upper, other.known[name].upper]))
@@ -112,29 +107,49 @@ class _Cover:
         device = ctx.numerics.device
         self.width = (hull.upper - hull.lower).to(device)
         known = {name: Interval(i.lower[index], i.upper[index]) for name, i in ctx.known.items()}
-        self.open = _Boxes(hull.lower.to(device), hull.upper.to(device), refuted[None].to(device, torch.float64), known)
-        self.least = torch.full_like(self.open.refuted[0], inf)   # over the boxes that are dropped
+        root = _Boxes(hull.lower.to(device), hull.upper.to(device), refuted[None].to(device, torch.float64), known)
+        self.open = [root]                                  # a stack of batches, those to be cut next at the end
+        self.least = torch.full_like(root.refuted[0], inf)  # over the boxes that are dropped
         self.point: Tensor | None = None
+        entries = sum(node.size for node in ctx.graph.nodes)
+        self.room = ctx.budget.memory // (2 * 2 * 8 * entries)
+        self.batch = max(1, min(_BATCH, ctx.budget.memory // max(1, 2 * how.domain.memory(ctx.graph, ctx.numerics))))
 
     def run(self) -> Cover:
         """Until no box is left, the test holds or a limit is reached."""
-        while len(self.open) and self.point is None and not self._spent:
-            part, rest = self.open.split(_BATCH)
-            halves = self._halved(part)
-            left = self._bounded(halves)
-            self.open = rest.joined(left)
-        lower = torch.minimum(self.least, self.open.refuted.amin(0)) if len(self.open) else self.least
-        return Cover(lower.cpu(), self.seen, not len(self.open), bool(len(self.open)) and self._spent, self.point)
+        while self.open and self.point is None and not self._spent:
+            halves = self._halved(self._next())
+            try:
+                self._push(self._bounded(halves))
+            except DeadlineError:
+                self._push(halves)
+                self.end = -inf
+        lower = torch.stack([self.least, *(boxes.refuted.amin(0) for boxes in self.open)]).amin(0)
+        return Cover(lower.cpu(), self.seen, not self.open, bool(self.open) and self._spent, self.point)
 
     @property
     def _spent(self) -> bool:
-        return self.seen >= self.how.boxes or time.monotonic() >= self.end
+        return self.seen >= self.how.boxes or sum(map(len, self.open)) >= self.room or time.monotonic() >= self.end
+
+    def _next(self) -> _Boxes:
+        """A batch from the end of the stack, filled up from below."""
+        part = self.open.pop()
+        while self.open and len(part) < self.batch:
+            part = part.joined(self.open.pop())
+        every = torch.arange(len(part), device=part.low.device)
+        self._push(part.take(every[self.batch :]))
+        return part.take(every[: self.batch])
+
+    def _push(self, boxes: _Boxes) -> None:
+        if len(boxes):
+            self.open.append(boxes)
 
     def _halved(self, boxes: _Boxes) -> _Boxes:
         """Each box cut in two across the input of greatest influence; (2 B) boxes that cover the B exactly."""
         axis = self._influence(boxes).flatten(1).argmax(1, keepdim=True)
         low, high = boxes.low.flatten(1), boxes.high.flatten(1)
-        middle = (low / 2 + high / 2).gather(1, axis)
+        # Halves of subnormal numbers are rounded: the middle must not leave the box.
+        middle = torch.minimum(torch.maximum(low / 2 + high / 2, low), high).gather(1, axis)
         every = torch.arange(len(boxes), device=low.device)
         both = boxes.take(torch.cat([every, every]))
         upper, lower = high.scatter(1, axis, middle), low.scatter(1, axis, middle)
@@ -179,14 +194,21 @@ class _Cover:
         refuted = torch.fmax(boxes.refuted, spec.refutation(found.interval.lower).to(boxes.refuted))
         if found.refuted is not None:
             refuted = torch.fmax(refuted, found.refuted.to(refuted))
-        flagged = found.interval.solver
-        if flagged is not None:
-            refuted = torch.where(flagged.to(refuted.device)[:, None], boxes.refuted, refuted)
-        # A void box has no point; nothing is assumed here, so that this means a bound that contradicts itself: it stays open.
-        gone = (refuted > 0).all(1) & ~found.ctx.empty.to(refuted.device)
+        # Nothing is assumed here: a void box contradicts itself and proves nothing. What rests on a solver's word does not, either.
+        distrusted = found.ctx.empty.to(refuted.device)
+        if found.interval.solver is not None:
+            distrusted = distrusted | found.interval.solver.to(refuted.device)
+        refuted = torch.where(distrusted[:, None], boxes.refuted, refuted)
+        gone = (refuted > 0).all(1)
         if bool(gone.any()):
             self.least = torch.minimum(self.least, refuted[gone].amin(0))
-        known = {name: Interval(found.ctx.known[name].lower, found.ctx.known[name].upper) for name in boxes.known}
+        known = {name: _but(distrusted, old, found.ctx.known[name]) for name, old in boxes.known.items()}
         kept = _Boxes(boxes.low, boxes.high, refuted, known).take((~gone).nonzero().flatten())
-        # The nearest to a violation last: they are cut first.
-        return kept.take(kept.refuted.amin(1).argsort(descending=True)) if len(kept) else kept
+        # The nearest to a violation first: they are cut first.
+        return kept.take(kept.refuted.amin(1).argsort()) if len(kept) else kept
+
+
+def _but(distrusted: Tensor, old: Interval, new: Interval) -> Interval:
+    """The new bounds, the old ones where the mask (B,) says so."""
+    mask = distrusted.reshape(-1, *(1,) * (old.lower.dim() - 1))
+    return Interval(torch.where(mask, old.lower, new.lower), torch.where(mask, old.upper, new.upper))

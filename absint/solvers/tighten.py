@@ -18,9 +18,10 @@ from torch import Tensor
 from absint.backend import DeadlineError
 from absint.context import Context, Rows
 from absint.interval import Interval
+from absint.op import Nonlinear
 from absint.rounding import cast_down
 from absint.solvers.encode import Layers, encode
-from absint.solvers.model import SolverError
+from absint.solvers.model import ModelError, SolverError
 from absint.solvers.phases import Effort, Phases
 
 
@@ -47,14 +48,17 @@ def tightened(rows: Rows, found: Interval, ctx: Context, how: Tightening,
     part = replace(ctx, graph=ctx.graph.upto(rows.node), memo={})
     lower, upper = found.lower.double().clone().cpu(), found.upper.double().clone().cpu()
     layers = Layers.shared(ctx.graph)
-    wanted = left(found).cpu()
+    # A void instance has no model, and needs none.
+    wanted = left(found).cpu() & ~ctx.empty.cpu()[rows.instance.cpu()]
+    if not any(isinstance(node.op, Nonlinear) for node in part.graph.nodes):
+        wanted = torch.zeros_like(wanted)  # the base's bounds of what is affine in the input are the best there are
     for k in rows.instance[wanted.to(rows.instance.device)].unique().tolist():
         mine = wanted & (rows.instance.cpu() == k)
         try:
             _sweep(rows, mine, (lower, upper), part, k, layers, how, lambda bounds: left(_like(bounds, found)).cpu())
         except DeadlineError:
             break
-        except SolverError as error:
+        except (SolverError, ModelError) as error:
             report(f"{error.code}: {error.what}")
     # Sound bounds of one set: where rounding lets them cross, the engine's own check speaks.
     return Interval(torch.fmax(found.lower, _down(lower, found.lower)), torch.fmin(found.upper, -_down(-upper, found.upper)), found.solver)
