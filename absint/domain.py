@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 import torch
 from torch import Tensor
 
-from absint.ascent import Ascent, Slopes, improved
+from absint.ascent import Ascent, Slopes, improved, open_rows
 from absint.backend import Budget
 from absint.conjunction import mixed_bounds
 from absint.context import Context, Rows, Sense
@@ -30,7 +30,7 @@ from absint.substitute import input_adjoints, substitute_each
 
 __all__ = [
     "DOMAINS", "Ascent", "BackwardDomain", "Band", "Budget", "Context", "Domain", "Interval", "Node", "Numerics", "Product", "Relaxation",
-    "Rows", "Sense", "Wrapper", "register_domain", "rule", "transfer",
+    "Rows", "Sense", "Wrapper", "open_rows", "register_domain", "rule", "transfer",
 ]
 
 E = TypeVar("E")
@@ -63,6 +63,11 @@ class Domain(ABC, Generic[E]):
     @property
     def needs_reference(self) -> bool:
         """Whether the engine must keep the reference trajectory (backward rows are relative to it)."""
+        return False
+
+    @property
+    def exhaustive(self) -> bool:
+        """Whether it may use all the time there is, so that whatever else may decide an instance comes first."""
         return False
 
     @property

@@ -7,6 +7,7 @@ rows is proved positive; the property is verified once every disjunct is refuted
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from math import inf
@@ -137,22 +138,25 @@ class Refutation:
     lower: (batch, disjuncts) sound lower bounds of a disjunct's greatest row; -inf where none is known. A positive one refutes it.
     claimed: the same where a solver's word counts, or None.  points: (batch, *input) float64, inputs that seem to violate the
     property, NaN where there is none; candidates, no more.  late: (batch,) bool, instances that a limit left open; None for none.
-    notes: what went wrong, for the user.
+    notes: (position in the batch, what went wrong), for the user.
     """
 
     lower: Tensor
     claimed: Tensor | None = None
     points: Tensor | None = None
     late: Tensor | None = None
-    notes: tuple[str, ...] = ()
+    notes: tuple[tuple[int, str], ...] = ()
 
     def joined(self, other: Refutation) -> Refutation:
         """The better of both, disjunct by disjunct; points of the first that has one; open by a limit where both are."""
-        claimed = other.claimed if self.claimed is None else self.claimed if other.claimed is None else torch.fmax(self.claimed, other.claimed)
-        points = other.points if self.points is None else self.points if other.points is None else torch.where(
-            self.points.isnan(), other.points, self.points)
-        late = other.late if self.late is None else self.late if other.late is None else self.late & other.late
+        claimed = _either(self.claimed, other.claimed, torch.fmax)
+        points = _either(self.points, other.points, lambda one, two: torch.where(one.isnan(), two, one))
+        late = _either(self.late, other.late, torch.logical_and)
         return Refutation(torch.fmax(self.lower, other.lower), claimed, points, late, self.notes + other.notes)
+
+
+def _either(one: Tensor | None, two: Tensor | None, both: Callable[[Tensor, Tensor], Tensor]) -> Tensor | None:
+    return two if one is None else one if two is None else both(one, two)
 
 
 def _each_its_own(weight: Tensor, text: str) -> Spec:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from absint.domains.refine import Programs
-from absint.solvers.decide import Plan
+from absint.solvers.decide import Tactic
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,11 @@ class Milp(Programs):
     timeout_lp: float = 30.0
 
     @property
-    def plan(self) -> Plan:
+    def exhaustive(self) -> bool:
+        """Yes: a MILP's time is no function of its size."""
+        return True
+
+    @property
+    def tactic(self) -> Tactic:
         """The LP, then the MILP."""
-        return Plan(self.solvers, lp=self.timeout_lp, milp=self.timeout_milp)
+        return self._tactic(lp=self.timeout_lp, milp=self.timeout_milp)

@@ -9,11 +9,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from absint.ascent import open_rows
+from absint.domain import DOMAINS, Context, Domain, Interval, Rows, Sense, Wrapper, open_rows
 from absint.errors import UsageError
-from absint.domain import DOMAINS, Context, Domain, Interval, Rows, Sense, Wrapper
 from absint.solvers.choice import solvers_of
-from absint.solvers.decide import Plan, decide
+from absint.solvers.decide import Tactic, decide, undecided
 from absint.solvers.relevance import relevance
 from absint.solvers.tighten import Tightening, tightened
 from absint.spec import Refutation, Spec
@@ -26,7 +25,8 @@ _NOTES = "notes of the solvers"
 class Programs(Wrapper):
     """What the domains that use a solver share: a base that walks, and the property over the whole network.
 
-    base: name of the domain that walks.  solver: a registered one, or auto.
+    base: name of the domain that walks.  solver: a registered one, or auto.  undecided: instances with more undecided entries
+    than that are left to the base; 0 for no limit.
     Raises UsageError E-DOMAIN-UNKNOWN, E-SOLVER-UNKNOWN, SolverError where the solver named cannot be used.
     Under float32 semantics it proves what the base proves: models are of the exact-real network.
     """
@@ -34,12 +34,14 @@ class Programs(Wrapper):
     switched_off_by_zero: ClassVar[frozenset[str]] = frozenset()
     base: str = "deeppoly"
     solver: str = "auto"
+    undecided: int = 0
 
     def __post_init__(self) -> None:
         _ = self.walker, self.solvers
         for option, value in vars(self).items():
             if isinstance(value, float) and not (value > 0 or (value == 0 and option in self.switched_off_by_zero)):
-                raise UsageError("E-DOMAIN-OPTION", f"'{value}' is no value for option '{option}' of domain '{type(self).__name__.lower()}'",
+                name = type(self).__name__.lower()
+                raise UsageError("E-DOMAIN-OPTION", f"'{value}' is no value for option '{option}' of domain '{name}'",
                                  hint="seconds are positive")
 
     @property
@@ -53,21 +55,24 @@ class Programs(Wrapper):
         return solvers_of(self.solver)
 
     @property
-    def plan(self) -> Plan:
+    def tactic(self) -> Tactic:
         """How far the property is pursued."""
-        return Plan(self.solvers)
+        return self._tactic()
+
+    def _tactic(self, **more: Any) -> Tactic:
+        return Tactic(self.solvers, undecided=self.undecided or inf, **more)
 
     def portfolio(self) -> tuple[Domain[Any], ...]:
         """The base's stages first: they decide most instances at a small part of the cost."""
         return *self.walker.portfolio(), self
 
     def refute(self, element: Any, spec: Spec, refuted: Tensor, ctx: Context) -> Refutation | None:
-        """The disjuncts left open, each by the plan."""
+        """The disjuncts left open, each by the tactic."""
         base = self.walker.refute(element, spec, refuted, ctx)
         if ctx.numerics.float32_semantics or not spec.disjuncts:
             return base
         best = refuted if base is None else torch.fmax(refuted, base.lower.to(refuted))
-        found = decide(ctx, spec, best, self.plan)
+        found = decide(ctx, spec, best, self.tactic)
         found = replace(found, notes=(*_notes(ctx), *found.notes))
         return found if base is None else base.joined(found)
 
@@ -88,9 +93,9 @@ class Refine(Programs):
     timeout_milp: float = 0.0
 
     @property
-    def plan(self) -> Plan:
+    def tactic(self) -> Tactic:
         """One LP."""
-        return Plan(self.solvers, lp=self.timeout_lp)
+        return self._tactic(lp=self.timeout_lp)
 
     def hull(self, element: Any, ctx: Context) -> Interval | None:
         """None: undecided entries are asked one by one."""
@@ -102,10 +107,12 @@ class Refine(Programs):
         if rows.index is None or sense is not Sense.BOTH or ctx.numerics.float32_semantics:
             return found
         chosen = self._chosen(rows, found, ctx)
+        if self.undecided:
+            chosen = chosen & (undecided(replace(ctx, graph=ctx.graph.upto(rows.node))) <= self.undecided)[rows.instance.cpu()]
         branching = self.timeout_milp > 0
         how = Tightening(self.solvers, inf if branching else 1, self.timeout_lp, self.timeout_milp if branching else inf)
         return tightened(rows, found, ctx, how, lambda now: open_rows(rows, now, ctx, 0.0) & chosen.to(rows.instance.device),
-                         lambda note: _note(ctx, note))
+                         lambda k, text: _note(ctx, (k, text)))
 
     def _chosen(self, rows: Rows, found: Interval, ctx: Context) -> Tensor:
         """(R,) bool: at most `neurons` of each instance, by relevance, then by width."""
@@ -125,13 +132,13 @@ class Refine(Programs):
         return every
 
 
-def _note(ctx: Context, text: str) -> None:
+def _note(ctx: Context, note: tuple[int, str]) -> None:
     kept = ctx.memo.setdefault(_NOTES, [])
     assert isinstance(kept, list)
-    kept.append(text)
+    kept.append(note)
 
 
-def _notes(ctx: Context) -> tuple[str, ...]:
+def _notes(ctx: Context) -> tuple[tuple[int, str], ...]:
     kept = ctx.memo.get(_NOTES, [])
     assert isinstance(kept, list)
     return tuple(dict.fromkeys(kept))

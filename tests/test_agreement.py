@@ -18,11 +18,11 @@ from absint.verdict import Assurance, Reason, Verdict
 
 SOLVERS = [name for name in ("highs", "scipy", "pulp", "gurobi") if solver(name).check().usable]
 BASES = ("zonotope", "deeppoly")
-# How many seeds the ordinary run takes; CBC starts a process for every program.
-MANY, SOME, FEW = range(36), range(16), range(6)
-SLOW = range(60, 500)
+# How many seeds the ordinary run takes; CBC starts a process for every program, and searches over phases with it are slow.
+MANY, SOME, FEW = range(24), range(14), range(5)
+SLOW = range(24, 500)
 # Where no relaxation proves what a MILP does.
-HARD = (57, 83, 92, 108, 133, 157, 181)
+HARD = (57, 83, 92, 108)
 # Halving inputs never ends at a tie; so many boxes are enough for what is clear.
 WITHIN = {"exact": "exact:boxes=100"}
 # Phases alone, and next to nothing but boxes.
@@ -84,7 +84,7 @@ def test_boxes_of_the_input_prove_and_refute_what_is_so():
     assert len(left) < len(SOME) // 4
 
 
-@pytest.mark.parametrize("which", [name for name in SOLVERS if name != "highs"])
+@pytest.mark.parametrize("which", [name for name in SOLVERS if name not in ("highs", "pulp")])
 def test_exact_decides_with_every_solver(which):
     verdicts(f"{PHASES},solver={which}", FEW, complete=True)
 
@@ -163,9 +163,9 @@ def test_no_domain_is_wrong_on_hundreds(name):
 def test_exact_and_refine_on_hundreds(base):
     verdicts(f"{PHASES},base={base}", SLOW, complete=True)
     verdicts(f"refine:base={base}", SLOW)
-    verdicts(f"refine:base={base},timeout_milp=1.0", range(60, 160))
+    verdicts(f"refine:base={base},timeout_milp=1.0", range(24, 124))
     bounds(f"refine:base={base}", SLOW)
-    bounds(f"refine:base={base},timeout_milp=1.0", range(60, 160))
+    bounds(f"refine:base={base},timeout_milp=1.0", range(24, 124))
 
 
 @pytest.mark.slow
@@ -177,6 +177,6 @@ def test_boxes_on_hundreds():
 @pytest.mark.slow
 @pytest.mark.parametrize("which", SOLVERS)
 def test_every_solver_on_hundreds(which):
-    seeds = range(60, 120) if which == "pulp" else SLOW
+    seeds = range(24, 84) if which == "pulp" else SLOW
     verdicts(f"milp:solver={which}", seeds, complete=True, accept_solver=True)
     verdicts(f"{PHASES},solver={which}", seeds, complete=True)

@@ -36,7 +36,7 @@ def greatest(case_, k, x):
     return [max(v for v, d in zip(found, case_.spec.disjunct.tolist(), strict=True) if d == which) for which in range(case_.spec.disjuncts)]
 
 
-@pytest.mark.parametrize("seed", (9, 27, 45, 72))
+@pytest.mark.parametrize("seed", [1, 2, 5, 10, 20, 36, 45, 51, 72, 75])
 def test_cells_and_vertices_give_the_same_minimum(seed):
     graph, region, spec, least = problem(seed)
     low, high = ([F(v) for v in side[0].tolist()] for side in (region.hull.lower, region.hull.upper))
@@ -147,7 +147,7 @@ def test_a_cut_keeps_every_vertex_and_makes_those_on_the_cut():
 def test_the_seeds_provoke_what_they_are_for():
     """Otherwise the agreement of everything would say little."""
     found = Counter()
-    for seed in range(60):
+    for seed in range(36):
         for k in range(BATCH):
             one, answer = case(seed), case(seed).truths[k]
             low, high = one.ends(k)
@@ -157,6 +157,7 @@ def test_the_seeds_provoke_what_they_are_for():
             found["exact tie that holds"] += answer.margin == 0 and answer.holds
             found["near tie"] += answer.margin != 0 and not one.clear(k)
             found["clear"] += one.clear(k)
+            found["clear by a hair"] += one.clear(k) and abs(answer.margin) < one.scales[k] / 10000
             found["holds"] += one.clear(k) and answer.holds
             found["unsafe"] += one.clear(k) and not answer.holds
             found["no row alone"] += answer.holds and min(answer.disjuncts) > 0 and any(
@@ -166,8 +167,8 @@ def test_the_seeds_provoke_what_they_are_for():
             weights = [abs(w) for node in one.graph.nodes if isinstance(node.op, Gemm) for w in node.op.weight.reshape(-1).tolist()]
             found["below 1e-9"] += any(0 < w < 1e-9 for w in weights)
             found["steep"] += max(weights) > 100
-    least = {"zero width": 20, "cells": 30, "exact tie": 10, "exact tie that holds": 2, "near tie": 10, "clear": 50, "holds": 15,
-             "unsafe": 20, "no row alone": 10, "dead": 10, "below 1e-9": 5, "steep": 5}
+    least = {"zero width": 12, "cells": 18, "exact tie": 6, "exact tie that holds": 2, "near tie": 6, "clear": 30, "clear by a hair": 4,
+             "holds": 10, "unsafe": 12, "no row alone": 3, "dead": 6, "below 1e-9": 3, "steep": 3}
     assert {name: found[name] for name, count in least.items() if found[name] < count} == {}
 
 

@@ -130,11 +130,16 @@ class Portfolio:
 
     def _decide(self, work: Work, budget: Budget) -> None:
         self._search(work, budget, _FIRST)
+        searched = False
         for domain in self.domains:
+            if domain.exhaustive and not searched:
+                self._search(work, budget, _LAST)
+                searched = True
             self._prove(work, domain, budget)
             if domain is not self.domains[-1] and work.corner is not None:
                 self._search(work, budget, _CORNER)
-        self._search(work, budget, _LAST)
+        if not searched:
+            self._search(work, budget, _LAST)
         work.give_up()
 
     # ---- proofs ------------------------------------------------------------------------------------------------
@@ -185,7 +190,7 @@ class Portfolio:
             work.reason[slot] = (Reason.SOLVER if 0 < word < inf and not value > 0 else Reason.TIMEOUT if cut and not value > 0 else
                                  Reason.OVERFLOW if value == -inf else Reason.VACUOUS if value == inf else Reason.IMPRECISE)
         if whole is not None and whole.notes:
-            work.notes = [tuple(dict.fromkeys((*notes, *whole.notes))) for notes in work.notes]
+            work.note(whole.notes)
         again = ~(fresh + _SLACK_FACTOR * slack <= 0)
         return again if whole is None or whole.points is None else again[self._replay(work, whole.points, budget, label)]
 

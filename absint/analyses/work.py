@@ -90,6 +90,11 @@ class Work:
         self.known = {name: interval if tainted is None else _restored(interval, before.known.get(name), tainted)
                       for name, interval in after.known.items()}
 
+    def note(self, notes: tuple[tuple[int, str], ...]) -> None:
+        """Keep what went wrong with single instances (slots), each once."""
+        for slot, text in notes:
+            self.notes[slot] = tuple(dict.fromkeys((*self.notes[slot], text)))
+
     def settle(self, verdict: Verdict, reason: Reason | None, chosen: Tensor, stage: str) -> None:
         """Report the instances in the mask (n,) with one verdict, and drop them."""
         margin = self.margin.tolist()

@@ -10,6 +10,7 @@ import typer
 
 from absint.cli.settings import RadiusSettings
 from absint.cli.verify import command_line
+from absint.cli.words import Base, Solver, TimeoutLp
 from absint.errors import UsageError
 
 _SEARCH, _DATA, _LIMITS, _ENGINE, _OUTPUT = "Search", "Data", "Limits", "Analysis", "Output"
@@ -30,12 +31,9 @@ def radius(
                                           show_default=DOMAIN)] = None,
     exact: Annotated[bool, _option(_ENGINE, f"Both ends meet: short for --domain {EXACT_DOMAIN} --attack {EXACT_ATTACK}.",
                                    "--exact")] = False,
-    base: Annotated[str | None, _option(_ENGINE, "Domain that walks, for domains that refine another one.",
-                                        show_default="the domain's")] = None,
-    solver: Annotated[str | None, _option(_ENGINE, "auto, highs, scipy, gurobi, pulp or pulp:NAME, for domains that use one.",
-                                          show_default="auto")] = None,
-    timeout_lp: Annotated[float | None, _option(_ENGINE, "Seconds of one LP, for domains that solve them.",
-                                                show_default="the domain's")] = None,
+    base: Base = None,
+    solver: Solver = None,
+    timeout_lp: TimeoutLp = None,
     upper: Annotated[str, _option(_SEARCH, "Radii below this one are tried; raw input units, taken exactly.")] = "0.256",
     tolerance: Annotated[str, _option(_SEARCH, "Halve until the radius is known up to less than this.")] = "0.001",
     norm: Annotated[str, _option(_SEARCH, "Norm of the radius: linf, l2 or l1.")] = "linf",

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from absint.cli.settings import VerifySettings
+from absint.cli.words import Base, Neurons, Solver, TimeoutLp, TimeoutMilp
 from absint.errors import UsageError
 
 _PROPERTY, _DATA, _LIMITS, _ENGINE, _OUTPUT = "Property", "Data", "Limits", "Analysis", "Output"
@@ -21,11 +22,14 @@ def _option(panel: str, text: str, *names: str, **more: Any) -> Any:
     return typer.Option(*names, help=text, rich_help_panel=panel, show_default=more.pop("show_default", True), **more)
 
 
+_Net = Annotated[Path | None, typer.Argument(metavar="[NET.onnx|QUERY.vnnlib]", help="The network, or a query about --network.",
+                                             show_default=False)]
+_Timeout = Annotated[float | None, _option(_LIMITS, "Seconds an instance; for a query, from the start of the process.",
+                                           show_default="none")]
+
+
 def verify(
-    context: typer.Context,
-    net: Annotated[Path | None, typer.Argument(metavar="[NET.onnx|QUERY.vnnlib]", help="The network, or a query about --network.",
-                                               show_default=False)] = None,
-    *,
+    context: typer.Context, net: _Net = None, *,
     domain: Annotated[str, _option(_ENGINE, "Abstract domain, with options after a colon: zonotope:max_generators=500.")] = "auto",
     eps: Annotated[str, _option(_PROPERTY, "Radius in raw input units: 0.01 or 2/255, taken exactly; or a,b,c by channel.")] = "0.01",
     norm: Annotated[str, _option(_PROPERTY, "Norm of the radius: linf, l2 or l1.")] = "linf",
@@ -41,24 +45,18 @@ def verify(
     target: Annotated[int | None, _option(_PROPERTY, "Prove only that this class is not reached.")] = None,
     clip: Annotated[str, _option(_PROPERTY, "Range of the data, or none.")] = "0,1",
     layout: Annotated[str, _option(_DATA, "Order of an image's axes in the data: auto, chw or hwc.")] = "auto",
-    timeout: Annotated[float | None, _option(_LIMITS, "Seconds an instance; for a query, from the start of the process.",
-                                             show_default="none")] = None,
+    timeout: _Timeout = None,
     total_timeout: Annotated[float | None, _option(_LIMITS, "Seconds for the whole command.", show_default="none")] = None,
     device: Annotated[str, _option(_LIMITS, "cpu, cuda or cuda:0.")] = "cpu",
     dtype: Annotated[str, _option(_ENGINE, "float32, float64, or auto: float64 for what float32 leaves open.")] = "auto",
     batch: Annotated[int | None, _option(_LIMITS, "Instances analysed together.", show_default="by memory")] = None,
     memory: Annotated[str | None, _option(_LIMITS, "Memory to use, e.g. 8GiB.", show_default="half of the machine's")] = None,
     max_generators: Annotated[int | None, _option(_ENGINE, "Bound on generators, for domains that have it.")] = None,
-    base: Annotated[str | None, _option(_ENGINE, "Domain that walks, for domains that refine another one.",
-                                        show_default="the domain's")] = None,
-    solver: Annotated[str | None, _option(_ENGINE, "auto, highs, scipy, gurobi, pulp or pulp:NAME, for domains that use one.",
-                                          show_default="auto")] = None,
-    neurons: Annotated[int | None, _option(_ENGINE, "Neurons of a layer to refine, for domains that do; 0 for all.",
-                                           show_default="all")] = None,
-    timeout_lp: Annotated[float | None, _option(_ENGINE, "Seconds of one LP, for domains that solve them.",
-                                                show_default="the domain's")] = None,
-    timeout_milp: Annotated[float | None, _option(_ENGINE, "Seconds of one MILP, or of branching for one side of a neuron.",
-                                                  show_default="the domain's")] = None,
+    base: Base = None,
+    solver: Solver = None,
+    neurons: Neurons = None,
+    timeout_lp: TimeoutLp = None,
+    timeout_milp: TimeoutMilp = None,
     accept_solver: Annotated[bool, _option(_ENGINE, "Count what rests on a solver's word alone as verified.", "--accept-solver")] = False,
     attack: Annotated[str, _option(_ENGINE, "Search for counterexamples: pgd or none.")] = "pgd",
     no_rounding: Annotated[bool, _option(_ENGINE, "Ignore rounding errors; proves nothing.", "--no-rounding")] = False,

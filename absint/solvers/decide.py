@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from math import inf
+from dataclasses import dataclass, field, replace
+from math import inf, isfinite
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from absint.backend import DeadlineError
 from absint.context import Context
+from absint.op import Nonlinear
 from absint.solvers.building import Choices, with_binaries, with_greatest
 from absint.solvers.encode import Encoding, Layers, encode
 from absint.solvers.model import Answer, Limits, Model, ModelError, SolverError, Status
@@ -33,23 +34,25 @@ _CLAIM = 1e-4
 
 
 @dataclass(frozen=True)
-class Plan:
+class Tactic:
     """How far to go. solvers: as of `Session`.  nodes: LPs a disjunct; 1 for no branching, inf for no limit.
 
-    seconds: an instance.  lp, milp: seconds of one LP, of one MILP; milp 0 for none.
+    patience: LPs a disjunct where the context has no deadline.  undecided: instances with more undecided entries are left alone.
+    lp, milp: seconds of one LP, of one MILP; milp 0 for none.
     splitting: how regions of few inputs are halved before the search over phases goes beyond `first` LPs; None for not at all.
     """
 
     solvers: tuple[str, ...]
     nodes: float = 1
-    seconds: float = inf
+    patience: float = inf
+    undecided: float = inf
     lp: float = 60.0
     milp: float = 0.0
     splitting: Splitting | None = None
     first: float = 100
 
 
-def decide(ctx: Context, spec: Spec, refuted: Tensor, plan: Plan) -> Refutation:
+def decide(ctx: Context, spec: Spec, refuted: Tensor, tactic: Tactic) -> Refutation:
     """Bounds of the disjuncts that `refuted` (batch, disjuncts) leaves open, and candidates for what violates the property.
 
     `ctx.known` must be total. The time to the context's deadline is shared by the instances that are left.
@@ -60,12 +63,13 @@ def decide(ctx: Context, spec: Spec, refuted: Tensor, plan: Plan) -> Refutation:
     points = torch.full((ctx.batch, *ctx.graph.input.shape), torch.nan, dtype=torch.float64)
     late = torch.zeros(ctx.batch, dtype=torch.bool)
     claimed = lower.clone()
-    todo = (open_.any(1) & ~ctx.empty.to(open_.device)).nonzero().flatten().tolist()
-    notes: dict[str, None] = {}
+    few = undecided(ctx).to(open_.device) <= tactic.undecided
+    todo = (open_.any(1) & ~ctx.empty.to(open_.device) & few).nonzero().flatten().tolist()
+    notes: list[tuple[int, str]] = []
     for done, k in enumerate(todo):
         now = time.monotonic()
-        end = min(ctx.budget.deadline, now + plan.seconds, now + max(0.0, ctx.budget.deadline - now) / (len(todo) - done))
-        one = _Instance(ctx, spec, k, plan, end)
+        end = now + max(0.0, ctx.budget.deadline - now) / (len(todo) - done)
+        one = _Instance(ctx, spec, k, tactic, end)
         try:
             one.run(open_[k].nonzero().flatten().tolist())
         except DeadlineError:
@@ -77,8 +81,18 @@ def decide(ctx: Context, spec: Spec, refuted: Tensor, plan: Plan) -> Refutation:
         late[k] = one.late
         if one.best is not None:
             points[k] = one.best
-        notes.update(dict.fromkeys(one.notes))
+        notes += [(k, text) for text in dict.fromkeys(one.notes)]
     return Refutation(lower, claimed if bool((claimed > lower).any()) else None, points, late, tuple(notes))
+
+
+def undecided(ctx: Context) -> Tensor:
+    """(batch,) int64: entries of nonlinear nodes whose function is not affine over what is known of their inputs."""
+    count = torch.zeros(ctx.batch, dtype=torch.int64)
+    for node in ctx.graph.nodes:
+        if isinstance(node.op, Nonlinear):
+            for mask in node.op.undecided(ctx.inputs(node.inputs)):
+                count += mask.flatten(1).sum(1).cpu()
+    return count
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +115,7 @@ class _Instance:
     ctx: Context
     spec: Spec
     k: int
-    plan: Plan
+    tactic: Tactic
     end: float
     proved: dict[int, float] = field(default_factory=dict)
     claimed: dict[int, float] = field(default_factory=dict)
@@ -112,6 +126,7 @@ class _Instance:
 
     def __post_init__(self) -> None:
         self._depth = inf
+        self._nodes = self.tactic.nodes if isfinite(self.ctx.budget.deadline) else min(self.tactic.nodes, self.tactic.patience)
         self._row = self.spec.take(torch.tensor([self.k], device=self.spec.weight.device)).to(torch.device("cpu"))
 
     def note(self, text: str) -> None:
@@ -123,7 +138,7 @@ class _Instance:
         encoding = encode(self.ctx, self.k, Layers.shared(self.ctx.graph))
         self.proved, self.claimed = dict.fromkeys(disjuncts, -inf), dict.fromkeys(disjuncts, -inf)
         targets = [self._target(encoding, d) for d in disjuncts]
-        with Phases(encoding.model, encoding.choices, self.plan.solvers) as shared:
+        with Phases(encoding.model, encoding.choices, self.tactic.solvers) as shared:
             try:
                 self._all(encoding, shared, targets)
             finally:
@@ -132,14 +147,14 @@ class _Instance:
     def _all(self, encoding: Encoding, shared: Phases, targets: list[_Target]) -> None:
         for target in targets:
             self._relaxed(encoding, shared, target)
-        if self.plan.milp > 0:
+        if self.tactic.milp > 0:
             self._each(targets, lambda target: self._mixed(encoding, target))
-        elif self.plan.nodes > 1:
-            split = self.plan.splitting
+        elif self._nodes > 1:
+            split = self.tactic.splitting
             if split is not None and not encoding.unproved and splittable(self.ctx, self.k, split.inputs):
-                self._each(targets, lambda target: self._branched(encoding, shared, target, self.plan.first))
+                self._each(targets, lambda target: self._branched(encoding, shared, target, self.tactic.first))
                 self._split(split, targets)
-            self._each(targets, lambda target: self._branched(encoding, shared, target, self.plan.nodes))
+            self._each(targets, lambda target: self._branched(encoding, shared, target, self._nodes))
 
     def _each(self, targets: list[_Target], work: Callable[[_Target], None]) -> None:
         """The targets still open, those nearest to a violation first; a violation that is deep enough, or the clock, ends it."""
@@ -163,7 +178,8 @@ class _Instance:
         for target in open_:
             refuted[target.disjunct] = self.proved[target.disjunct]
         now = time.monotonic()
-        found = cover(self.ctx, self.spec, self.k, refuted, how, now + (self.end - now) / 2, self._look)
+        here = self.ctx.take(torch.tensor([self.k], device=self.ctx.numerics.device))
+        found = cover(here, self._row, refuted, replace(how, end=now + (self.end - now) / 2), self._look)
         for target in open_:
             self._learn(target, float(found.lower[target.disjunct]), unproved=False)
 
@@ -176,14 +192,14 @@ class _Instance:
         return _Target(disjunct, model.cost, 0.0, model)
 
     def _effort(self, nodes: float) -> Effort:
-        return Effort(nodes, self.end, self.plan.lp)
+        return Effort(nodes, self.end, self.tactic.lp)
 
     def _on(self, target: _Target, choices: Choices, shared: Phases, work: Callable[[Phases], None]) -> None:
         """On the shared LP, or on one of the target's own."""
         if target.model is None:
             work(shared)
             return
-        with Phases(target.model, choices, self.plan.solvers) as own:
+        with Phases(target.model, choices, self.tactic.solvers) as own:
             try:
                 work(own)
             finally:
@@ -204,7 +220,7 @@ class _Instance:
 
     def _branched(self, encoding: Encoding, shared: Phases, target: _Target, nodes: float) -> None:
         def search(tree: Phases) -> None:
-            found = tree.minimum(target.cost, target.offset, 0.0, self._effort(min(nodes, self.plan.nodes)), self._test)
+            found = tree.minimum(target.cost, target.offset, 0.0, self._effort(min(nodes, self._nodes)), self._test)
             self._learn(target, found.lower, unproved=encoding.unproved)
             self.late = self.late or found.late
             if not found.complete and not found.late and found.nodes < nodes:
@@ -218,8 +234,8 @@ class _Instance:
         model = with_binaries(base, encoding.choices)
         cost = np.zeros(len(model.lower))
         cost[: len(target.cost)] = target.cost
-        seconds = min(self.plan.milp, self.end - time.monotonic())
-        with Session(model, self.plan.solvers) as session:
+        seconds = min(self.tactic.milp, self.end - time.monotonic())
+        with Session(model, self.tactic.solvers) as session:
             session.set_cost(cost)
             answer = session.solve(Limits(max(1e-3, seconds)))
             self.notes += [f"{t.code}: {t.what}" for t in (*session.notes, *answer.troubles)]
@@ -240,8 +256,7 @@ class _Instance:
             self.note("E-SOLVER-CONTRADICTION: a model without any point, where every input is one")
             return
         for book in (self.claimed,) if unproved else (self.claimed, self.proved):
-            if bound > book[target.disjunct]:  # never for NaN
-                book[target.disjunct] = bound
+            book[target.disjunct] = max(book[target.disjunct], bound)  # in this order: NaN is never the greater one
 
     # ---- candidates --------------------------------------------------------------------------------------------
 

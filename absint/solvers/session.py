@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from math import inf
 from types import TracebackType
@@ -70,7 +72,7 @@ class Session:
         self.lower[index], self.upper[index] = lower, upper
         if self._engine is not None and self._proper:
             # What was not handed on while bounds were crossed goes with it.
-            self._forward(self._engine)
+            self._tell(self._forward)
 
     def set_cost(self, cost: np.ndarray) -> None:
         """A new objective, (n,). Raises InputError E-SOLVER-MODEL where it does not fit."""
@@ -79,7 +81,7 @@ class Session:
         check_finite("costs", cost)
         self.cost = np.array(cost, dtype=np.float64)
         if self._engine is not None:
-            self._engine.set_cost(self.cost)
+            self._tell(lambda engine: engine.set_cost(self.cost))
 
     def solve(self, limits: Limits | None = None) -> Answer:
         """Minimise. Raises SolverError where the last solver failed, and KeyboardInterrupt after the solver has stopped.
@@ -93,7 +95,8 @@ class Session:
             return self._judge(Claim(Status.OPTIMAL, np.zeros(0), point=np.where(self.cost >= 0, self.lower, self.upper)))
         while True:
             try:
-                claim = self._start().run(limits)
+                with _blamed(self.name):
+                    claim = self._start().run(limits)
                 break
             except SolverError as error:
                 self._next(error)
@@ -118,6 +121,15 @@ class Session:
 
     def _forward(self, engine: Engine) -> None:
         engine.set_bounds(np.arange(len(self.lower)), self.lower, self.upper)
+
+    def _tell(self, work: Callable[[Engine], None]) -> None:
+        """Hand a change on; where the engine fails the next solver starts with it."""
+        assert self._engine is not None
+        try:
+            with _blamed(self.name):
+                work(self._engine)
+        except SolverError as error:
+            self._next(error)
 
     def _next(self, error: SolverError) -> None:
         """The next solver after a failure. Raises the failure where there is none."""
@@ -189,6 +201,17 @@ class Session:
         rows = (image >= m.row_lower - room) & (image <= m.row_upper + room)
         near = _ROW_TOLERANCE * (1 + np.abs(point))
         return bool(rows.all() and ((point >= self.lower - near) & (point <= self.upper + near)).all())
+
+
+@contextmanager
+def _blamed(name: str) -> Iterator[None]:
+    """Whatever else a back end raises is its crash, no bug of absint's. Ctrl-C and lack of memory pass."""
+    try:
+        yield
+    except (AbsintError, MemoryError):
+        raise
+    except Exception as error:
+        raise SolverError("E-SOLVER-CRASH", f"raised {type(error).__name__}: {error}", where=name) from error
 
 
 def _fits(values: np.ndarray, like: np.ndarray) -> bool:

@@ -34,12 +34,13 @@ _BLIND = 1e-2
 class Splitting:
     """How far to split. domain: bounds the boxes.  inputs: regions with more entries of positive width are left alone.
 
-    boxes: of one instance at most.
+    boxes: of one instance at most.  end: on the monotonic clock.
     """
 
     domain: Domain[Any]
     inputs: int
     boxes: float = inf
+    end: float = inf
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,15 +63,17 @@ def splittable(ctx: Context, instance: int, most: int) -> bool:
     return not ctx.region.beyond_hull and 0 < int((hull.upper[instance] > hull.lower[instance]).sum()) <= most
 
 
-def cover(ctx: Context, spec: Spec, instance: int, refuted: Tensor, how: Splitting, end: float,
-          test: Callable[[Tensor, Tensor], Tensor | None]) -> Cover:
-    """Bounds of the disjuncts that `refuted` (disjuncts,) leaves open, from boxes that cover the instance's region.
+Test = Callable[[Tensor, Tensor], Tensor | None]
 
-    end: on the monotonic clock.  test: of points (P, *input) and outputs, one that violates the property beyond doubt or None.
+
+def cover(ctx: Context, spec: Spec, refuted: Tensor, how: Splitting, test: Test) -> Cover:
+    """Bounds of the disjuncts that `refuted` (disjuncts,) leaves open, from boxes that cover the region of a context of one instance.
+
+    test: of points (P, *input) and outputs, one that violates the property beyond doubt or None.
     Sound: the boxes' union is the region's hull at every step, and a box is dropped only when every open disjunct is refuted
     on it; bounds are the least over the boxes, those that are left included.
     """
-    return _Cover(ctx, spec, instance, refuted, how, end, test).run()
+    return _Cover(ctx, spec, refuted, how, test).run()
 
 
 @dataclass(eq=False)
@@ -91,22 +94,20 @@ class _Boxes:
     def joined(self, other: _Boxes) -> _Boxes:
         known = {name: Interval(torch.cat([i.lower, other.known[name].lower]), torch.cat([i.upper, other.known[name].upper]))
                  for name, i in self.known.items()}
-        return _Boxes(*(torch.cat(pair) for pair in ((self.low, other.low), (self.high, other.high), (self.refuted, other.refuted))), known)
+        low, high = torch.cat([self.low, other.low]), torch.cat([self.high, other.high])
+        return _Boxes(low, high, torch.cat([self.refuted, other.refuted]), known)
 
 
 class _Cover:
     """One call of `cover`. Mutable."""
 
-    def __init__(self, ctx: Context, spec: Spec, instance: int, refuted: Tensor, how: Splitting, end: float,
-                 test: Callable[[Tensor, Tensor], Tensor | None]) -> None:
-        self.how, self.end, self.test, self.seen = how, end, test, 0
-        self.ctx = ctx
-        index = torch.tensor([instance], device=ctx.numerics.device)
-        self.spec = spec.take(index.to(spec.weight.device))
-        hull = ctx.region.hull.take(index.to(ctx.region.hull.lower.device)).to(torch.float64)
+    def __init__(self, ctx: Context, spec: Spec, refuted: Tensor, how: Splitting, test: Test) -> None:
         device = ctx.numerics.device
+        self.ctx, self.spec, self.how, self.test, self.seen = ctx, spec.to(device), how, test, 0
+        self.end = how.end
+        hull = ctx.region.hull.to(torch.float64)
         self.width = (hull.upper - hull.lower).to(device)
-        known = {name: Interval(i.lower[index], i.upper[index]) for name, i in ctx.known.items()}
+        known = {name: Interval(i.lower, i.upper) for name, i in ctx.known.items()}
         root = _Boxes(hull.lower.to(device), hull.upper.to(device), refuted[None].to(device, torch.float64), known)
         self.open = [root]                                  # a stack of batches, those to be cut next at the end
         self.least = torch.full_like(root.refuted[0], inf)  # over the boxes that are dropped

@@ -20,7 +20,7 @@ from absint.context import Context, Rows
 from absint.interval import Interval
 from absint.op import Nonlinear
 from absint.rounding import cast_down
-from absint.solvers.encode import Layers, encode
+from absint.solvers.encode import Encoding, Layers, encode
 from absint.solvers.model import ModelError, SolverError
 from absint.solvers.phases import Effort, Phases
 
@@ -29,63 +29,85 @@ from absint.solvers.phases import Effort, Phases
 class Tightening:
     """How neurons are bounded. solvers: as of `Session`.  nodes: LPs for one side of a neuron, 1 for the relaxation alone.
 
-    lp: seconds of one LP.  neuron: seconds of one side of a neuron.
+    lp: seconds of one LP.  neuron: seconds of one side of a neuron.  end: of the whole sweep, on the monotonic clock.
     """
 
     solvers: tuple[str, ...]
     nodes: float = 1
     lp: float = 5.0
     neuron: float = inf
+    end: float = inf
 
 
 def tightened(rows: Rows, found: Interval, ctx: Context, how: Tightening,
-              left: Callable[[Interval], Tensor], report: Callable[[str], None]) -> Interval:
+              left: Callable[[Interval], Tensor], report: Callable[[int, str], None]) -> Interval:
     """`found`, the bounds (R,) of unit rows, met with what LPs over the network up to their node prove; never worse.
 
     left: which rows (R,) still matter, given their bounds: rows that the lower sides decided are not asked for their upper sides.
-    report: told what went wrong. Sound: safe bounds alone. Ends early at the context's deadline, with what there is.
+    report: told what went wrong with which instance. Sound: safe bounds alone. Takes at most half of the time to the context's
+    deadline, in equal shares: later layers and the property itself have the rest.
     """
     part = replace(ctx, graph=ctx.graph.upto(rows.node), memo={})
     lower, upper = found.lower.double().clone().cpu(), found.upper.double().clone().cpu()
-    layers = Layers.shared(ctx.graph)
+    sweep = _Sweep(rows, part, Layers.shared(ctx.graph), lower, upper)
     # A void instance has no model, and needs none.
     wanted = left(found).cpu() & ~ctx.empty.cpu()[rows.instance.cpu()]
     if not any(isinstance(node.op, Nonlinear) for node in part.graph.nodes):
         wanted = torch.zeros_like(wanted)  # the base's bounds of what is affine in the input are the best there are
-    for k in rows.instance[wanted.to(rows.instance.device)].unique().tolist():
+    todo = rows.instance[wanted.to(rows.instance.device)].unique().tolist()
+    end = time.monotonic() + (ctx.budget.deadline - time.monotonic()) / 2
+    for done, k in enumerate(todo):
+        now = time.monotonic()
+        share = now + (end - now) / (len(todo) - done)
         mine = wanted & (rows.instance.cpu() == k)
         try:
-            _sweep(rows, mine, (lower, upper), part, k, layers, how, lambda bounds: left(_like(bounds, found)).cpu())
+            sweep.run(k, mine, replace(how, end=share), lambda low, high: left(_like(low, high, found)).cpu())
         except DeadlineError:
             break
         except (SolverError, ModelError) as error:
-            report(f"{error.code}: {error.what}")
+            report(k, f"{error.code}: {error.what}")
     # Sound bounds of one set: where rounding lets them cross, the engine's own check speaks.
     return Interval(torch.fmax(found.lower, _down(lower, found.lower)), torch.fmin(found.upper, -_down(-upper, found.upper)), found.solver)
 
 
-def _sweep(rows: Rows, mine: Tensor, sides: tuple[Tensor, Tensor], ctx: Context, k: int, layers: Layers, how: Tightening,
-           left: Callable[[tuple[Tensor, Tensor]], Tensor]) -> None:
-    """One instance: all lower sides first, then the upper sides of what they leave; writes into `sides`."""
-    encoding = encode(ctx, k, layers)
-    assert rows.index is not None
-    index = rows.index.cpu()
-    unit = np.zeros(ctx.graph.output.size)
-    with Phases(encoding.model, encoding.choices, how.solvers) as tree:
-        for side, sign in enumerate((1.0, -1.0)):
-            for row in (mine & left(sides)).nonzero().flatten().tolist():
-                ctx.budget.check()
-                unit[int(index[row])] = sign
-                target = encoding.functional(unit)
-                unit[int(index[row])] = 0.0
-                effort = Effort(how.nodes, min(ctx.budget.deadline, time.monotonic() + how.neuron), how.lp)
-                bound = tree.minimum(target.cost, target.offset, inf, effort).lower
-                if not encoding.unproved and bound > -inf:
-                    sides[side][row] = max(float(sides[0][row]), bound) if sign > 0 else min(float(sides[1][row]), -bound)
+@dataclass(frozen=True, eq=False)
+class _Sweep:
+    """The rows of one node under tightening. lower, upper: (R,) float64, written in place."""
+
+    rows: Rows
+    ctx: Context
+    layers: Layers
+    lower: Tensor
+    upper: Tensor
+
+    def run(self, k: int, mine: Tensor, how: Tightening, left: Callable[[Tensor, Tensor], Tensor]) -> None:
+        """One instance's rows in the mask (R,): all lower sides first, then the upper sides of what they leave."""
+        encoding = encode(self.ctx, k, self.layers)
+        with Phases(encoding.model, encoding.choices, how.solvers) as tree:
+            for sign in (1.0, -1.0):
+                for row in (mine & left(self.lower, self.upper)).nonzero().flatten().tolist():
+                    if time.monotonic() >= how.end:
+                        return
+                    bound = self._bound(tree, encoding, row, sign, how)
+                    if encoding.unproved:
+                        continue
+                    if sign > 0:
+                        self.lower[row] = max(float(self.lower[row]), bound)  # in this order: NaN is never the greater one
+                    else:
+                        self.upper[row] = min(float(self.upper[row]), -bound)
+
+    def _bound(self, tree: Phases, encoding: Encoding, row: int, sign: float, how: Tightening) -> float:
+        """Of sign times one entry, from below."""
+        assert self.rows.index is not None
+        unit = np.zeros(self.ctx.graph.output.size)
+        unit[int(self.rows.index[row])] = sign
+        target = encoding.functional(unit)
+        effort = Effort(how.nodes, min(how.end, time.monotonic() + how.neuron), how.lp)
+        return tree.minimum(target.cost, target.offset, inf, effort).lower
 
 
-def _like(bounds: tuple[Tensor, Tensor], found: Interval) -> Interval:
-    return Interval(bounds[0].to(found.lower), bounds[1].to(found.upper), found.solver)
+def _like(lower: Tensor, upper: Tensor, found: Interval) -> Interval:
+    return Interval(lower.to(found.lower), upper.to(found.upper), found.solver)
 
 
 def _down(values: Tensor, like: Tensor) -> Tensor:

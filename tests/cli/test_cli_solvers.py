@@ -34,10 +34,10 @@ WORD = """
             return Interval(torch.full_like(found.lower, -1.0).minimum(found.lower), found.upper)
 
         def refute(self, element, spec, refuted, ctx):
-            lower = torch.full(refuted.shape, -1.0, dtype=torch.float64)
-            lower[::2] = 0.5 if self.say else -1.0
+            claimed = torch.full(refuted.shape, -1.0, dtype=torch.float64)
+            claimed[::2] = 0.5 if self.say else -1.0
             notes = ("E-SOLVER-HANG: the solver 'x' did not end; highs takes over", "E-SOLVER-NAN: no numbers")
-            return Refutation(lower, torch.ones(lower.shape, dtype=torch.bool), notes=notes)
+            return Refutation(torch.full_like(claimed, -1.0), claimed, notes=notes)
 """
 # A back end that is there and fails at once.
 CRASHING = """
@@ -75,7 +75,7 @@ def rows(done):
     (["--domain", "refine", "--base", "zonotope", "--solver", "scipy", "--neurons", "7", "--timeout-lp", "2", "--timeout-milp", "0.5"],
      {"base": "zonotope", "solver": "scipy", "neurons": 7, "timeout_lp": 2.0, "timeout_milp": 0.5}),
     (["--domain", "exact:base=box,timeout_lp=3", "--base", "zonotope"], {"base": "zonotope", "timeout_lp": 3.0, "solver": "auto"}),
-    (["--domain", "milp", "--timeout-milp", "0"], {"timeout_milp": 0.0, "base": "deeppoly"}),
+    (["--domain", "refine", "--timeout-milp", "0", "--neurons", "0"], {"timeout_milp": 0.0, "neurons": 0, "base": "deeppoly"}),
 ])
 def test_options_of_the_domain_have_words_of_their_own(verify, options, shown):
     done = verify("--index", "0", "--format", "json", *options)

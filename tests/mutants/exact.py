@@ -1,44 +1,55 @@
-"""Faults of the exact answers, each with the tests that must notice it.
+"""Faults of the exact answers, and of what searches, splits, refines and believes, each with the tests that must notice it.
 
 Killers are (test, arguments...); the tests themselves run unmutated in their own files.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
+from importlib import import_module
 
 import agreement
 import agreement_nets
 import exact_cells
+import numpy as np
 from exact_cells import Cell
 
+from absint.attacks.witness import Witness
+from absint.solvers import decide, phases, splitting, tighten
+from absint.solvers.session import Session
 from mutants.planting import into
 
-MUTANTS = {}
-mutant = into(MUTANTS)
+# Of the exact answers, which are kept from test to test, and of what is compared with them.
+ANSWERS, ENGINE = {}, {}
+answer, mutant = into(ANSWERS), into(ENGINE)
 VERTICES = "test_cells_and_vertices_give_the_same_minimum"
 SAMPLES = ("test_no_point_undercuts_a_minimum_or_leaves_a_range",)
 ATTAINED = ("test_minima_are_attained_in_the_box",)
 JUDGE = ("test_false_claims_are_told",)
 SEEDS = ("test_the_seeds_provoke_what_they_are_for",)
+EXACT = ("verdicts", "exact:inputs=0", range(12))
+BOXES = ("verdicts", "exact:nodes=2,boxes=100", range(12))
+BELIEVED = ("test_milp_alone_proves_nothing",)
+REFINED = ("bounds", "refine:base=deeppoly", range(8))
 
 
 # ---- the oracle -----------------------------------------------------------------------------------------------------
 
 
-@mutant(("test_a_cut_keeps_every_vertex_and_makes_those_on_the_cut",), SAMPLES)
+@answer(("test_a_cut_keeps_every_vertex_and_makes_those_on_the_cut",), SAMPLES)
 def one_crossed_edge_alone(patch):
     real = Cell._crossed
     patch(Cell, "_crossed", lambda self, signs: list(real(self, signs))[:1])
 
 
-@mutant((VERTICES, 18), SAMPLES)
+@answer((VERTICES, 18), SAMPLES)
 def one_side_of_a_kink_alone(patch):
     real = Cell.split
     patch(Cell, "split", lambda self, function: list(real(self, function))[:1])
 
 
-@mutant(SAMPLES)
+@answer(SAMPLES)
 def faces_forgotten(patch):
     """Vertices on no face: any two would have no edge in common but where there are two alone."""
     real = exact_cells.box
@@ -50,7 +61,7 @@ def faces_forgotten(patch):
     patch(exact_cells, "box", box)
 
 
-@mutant(SAMPLES)
+@answer(SAMPLES)
 def a_box_without_its_last_corner(patch):
     real = exact_cells.box
 
@@ -62,29 +73,29 @@ def a_box_without_its_last_corner(patch):
     patch(exact_cells, "box", box)
 
 
-@mutant(SAMPLES)
+@answer(SAMPLES)
 def slopes_of_rectifiers_alone(patch):
     patch(exact_cells, "segments", lambda op: ([Fraction(0)], [(Fraction(0), Fraction(0)), (Fraction(1), Fraction(0))]))
 
 
-@mutant(SAMPLES)
+@answer(SAMPLES)
 def a_maximum_is_its_first_entry(patch):
     patch(exact_cells, "greatest", lambda cell, functions: [(cell, functions[0])])
 
 
-@mutant(ATTAINED)
+@answer(ATTAINED)
 def the_middle_of_a_cell_is_its_least_point(patch):
     real = Cell.least
     patch(Cell, "least", lambda self, function: (real(self, function)[0], self.points[0]))
 
 
-@mutant(("test_ties_count_by_the_strictness_of_their_rows", (True, False), False))
+@answer(("test_ties_count_by_the_strictness_of_their_rows", (True, False), False))
 def strictness_forgotten(patch):
     real = exact_cells._unsafe
     patch(exact_cells, "_unsafe", lambda cell, rows: real(cell, [(row, False) for row, _ in rows]))
 
 
-@mutant(("test_a_strict_row_that_is_slack_does_not_forbid_a_tie",))
+@answer(("test_a_strict_row_that_is_slack_does_not_forbid_a_tie",))
 def every_row_is_strict(patch):
     real = exact_cells._unsafe
     patch(exact_cells, "_unsafe", lambda cell, rows: real(cell, [(row, any(s for _, s in rows)) for row, _ in rows]))
@@ -93,18 +104,18 @@ def every_row_is_strict(patch):
 # ---- the problems and the judge -------------------------------------------------------------------------------------
 
 
-@mutant(SEEDS)
+@answer(SEEDS)
 def everything_is_a_near_tie(patch):
     real = agreement_nets._scale
     patch(agreement_nets, "_scale", lambda case, instance: real(case, instance) * 10**9)
 
 
-@mutant(SEEDS)
+@answer(SEEDS)
 def gaps_forgotten(patch):
     patch(agreement_nets, "_moved", lambda case, gaps: case)
 
 
-@mutant(SEEDS)
+@answer(SEEDS)
 def rows_that_are_never_opposed(patch):
     real = agreement_nets.rows
 
@@ -115,14 +126,104 @@ def rows_that_are_never_opposed(patch):
     patch(agreement_nets, "rows", rows)
 
 
-@mutant(JUDGE)
+@answer(JUDGE)
 def any_witness_will_do(patch):
     patch(agreement, "unsafe", lambda case, instance, point: point is not None)
 
 
-@mutant(JUDGE)
+@answer(JUDGE)
 def a_margin_is_not_looked_at(patch):
-    from dataclasses import replace
-
     real = agreement.faults
     patch(agreement, "faults", lambda case, result: real(case, replace(result, margin=None)))
+
+
+# ---- searches, refinement, belief -----------------------------------------------------------------------------------
+
+
+@mutant(EXACT)
+def an_alternative_never_visited(patch):
+    real = phases.Phases.branch
+
+    def branch(self, *given):
+        found = real(self, *given)
+        return replace(found, positions=found.positions[:1], distance=found.distance[:1])
+
+    patch(phases.Phases, "branch", branch)
+
+
+@mutant(EXACT)
+def what_a_sibling_imposed_stays(patch):
+    """Column bounds of one node still there at the next."""
+    real = phases.Phases.impose
+
+    def impose(self, chosen):
+        self._touched = self._touched[:0]
+        real(self, chosen)
+
+    patch(phases.Phases, "impose", impose)
+
+
+@mutant(EXACT)
+def open_nodes_forgotten(patch):
+    real = phases._Search.run
+
+    def run(self):
+        found = real(self)
+        return replace(found, lower=self.closed)
+
+    patch(phases._Search, "run", run)
+
+
+@mutant(EXACT)
+def a_conjunction_without_its_constants(patch):
+    real = decide.with_greatest
+    patch(decide, "with_greatest", lambda model, costs, offsets: real(model, costs, np.maximum(offsets, 0.0)))
+
+
+@mutant(REFINED)
+def objectives_in_place_of_proofs(patch):
+    """Believed to the tolerance that solvers work with."""
+    real = Session._judge
+
+    def judge(self, claim):
+        answer = real(self, claim)
+        return answer if claim.value is None else replace(answer, bound=claim.value + 1e-7)
+
+    patch(Session, "_judge", judge)
+
+
+@mutant(REFINED)
+def neurons_a_little_too_narrow(patch):
+    real = tighten._down
+    patch(tighten, "_down", lambda values, like: real(values, like) + 1e-7 * values.abs().to(like))
+
+
+@mutant(BOXES)
+def half_of_each_box_lost(patch):
+    real = splitting._Cover._halved
+
+    def halved(self, boxes):
+        both = real(self, boxes)
+        return both.take(both.refuted.new_ones(len(boxes)).nonzero().flatten())
+
+    patch(splitting._Cover, "_halved", halved)
+
+
+@mutant(BOXES)
+def boxes_left_over_count_for_nothing(patch):
+    real = splitting._Cover.run
+    patch(splitting._Cover, "run", lambda self: replace(real(self), lower=self.least.cpu()))
+
+
+@mutant(BELIEVED)
+def a_word_is_a_proof(patch):
+    real = decide._Instance._learn
+    patch(decide._Instance, "_learn", lambda self, target, bound, *, unproved: real(self, target, bound, unproved=False))
+
+
+@mutant(EXACT)
+def a_candidate_is_a_witness(patch):
+    """Proofs left out: what violates in floats is a witness."""
+    # The package has a function of the module's name.
+    falsify = import_module("absint.attacks.falsify")
+    patch(falsify, "prove_witness", lambda graph, region, spec, slot, point: Witness(tuple(point.reshape(-1).tolist()), (), 0.0))
