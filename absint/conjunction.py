@@ -95,7 +95,7 @@ def mixed_bounds(spec: Spec, refuted: Tensor, ctx: Context, slopes: Slopes, asce
 def _chunk(search: Search, todo: Conjunctions) -> Tensor:
     """(Q,) sound bounds of the best combinations found."""
     net, output = search.net, search.ctx.graph.output
-    share = todo.inside / todo.inside.sum(1, keepdim=True)
+    share = todo.inside.double() / todo.inside.sum(1, keepdim=True)
     rows = RelaxedRows(net, output.name, todo.instance, {output.name: _top(todo, share, search)})
     share, free = _climb(rows, todo, share, search)
     weight, bias = todo.mix(share)
@@ -103,7 +103,13 @@ def _chunk(search: Search, todo: Conjunctions) -> Tensor:
     if not search.ctx.numerics.rounding:
         return proved
     reach = search.ctx.known[output.name].filled.magnitude.double().flatten(1)[todo.instance]
-    return cast_down(down(proved.double() - todo.mixing_error(share, reach)), proved.dtype)
+    return cast_down(_of_the_greatest(down(proved.double() - todo.mixing_error(share, reach)), share), proved.dtype)
+
+
+def _of_the_greatest(bound: Tensor, share: Tensor) -> Tensor:
+    """(Q,): what a bound of the sum says of its greatest row: rounding leaves the shares' total beside 1."""
+    total, slack = share.sum(1), gamma(share.shape[1] + 4, torch.float64)
+    return down(torch.where(bound > 0, bound / (total * (1 + slack)), bound / (total * (1 - slack))))
 
 
 def _top(todo: Conjunctions, share: Tensor, search: Search) -> Tensor:

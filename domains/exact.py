@@ -35,8 +35,8 @@ class Exact(Programs):
 
     @property
     def exhaustive(self) -> bool:
-        """Yes, unless the LPs are counted."""
-        return not (self.nodes or self.patience)
+        """Yes: also a search with a count of LPs may be a long one on a large network."""
+        return True
 
     def portfolio(self) -> tuple[Domain[Any], ...]:
         """The base's stages, a short search, then neurons refined by LP before the long one.

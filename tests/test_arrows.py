@@ -53,6 +53,7 @@ NAMED_DOMAINS = {
     ("absint.interpret", "box"): "the key under which the engine's own box step keeps a constant",
     ("absint.analyses.problem", "auto"): "the number format of that name",
     ("absint.analyses.portfolio", "auto"): "the number format of that name",
+    ("absint.analyses.inspect", "exact"): "a kind of node",
     **{(f"absint.ops.{module}", "alpha"): "the ONNX attribute of that name" for module in ("exponential", "gemm", "piecewise", "relu")},
 }
 

@@ -183,10 +183,10 @@ def test_errors_that_passes_left_widen_the_rows():
 
 def test_rows_are_extracted_once_and_do_not_depend_on_the_chunk():
     graph, _ = case("conv", 1)
-    one, two = Layers(graph, Budget()), Layers(graph, Budget(memory=1))
+    one, two = Layers(graph), Layers(graph)
     node = graph.nodes[1]
-    a, b = one.of(node, node.op), two.of(node, node.op)
-    assert one.of(node, node.op) is a
+    a, b = one.of(node, node.op, Budget()), two.of(node, node.op, Budget(memory=1))
+    assert one.of(node, node.op, Budget()) is a
     assert (a.matrix != b.matrix).nnz == 0
     assert (a.low == b.low).all()
 

@@ -16,7 +16,6 @@ _OPTIONS = {
     "max_generators": "bound on generators", "base": "base", "solver": "solver", "neurons": "number of neurons to refine",
     "timeout_lp": "time limit of an LP", "timeout_milp": "time limit of a MILP",
 }
-_POSITIVE = ("timeout_lp",)    # 0 would leave everything open; elsewhere it means none, or all
 
 
 def domain_of(settings: EngineSettings) -> Domain[Any]:
@@ -42,7 +41,7 @@ def domain_of(settings: EngineSettings) -> Domain[Any]:
 def _check(name: str, value: str | float) -> None:
     if isinstance(value, str) and (not value or "," in value):
         raise UsageError("E-DOMAIN-OPTION", f"no name: '{value}'", where=_word(name), hint="options of it cannot be given here")
-    if not isinstance(value, str) and (isnan(value) or value < 0 or (value == 0 and name in _POSITIVE)):
+    if not isinstance(value, str) and (isnan(value) or value < 0):
         raise UsageError("E-DOMAIN-OPTION", f"the {_OPTIONS[name]} cannot be {value}", where=_word(name))
 
 

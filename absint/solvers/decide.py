@@ -20,7 +20,7 @@ from absint.backend import DeadlineError
 from absint.context import Context
 from absint.op import Nonlinear
 from absint.solvers.building import Choices, with_binaries, with_greatest
-from absint.solvers.encode import Encoding, Layers, encode
+from absint.solvers.encode import Encoding, Functional, Layers, encode
 from absint.solvers.model import Answer, Limits, Model, ModelError, SolverError, Status
 from absint.solvers.phases import Effort, Phases
 from absint.solvers.session import Session
@@ -97,12 +97,16 @@ def undecided(ctx: Context) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class _Target:
-    """One disjunct as an objective. model: its own, or None where the instance's serves."""
+    """One disjunct as an objective. model: its own, or None where the instance's serves.
+
+    factor: the power of two its rows were multiplied by: tolerances of solvers are absolute.
+    """
 
     disjunct: int
     cost: np.ndarray
     offset: float
     model: Model | None = None
+    factor: float = 1.0
 
 
 @dataclass(eq=False)
@@ -181,15 +185,19 @@ class _Instance:
         here = self.ctx.take(torch.tensor([self.k], device=self.ctx.numerics.device))
         found = cover(here, self._row, refuted, replace(how, end=now + (self.end - now) / 2), self._look)
         for target in open_:
-            self._learn(target, float(found.lower[target.disjunct]), unproved=False)
+            self._learn(target, float(found.lower[target.disjunct]) * target.factor, unproved=False)
 
     def _target(self, encoding: Encoding, disjunct: int) -> _Target:
         rows = (self._row.disjunct == disjunct).nonzero().flatten().tolist()
-        parts = [encoding.functional(self._row.weight[0, r].numpy(), float(self._row.bias[0, r])) for r in rows]
+        weight, bias = self._row.weight[0, rows].numpy(), self._row.bias[0, rows].numpy()
+        parts = [encoding.functional(w, float(b)) for w, b in zip(weight, bias, strict=True)]
+        factor = _factor(encoding, parts)
+        if factor != 1:
+            parts = [encoding.functional(w, float(b)) for w, b in zip(weight * factor, bias * factor, strict=True)]
         if len(parts) == 1:
-            return _Target(disjunct, parts[0].cost, parts[0].offset)
+            return _Target(disjunct, parts[0].cost, parts[0].offset, None, factor)
         model = with_greatest(encoding.model, np.stack([p.cost for p in parts]), np.array([p.offset for p in parts]))
-        return _Target(disjunct, model.cost, 0.0, model)
+        return _Target(disjunct, model.cost, 0.0, model, factor)
 
     def _effort(self, nodes: float) -> Effort:
         return Effort(nodes, self.end, self.tactic.lp)
@@ -244,8 +252,8 @@ class _Instance:
         if answer.infeasible:
             self._learn(target, inf, unproved=encoding.unproved)
         claimed = _claimed(answer) + target.offset
-        if claimed > self._at_centre(target.disjunct) + _CLAIM:
-            self.note(f"E-SOLVER-CONTRADICTION: at least {claimed:g} is claimed, where an input has less")
+        if claimed > self._at_centre(target.disjunct) * target.factor + _CLAIM:
+            self.note(f"E-SOLVER-CONTRADICTION: at least {claimed / target.factor:g} is claimed, where an input has less")
         else:
             self._learn(target, claimed, unproved=True)
         self.late = self.late or answer.status is Status.LIMIT
@@ -255,6 +263,8 @@ class _Instance:
             # Every region has an execution, and every execution is a point of the model.
             self.note("E-SOLVER-CONTRADICTION: a model without any point, where every input is one")
             return
+        if abs(bound) < inf:
+            bound = float(np.nextafter(bound / target.factor, -inf))
         for book in (self.claimed,) if unproved else (self.claimed, self.proved):
             book[target.disjunct] = max(book[target.disjunct], bound)  # in this order: NaN is never the greater one
 
@@ -297,6 +307,14 @@ class _Instance:
         if float(depth[best]) < self._depth:
             self._depth, self.best = float(depth[best]), points[best].double().cpu()
         return self.best if self._violated else None
+
+
+def _factor(encoding: Encoding, parts: list[Functional]) -> float:
+    """A power of two that lifts rows whose summands are below 1 to about 1; products with it are exact."""
+    reach = np.maximum(np.abs(encoding.model.lower), np.abs(encoding.model.upper))
+    with np.errstate(invalid="ignore", over="ignore"):
+        size = max(float(np.where(p.cost != 0, np.abs(p.cost) * reach, 0.0).sum()) + abs(p.offset) for p in parts)
+    return 2.0 ** min(200, -int(np.floor(np.log2(size)))) if 0 < size < 1 else 1.0
 
 
 def _claimed(answer: Answer) -> float:

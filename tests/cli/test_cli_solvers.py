@@ -36,7 +36,8 @@ WORD = """
         def refute(self, element, spec, refuted, ctx):
             claimed = torch.full(refuted.shape, -1.0, dtype=torch.float64)
             claimed[::2] = 0.5 if self.say else -1.0
-            notes = ("E-SOLVER-HANG: the solver 'x' did not end; highs takes over", "E-SOLVER-NAN: no numbers")
+            said = ("E-SOLVER-HANG: the solver 'x' did not end; highs takes over", "E-SOLVER-NAN: no numbers")
+            notes = tuple((k, text) for k in range(len(refuted)) for text in said)
             return Refutation(torch.full_like(claimed, -1.0), claimed, notes=notes)
 """
 # A back end that is there and fails at once.

@@ -127,7 +127,7 @@ def a_word_counts_without_rounding(patch):
 
 @mutant(WORD)
 def a_word_is_called_sound(patch):
-    edit(patch, Work, "trust", (", assurance=Assurance.SOLVER", ""))
+    edit(patch, Work, "trust", ("assurance=Assurance.SOLVER", "assurance=Assurance.SOUND"))
 
 
 @mutant(("test_a_word_that_an_input_contradicts_is_not_taken",))
@@ -145,7 +145,7 @@ def halves_inherit_a_word(patch):
 
 @mutant((NEURON, HONEST))
 def the_upper_side_with_the_wrong_sign(patch):
-    edit(patch, tighten, "_sweep", ("enumerate((1.0, -1.0))", "enumerate((1.0, 1.0))"))
+    edit(patch, tighten._Sweep, "_bound", ("] = sign", "] = 1.0"))
 
 
 @mutant((NEURON, HONEST))
