@@ -38,5 +38,5 @@ def test_every_option_of_ours_exists():
 
 def test_every_domain_of_ours_exists():
     domains = {name for text in OURS for name in re.findall(r"--domain ([a-z]+)|domain=\"([a-z]+)", text) for name in name if name}
-    assert domains == {"box", "zonotope", "deeppoly"}
+    assert domains == {"box", "zonotope", "deeppoly", "refine", "exact", "milp"}
     assert domains <= set(DOMAINS.names())

@@ -39,7 +39,7 @@ from absint.ops.relu import Relu
 from absint.ops.shape import Reshape
 from absint.region import BoxRegion
 from absint.rounding import Numerics
-from absint.solvers import decide, solver
+from absint.solvers import Limits, Session, conformance, decide, highs, solver
 from absint.solvers.encode import encode
 from absint.solvers.phases import Effort, Phases
 from absint.solvers.splitting import Splitting, cover
@@ -436,6 +436,27 @@ def interrupted(domain, folder):
     assert marked(run.mark) == []
     assert run.files == []
     return run.mark
+
+
+def test_an_interrupt_as_a_solve_starts_leaves_it_its_model(monkeypatch):
+    """Ctrl-C may come before the wait for HiGHS's thread: its model is not taken from under it."""
+    kind = highs._HighsEngine(conformance.problem(0)[0])._highs.__class__
+    real, started_ones, cleared = kind.startSolve, [], []
+
+    def start(self):
+        real(self)
+        started_ones.append(self)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(kind, "startSolve", start)
+    monkeypatch.setattr(kind, "clear", lambda self: cleared.append(self.wait(0.0)[0]))
+    try:
+        with pytest.raises(KeyboardInterrupt), Session(conformance.hard(), ("highs",)) as session:
+            session.solve(Limits(20.0))
+        assert cleared in ([], [True])
+    finally:
+        started_ones[0].cancelSolve()
+        assert started_ones[0].wait(20.0)[0]
 
 
 @linux

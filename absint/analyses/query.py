@@ -52,7 +52,8 @@ class Assignment:
 class QueryResult:
     """The answer. results: of the instances, which are the boxes of the query (cut up where one has very many disjuncts).
 
-    asked: how many instances there are.  stage: what decided.  reason: why the answer is neither sat nor unsat.
+    asked: how many instances there are.  stage: what decided.  reason: why the answer is neither sat nor unsat; `solver`
+    also where it is unsat on a solver's word.
     margin: least certified margin of the instances, None where one has none that is finite.
     """
 

@@ -71,6 +71,8 @@ class RadiusOptions:
                              f"takes {self.halvings} halvings", where="--tolerance", hint=f"at most {_MOST_HALVINGS} are possible")
         if self.fan is not None and not 1 <= self.fan <= _MOST_FAN:
             raise UsageError("E-RADIUS", f"{self.fan} levels at once", where="--fan", hint=f"1 to {_MOST_FAN}")
+        if self.verify.accept_solver:
+            raise UsageError("E-USAGE", "a certified radius needs proofs, not a solver's word", where="accept_solver")
         if not self.verify.rounding:
             raise UsageError("E-USAGE", "a certified radius needs rounding", where="rounding", hint="leave rounding on")
 
@@ -115,13 +117,17 @@ class RadiusResult:
 
 @dataclass(frozen=True)
 class Answer:
-    """One ball's: whether it is proved, or the witness in it and how many steps away that is (rounded up)."""
+    """One ball's: whether it is proved, or the witness in it and how many steps away that is (rounded up).
+
+    over: whether a time limit that it ran into was that of the whole search, not its share of it.
+    """
 
     proved: bool
     reason: Reason | None
     time_s: float
     distance: int | None = None
     witness: tuple[float, ...] | None = None
+    over: bool = True
 
 
 @dataclass(frozen=True)
@@ -144,6 +150,11 @@ class Bracket:
         return self.high - self.low > 1 and not self.closed
 
     @property
+    def steps(self) -> int:
+        """Refinements that are left."""
+        return (self.high - self.low - 1).bit_length() if self.open else 0
+
+    @property
     def middle(self) -> int:
         """The next radius to ask about."""
         return (self.low + self.high) // 2
@@ -153,7 +164,7 @@ class Bracket:
         asked = replace(self, calls=self.calls + 1, time_s=self.time_s + answer.time_s)
         if answer.proved:
             return replace(asked, low=self.middle)
-        if answer.reason is Reason.TIMEOUT:
+        if answer.reason is Reason.TIMEOUT and answer.over:
             return asked.timed_out()
         if answer.distance is None:
             return replace(asked, high=self.middle, reason=answer.reason)
@@ -318,7 +329,8 @@ class _Chunk:
     def _round(self, brackets: list[Bracket]) -> None:
         """One call of the engine: the next levels of every open input."""
         asked = [(slot, k) for slot, bracket in enumerate(brackets) for k in bracket.tree(self.levels)]
-        answers, left = self._ask(asked)
+        now, rounds = time.monotonic(), max(-(-bracket.steps // self.levels) for bracket in brackets)
+        answers, left = self._ask(asked, now + (self.end - now) / rounds)
         places: dict[int, dict[int, int]] = {}
         for place, (slot, k) in enumerate(asked):
             places.setdefault(slot, {})[k] = place
@@ -342,8 +354,8 @@ class _Chunk:
             failed = failed if answers[place].proved else place
         return bracket, failed
 
-    def _ask(self, asked: list[tuple[int, int]]) -> tuple[list[Answer], _Left]:
-        """One answer per pair of input and radius."""
+    def _ask(self, asked: list[tuple[int, int]], end: float) -> tuple[list[Answer], _Left]:
+        """One answer per pair of input and radius. end: an even share of the time, so that no hard ball takes that of the others."""
         options, left = self.options, _Left()
         owners = torch.tensor([slot for slot, _ in asked])
         eps = torch.tensor([float_above(k * options.step) for _, k in asked], dtype=torch.float64)
@@ -353,14 +365,15 @@ class _Chunk:
         labels, classes = self.predicted[owners], self.graph.output.size
         problem = Problem(self.graph, region, lambda chosen: Spec.robust(labels[chosen], classes), tuple(range(len(asked))),
                           known=self.known.of(owners))
-        limits = replace(options.verify, timeout=inf, total_timeout=max(self.end - time.monotonic(), 1e-9))
+        limits = replace(options.verify, timeout=inf, total_timeout=max(end - time.monotonic(), 1e-9))
         run = Portfolio(problem, limits, left.add if options.carry else None)
         found = dict(run.results())
         return [self._answer(slot, found[place]) for place, (slot, _) in enumerate(asked)], left
 
     def _answer(self, slot: int, result: InstanceResult) -> Answer:
         if result.verdict is not Verdict.FALSIFIED or result.witness is None:
-            return Answer(result.verdict is Verdict.VERIFIED, result.reason, result.time_s)
+            over = self.end == inf or time.monotonic() >= self.end
+            return Answer(result.verdict is Verdict.VERIFIED, result.reason, result.time_s, over=over)
         center, point = self.center[slot].reshape(-1).numpy(), np.array(result.witness, dtype=np.float64)
         distance = steps_to(self.options.norm, center, point, self.options.step)
         return Answer(False, None, result.time_s, distance, result.witness)

@@ -1,7 +1,9 @@
-"""Gurobi, where gurobipy is installed and licensed: on request only. A size-limited licence is recognised and said."""
+"""Gurobi, where gurobipy is installed and licensed: on request, and first choice under a full licence. A size-limited licence is recognised and said."""
 
 from __future__ import annotations
 
+import signal
+import threading
 from importlib.util import find_spec
 from typing import Any
 
@@ -33,6 +35,8 @@ class Gurobi(Solver):
                 limited = is_limited(env)
         except SolverError as error:
             return Presence(False, f"{text}, but no licence: {error.what}", _MEND, limited=True)
+        except ImportError as error:
+            return Presence(False, f"{text}, which cannot be loaded: {error}", "pip install --force-reinstall gurobipy")
         kind = f"licence limited to {LIMIT} rows and columns, non-production" if limited else "full licence"
         return Presence(True, f"{text}, {kind}", _MEND, limited=limited)
 
@@ -77,6 +81,30 @@ def _failure(error: Any) -> SolverError:
     return SolverError(code, f"Gurobi: {error}", where="gurobi", hint=_MEND if error.errno == _NO_LICENCE else None)
 
 
+class _CtrlC:
+    """Ctrl-C during a solve. Gurobi's own handler, set as a solve starts, writes to stdout, where results belong: it is replaced."""
+
+    def __init__(self) -> None:
+        self.pressed = False
+        self._outer: Any = signal.getsignal(signal.SIGINT)
+        self._taken = False
+        self._main = threading.current_thread() is threading.main_thread()
+
+    def take(self) -> None:
+        """From inside the solve; the first call counts. Only the main thread may set handlers."""
+        if self._main and not self._taken:
+            self._taken = True
+            signal.signal(signal.SIGINT, self._press)
+
+    def _press(self, number: int, frame: object) -> None:
+        self.pressed = True
+
+    def give_back(self) -> None:
+        """The handler of before the solve."""
+        if self._main and self._outer is not None:
+            signal.signal(signal.SIGINT, self._outer)
+
+
 class _GurobiEngine(Engine):
     def __init__(self, model: Model) -> None:
         import gurobipy
@@ -110,9 +138,11 @@ class _GurobiEngine(Engine):
     def run(self, limits: Limits) -> Claim:
         self._model.Params.TimeLimit, self._model.Params.Threads = limits.seconds, limits.threads
         stopped: list[int] = []
+        ctrl_c = _CtrlC()
 
         def look(model: Any, where: int) -> None:
-            if not stopped and limits.stopped:
+            ctrl_c.take()
+            if not stopped and (ctrl_c.pressed or limits.stopped):
                 stopped.append(where)
                 model.terminate()
 
@@ -120,6 +150,10 @@ class _GurobiEngine(Engine):
             self._model.optimize(look)
         except self._api.GurobiError as error:
             raise _failure(error) from error
+        finally:
+            ctrl_c.give_back()
+        if ctrl_c.pressed:
+            raise KeyboardInterrupt
         kinds = self._api.GRB
         if self._model.Status == kinds.INTERRUPTED and not stopped:
             raise KeyboardInterrupt  # Gurobi takes Ctrl-C for itself

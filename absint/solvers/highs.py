@@ -14,6 +14,7 @@ from absint.solvers.model import Claim, Limits, Model, SolverError, Status
 
 _POLL = 0.05     # seconds between looks at the clock, the caller's wish, and Ctrl-C
 _GRACE = 5.0     # seconds that a solve may take to stop
+_LEFT_RUNNING: list[Any] = []  # models whose thread would not end: never freed under it
 
 
 class Highs(Solver):
@@ -97,9 +98,10 @@ class _HighsEngine(Engine):
         # HiGHS counts its time over all solves of one object.
         self._highs.setOptionValue("time_limit", self._highs.getRunTime() + limits.seconds)
         deadline = time.monotonic() + limits.seconds + _GRACE
-        self._highs.startSolve()
-        self._running, stopped = True, False
+        stopped = False
+        self._running = True  # before it is: Ctrl-C may come inside the start
         try:
+            self._highs.startSolve()
             while not self._highs.wait(_POLL)[0]:
                 if not stopped and limits.stopped:
                     stopped = True
@@ -129,5 +131,7 @@ class _HighsEngine(Engine):
         return names.get(found, Status.UNKNOWN)
 
     def close(self) -> None:
-        if not self._running:
+        if self._running:
+            _LEFT_RUNNING.append(self._highs)
+        else:
             self._highs.clear()

@@ -191,7 +191,10 @@ class _Cover:
         ctx = replace(self.ctx, region=BoxRegion(boxes.low, boxes.high), known=boxes.known, assumed={}, reference={}, drift={}, noise={},
                       slopes={}, row_slopes={}, memo={}, target=None)
         spec = self._repeated(len(boxes))
-        found = attempt(self.how.domain, ctx, spec, proved=boxes.refuted)
+        found = attempt(self.how.domain, ctx, spec, proved=boxes.refuted, corner=True)
+        if found.corner is not None:
+            corner = torch.minimum(torch.maximum(found.corner.to(boxes.low), boxes.low), boxes.high)
+            self._look(corner, self.ctx.graph(corner))
         refuted = torch.fmax(boxes.refuted, spec.refutation(found.interval.lower).to(boxes.refuted))
         if found.refuted is not None:
             refuted = torch.fmax(refuted, found.refuted.to(refuted))

@@ -14,6 +14,7 @@ from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 import absint
+from absint import api
 from absint.errors import UsageError
 
 UPPER, TOLERANCE = "1", "0.01"
@@ -107,3 +108,11 @@ def test_what_contradicts_exact_is_refused(cli, nets):
         radii(path, inputs, exact=True, domain="exact")
     with pytest.raises(UsageError, match="solver's word"):
         radii(path, inputs, domain="milp", accept_solver=True)
+
+
+@pytest.mark.parametrize(("options", "attack"), [({"exact": True}, "pgd"), ({"exact": True, "attack": None}, None), ({}, None)])
+def test_exact_searches_for_witnesses_unless_told_otherwise(nets, monkeypatch, options, attack):
+    asked = []
+    monkeypatch.setattr(api, "_radius_of", lambda graph, inputs, search, labels: asked.append(search.verify.attack))
+    radii(nets[0][0], nets[0][1], **options)
+    assert asked == [attack]

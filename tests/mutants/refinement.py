@@ -12,6 +12,7 @@ import textwrap
 from absint.analyses.portfolio import Portfolio
 from absint.analyses.work import Work
 from absint.domains import refine
+from absint.interval import Interval
 from absint.solvers import building, decide, splitting, tighten
 from absint.solvers.decide import _Instance
 from absint.solvers.phases import Phases, _Search
@@ -137,7 +138,7 @@ def a_contradicted_word_is_taken(patch):
 
 @mutant(("test_a_word_is_not_inherited_as_a_proof",))
 def halves_inherit_a_word(patch):
-    patch(splitting, "_but", lambda distrusted, old, new: new)
+    patch(splitting, "_but", lambda distrusted, old, new: Interval(new.lower, new.upper))
 
 
 # ---- neurons, instances, candidates ---------------------------------------------------------------------------------
