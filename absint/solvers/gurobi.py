@@ -1,4 +1,4 @@
-"""Gurobi, where gurobipy is installed and licensed: on request, and first choice under a full licence. A size-limited licence is recognised and said."""
+"""Gurobi, where gurobipy is installed and licensed: on request, or by `auto` under a full licence. A size-limited one is recognised."""
 
 from __future__ import annotations
 
