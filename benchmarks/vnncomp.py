@@ -1,6 +1,7 @@
 """VNN-COMP instances beside their expected answers: one table by category, resumable.
 
     python benchmarks/vnncomp.py --root FOLDER --out FOLDER [--no-attack] [--subset 40] [--timeout 60] [--processes 2]
+                                  [--domain exact] [--only acasxu_2023 mnist_fc_2022/onnx/mnist-net_256x2]
 
 FOLDER of --root holds `expected.csv` (category, onnx, vnnlib, verdict, confidence, difficulty, timeout_s) and the
 categories' folders. The instances run through `absint verify --instances`, each in a process of its own; a second call with
@@ -23,7 +24,10 @@ DECIDED = ("sat", "unsat")
 def main() -> int:
     """Run what is missing, then print the tables."""
     options = arguments()
-    expected = chosen(options.root, options.subset)
+    expected = chosen(options.root, options.subset, options.only)
+    if not expected:
+        print(f"no instance starts with {' or '.join(options.only)}", file=sys.stderr)
+        return 2
     options.out.mkdir(parents=True, exist_ok=True)
     listing, results, journal = (options.out / name for name in ("instances.csv", "results.csv", "journal.jsonl"))
     write_listing(listing, options.root, expected, options.timeout)
@@ -48,15 +52,17 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--timeout", type=float, default=60.0)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--subset", type=int, default=0, help="a stratified part of so many instances; 0 for all")
+    parser.add_argument("--only", nargs="+", default=[""], help="how CATEGORY/onnx/NETWORK begins")
     parser.add_argument("--no-attack", action="store_true", help="falsification off: nothing expected sat may come out unsat")
     parser.add_argument("--tables-only", action="store_true")
     return parser.parse_args()
 
 
-def chosen(root: Path, count: int) -> list[dict[str, str]]:
-    """All instances, or about `count` of them: round robin over category, answer and difficulty, in the file's order."""
+def chosen(root: Path, count: int, only: list[str]) -> list[dict[str, str]]:
+    """All instances that begin like one of `only`, or about `count` of them: round robin over category, answer and difficulty, in
+    the file's order."""
     with (root / "expected.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
+        rows = [row for row in csv.DictReader(file) if f"{row['category']}/{row['onnx']}".startswith(tuple(only))]
     if not count:
         return rows
     strata: dict[tuple[str, str, str], list[dict[str, str]]] = defaultdict(list)
