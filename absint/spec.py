@@ -152,11 +152,11 @@ class Refutation:
         claimed = _either(self.claimed, other.claimed, torch.fmax)
         points = _either(self.points, other.points, lambda one, two: torch.where(one.isnan(), two, one))
         late = _either(self.late, other.late, torch.logical_and)
-        return Refutation(torch.fmax(self.lower, other.lower), claimed, points, late, self.notes + other.notes)
+        return Refutation(torch.fmax(self.lower, other.lower.to(self.lower.device)), claimed, points, late, self.notes + other.notes)
 
 
 def _either(one: Tensor | None, two: Tensor | None, both: Callable[[Tensor, Tensor], Tensor]) -> Tensor | None:
-    return two if one is None else one if two is None else both(one, two)
+    return two if one is None else one if two is None else both(one, two.to(one.device))
 
 
 def _each_its_own(weight: Tensor, text: str) -> Spec:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import inf
 from typing import Any, ClassVar
 
@@ -44,9 +45,9 @@ class Programs(Wrapper):
                 raise UsageError("E-DOMAIN-OPTION", f"'{value}' is no value for option '{option}' of domain '{name}'",
                                  hint="seconds are positive")
 
-    @property
+    @cached_property
     def walker(self) -> Domain[Any]:
-        """The domain named by `base`."""
+        """The domain named by `base`; one object, by which substitutions remember things."""
         return DOMAINS.get(self.base)()
 
     @property

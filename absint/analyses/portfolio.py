@@ -267,7 +267,8 @@ class Portfolio:
 def _refuted(found: Attempt, spec: Spec) -> Tensor:
     """(n, disjuncts): the best bound of each disjunct, by one of its rows or by a combination of them."""
     rows = spec.refutation(found.interval.lower)
-    return rows if found.refuted is None else torch.fmax(rows, found.refuted.to(rows))
+    # In float64: a bound rounded to nearest is none.
+    return rows if found.refuted is None else torch.fmax(rows.double(), found.refuted.to(rows.device, torch.float64))
 
 
 def _slack(found: Attempt, spec: Spec) -> Tensor:

@@ -143,8 +143,9 @@ def up(x: np.ndarray, error: np.ndarray) -> np.ndarray:
 def add_down(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """a + b rounded down; exact where either is 0."""
     with np.errstate(invalid="ignore", over="ignore"):
-        lower = np.nan_to_num(a + b, nan=-np.inf, posinf=-np.inf, neginf=-np.inf)
-    found: np.ndarray = np.where((a == 0) | (b == 0), a + b, np.nextafter(lower, -np.inf))
+        total = a + b
+        lower = np.nan_to_num(total, nan=-np.inf, posinf=-np.inf, neginf=-np.inf)
+    found: np.ndarray = np.where((a == 0) | (b == 0), total, np.nextafter(lower, -np.inf))
     return found
 
 

@@ -155,7 +155,8 @@ class _Instance:
             self._each(targets, lambda target: self._mixed(encoding, target))
         elif self._nodes > 1:
             split = self.tactic.splitting
-            if split is not None and not encoding.unproved and splittable(self.ctx, self.k, split.inputs):
+            # What is assumed may leave a half without any input, which is no contradiction there.
+            if split is not None and not self.ctx.assumed and not encoding.unproved and splittable(self.ctx, self.k, split.inputs):
                 self._each(targets, lambda target: self._branched(encoding, shared, target, self.tactic.first))
                 self._split(split, targets)
             self._each(targets, lambda target: self._branched(encoding, shared, target, self._nodes))
@@ -182,7 +183,7 @@ class _Instance:
         for target in open_:
             refuted[target.disjunct] = self.proved[target.disjunct]
         now = time.monotonic()
-        here = self.ctx.take(torch.tensor([self.k], device=self.ctx.numerics.device))
+        here = self.ctx.take(torch.tensor([self.k]))  # on the CPU: it indexes tensors of every device
         found = cover(here, self._row, refuted, replace(how, end=now + (self.end - now) / 2), self._look)
         for target in open_:
             self._learn(target, float(found.lower[target.disjunct]) * target.factor, unproved=False)

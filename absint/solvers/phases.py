@@ -26,6 +26,8 @@ from absint.solvers.session import Session
 _MET = 1e-9
 # A value so far above the goal (relative) is above it beyond the tolerances of solvers.
 _NEAR = 1e-6
+# How often a search may branch without a point to go by: where solvers fail for good (numbers far out of scale), not longer.
+_BLIND = 64
 # Gains below it count as equal.
 _LEAST_GAIN = 1e-6
 
@@ -104,7 +106,8 @@ class Phases:
         self.session = Session(model, solvers)
         self._first = np.flatnonzero(np.diff(choices.choice, prepend=-1))
         self._touched = np.zeros(0, dtype=np.int64)
-        width = model.upper - model.lower
+        with np.errstate(over="ignore"):
+            width = model.upper - model.lower
         self._scale = np.where(width > 0, width, 1.0)[choices.column]
         # What imposing an alternative has raised bounds by, per unit of distance: sums, and how often.
         self._gain, self._count = np.zeros(len(choices.choice)), np.zeros(len(choices.choice))
@@ -193,6 +196,7 @@ class _Search:
         self.stuck: list[float] = []       # bounds of nodes that nothing can be done about
         self.closed = inf                  # the least bound of the nodes proved above the goal
         self.nodes = 0
+        self.blind = 0
         self.point: np.ndarray | None = None
         self.near: np.ndarray | None = None
 
@@ -250,7 +254,8 @@ class _Search:
         branch = self.tree.promising(answer.point, imposed)
         if branch is not None:
             return branch
-        value = float(self.tree.session.cost @ answer.point) + self.offset
+        with np.errstate(over="ignore", invalid="ignore"):
+            value = float(self.tree.session.cost @ answer.point) + self.offset
         if value > self.goal + _NEAR * (1 + abs(value)):
             return self._any(imposed)  # the multipliers prove too little, not the relaxation
         # A child of this node has the very same point: no branching raises its bound.
@@ -259,6 +264,9 @@ class _Search:
 
     def _any(self, imposed: np.ndarray) -> _Branch | None:
         """A choice that nothing is imposed of: the relaxation may be loose there without the point showing it."""
+        self.blind += 1
+        if self.blind > _BLIND:
+            return None
         taken = set(self.tree.choices.choice[imposed].tolist())
         left = (k for k in range(self.tree.choices.count) if k not in taken)
         choice = next(left, None)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from absint.backend import DeadlineError
 from absint.context import Context
 from absint.op import Nonlinear
 from absint.solvers.encode import Encoding, Layers, encode
@@ -26,9 +27,9 @@ def relevance(ctx: Context, spec: Spec, node: str, solvers: tuple[str, ...], lp:
     """
     out = torch.full((ctx.batch, ctx.graph[node].size), inf, dtype=torch.float64)
     for k in (~ctx.empty).nonzero().flatten().tolist():
-        encoding = encode(ctx, k, Layers.shared(ctx.graph))
         total = np.zeros(out.shape[1])
         try:
+            encoding = encode(ctx, k, Layers.shared(ctx.graph))
             with Phases(encoding.model, encoding.choices, solvers) as tree:
                 for weight, bias in zip(spec.weight[k].cpu(), spec.bias[k].cpu(), strict=True):
                     ctx.budget.check()
@@ -38,6 +39,8 @@ def relevance(ctx: Context, spec: Spec, node: str, solvers: tuple[str, ...], lp:
                         total += _distances(ctx, encoding, answer.point, node, len(total))
         except (SolverError, ModelError):
             continue
+        except DeadlineError:
+            break
         out[k] = torch.from_numpy(total)
     return out
 

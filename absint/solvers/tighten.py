@@ -21,8 +21,12 @@ from absint.interval import Interval
 from absint.op import Nonlinear
 from absint.rounding import cast_down
 from absint.solvers.encode import Encoding, Layers, encode
-from absint.solvers.model import ModelError, SolverError
+from absint.solvers.model import ModelError, SolverError, Status
 from absint.solvers.phases import Effort, Phases
+
+
+# So many LPs of a layer in a row that end without an optimum: the numbers are beyond the solver, the others are left alone.
+_FAILURES = 8
 
 
 @dataclass(frozen=True)
@@ -83,27 +87,32 @@ class _Sweep:
     def run(self, k: int, mine: Tensor, how: Tightening, left: Callable[[Tensor, Tensor], Tensor]) -> None:
         """One instance's rows in the mask (R,): all lower sides first, then the upper sides of what they leave."""
         encoding = encode(self.ctx, k, self.layers)
+        if encoding.unproved:
+            return
+        failures = 0
         with Phases(encoding.model, encoding.choices, how.solvers) as tree:
             for sign in (1.0, -1.0):
                 for row in (mine & left(self.lower, self.upper)).nonzero().flatten().tolist():
-                    if time.monotonic() >= how.end:
+                    if time.monotonic() >= how.end or failures >= _FAILURES:
                         return
-                    bound = self._bound(tree, encoding, row, sign, how)
-                    if encoding.unproved:
-                        continue
+                    bound, solved = self._bound(tree, encoding, row, sign, how)
+                    failures = 0 if solved else failures + 1
                     if sign > 0:
                         self.lower[row] = max(float(self.lower[row]), bound)  # in this order: NaN is never the greater one
                     else:
                         self.upper[row] = min(float(self.upper[row]), -bound)
 
-    def _bound(self, tree: Phases, encoding: Encoding, row: int, sign: float, how: Tightening) -> float:
-        """Of sign times one entry, from below."""
+    def _bound(self, tree: Phases, encoding: Encoding, row: int, sign: float, how: Tightening) -> tuple[float, bool]:
+        """Of sign times one entry, from below, and whether the solver could do its work."""
         assert self.rows.index is not None
         unit = np.zeros(self.ctx.graph.output.size)
         unit[int(self.rows.index[row])] = sign
         target = encoding.functional(unit)
         effort = Effort(how.nodes, min(how.end, time.monotonic() + how.neuron), how.lp)
-        return tree.minimum(target.cost, target.offset, inf, effort).lower
+        if how.nodes <= 1:
+            answer = tree.bound(target.cost, target.offset, effort)
+            return answer.bound, answer.status is Status.OPTIMAL
+        return tree.minimum(target.cost, target.offset, inf, effort).lower, True
 
 
 def _like(lower: Tensor, upper: Tensor, found: Interval) -> Interval:

@@ -9,6 +9,9 @@ from absint.testing import ContractError, check_domain, domain_checks
 
 VARIANTS = {
     **{name: lambda name=name: DOMAINS.get(name)() for name in DOMAINS.names()},
+    # As all of them, at a part of the time.
+    "exact": lambda: DOMAINS.get("exact")(nodes=20),
+    "refine": lambda: DOMAINS.get("refine")(neurons=2),
     "zonotope-without-box": lambda: DOMAINS.get("zonotope")(product=False),
     "zonotope-reduced": lambda: DOMAINS.get("zonotope")(max_generators=6),
     "crown": lambda: DOMAINS.get("deeppoly")(every_layer=False),
