@@ -24,7 +24,6 @@ from absint.solvers.encode import Encoding, Layers, encode
 from absint.solvers.model import ModelError, SolverError, Status
 from absint.solvers.phases import Effort, Phases
 
-
 # So many LPs of a layer in a row that end without an optimum: the numbers are beyond the solver, the others are left alone.
 _FAILURES = 8
 
