@@ -243,11 +243,7 @@ class _Instance:
         model = with_binaries(base, encoding.choices)
         cost = np.zeros(len(model.lower))
         cost[: len(target.cost)] = target.cost
-        seconds = min(self.tactic.milp, self.end - time.monotonic())
-        with Session(model, self.tactic.solvers) as session:
-            session.set_cost(cost)
-            answer = session.solve(Limits(max(1e-3, seconds)))
-            self.notes += [f"{t.code}: {t.what}" for t in (*session.notes, *answer.troubles)]
+        answer = self._asked(model, cost)
         if answer.point is not None:
             self._test(answer.point)
         if answer.infeasible:
@@ -258,6 +254,19 @@ class _Instance:
         else:
             self._learn(target, claimed, unproved=True)
         self.late = self.late or answer.status is Status.LIMIT
+
+    def _asked(self, model: Model, cost: np.ndarray) -> Answer:
+        """The first solver's answer to a MILP that is one."""
+        for solvers in (self.tactic.solvers[k:] for k in range(len(self.tactic.solvers))):
+            seconds = min(self.tactic.milp, self.end - time.monotonic())
+            with Session(model, solvers) as session:
+                session.set_cost(cost)
+                answer = session.solve(Limits(max(1e-3, seconds)))
+                self.notes += [f"{t.code}: {t.what}" for t in (*session.notes, *answer.troubles)]
+            if answer.status is not Status.UNKNOWN or time.monotonic() >= self.end:
+                break
+            self.note(f"E-SOLVER-UNPROVED: {solvers[0]} has no answer to a MILP")
+        return answer
 
     def _learn(self, target: _Target, bound: float, *, unproved: bool) -> None:
         if bound == inf and not self.ctx.assumed:
