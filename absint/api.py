@@ -27,7 +27,9 @@ from absint.errors import AbsintError, InputError, PluginError, UsageError
 from absint.frontend import load_model, normalised
 from absint.graph import Graph
 from absint.import_check import check_import
+from absint.input_axes import axes_of
 from absint.interpret import tensor_bounds
+from absint.layout import agreed, network_layout
 from absint.query import Query, read_query
 from absint.region import Region, parse_eps
 from absint.regions import ball
@@ -40,34 +42,36 @@ Radius = float | str | Fraction | ArrayLike
 
 def load(
     model: object, *, example_input: ArrayLike | None = None, mean: Sequence[float] | None = None, std: Sequence[float] | None = None,
-    fold: bool = True, check_range: tuple[float, float] | None = None,
+    fold: bool = True, check_range: tuple[float, float] | None = None, layout: str = "auto",
 ) -> Graph:
     """Read a model (a path, or an object that a front end accepts, such as a torch.nn.Module) and check it.
 
     example_input: one batch of inputs, needed for a module and for nothing else.  mean, std: normalisation to prepend, so
     that eps lives in raw input units.  fold: False keeps every operator of the file as it is (needed for
     `semantics="float32"`).  check_range: input range of the check against onnxruntime and the module, [0, 1] if None.
+    layout: chw or hwc, the order of the input's axes, for a mean and std per channel that the operators leave open.
     Raises InputError or UnsupportedError, every offender at once.
     """
     options: dict[str, Any] = {} if example_input is None else {"example_input": example_input}
     graph = load_model(model, fold=fold, check_range=check_range, **options)
-    return graph if mean is None and std is None else normalised(graph, mean, std)
+    return graph if mean is None and std is None else normalised(graph, mean, std, network_layout(layout))
 
 
 def verify(
     graph: Graph | str | Path, inputs: ArrayLike | Region, labels: ArrayLike, eps: Radius | None = None, *, norm: str = "linf",
     domain: str | Domain[Any] = "auto", clip: tuple[float, float] | None = (0.0, 1.0), targets: ArrayLike | None = None,
-    **options: Any,
+    layout: str = "auto", **options: Any,
 ) -> list[InstanceResult]:
     """Local robustness of labelled inputs: one InstanceResult per input, in order.
 
     inputs: (batch, *input shape) in raw units, or a Region (docs/regions.md), which stands for eps, norm and clip.
-    labels, targets: (batch,).  eps: a number (its printed decimals are meant), one text or Fraction per channel, or an
-    array that broadcasts against the inputs.  norm: linf, l2 or l1.  clip: the data range.  options: fields of VerifyOptions.
+    labels, targets: (batch,).  eps: a number (its printed decimals are meant), a list of one number, text or Fraction per
+    channel, or an array that broadcasts against the inputs.  layout: chw or hwc, the order of the inputs' axes, for radii per
+    channel where the operators leave it open.  norm: linf, l2 or l1.  clip: the data range.  options: fields of VerifyOptions.
     Sound: see `absint.analyses.verify.verify`.
     """
     graph = load(graph) if isinstance(graph, (str, Path)) else graph
-    region, text = _region(graph, inputs, eps, norm, clip)
+    region, text = _region(graph, inputs, eps, norm, clip, layout)
     wanted = None if targets is None else _integers(targets, "targets")
     problem = robustness(graph, region, _integers(labels, "labels"), targets=wanted, eps=text)
     return _verify(problem, _options(options, domain_from(domain)))
@@ -120,13 +124,16 @@ class Bounds:
 def bounds(
     graph: Graph | str | Path, inputs: ArrayLike | Region, eps: Radius | None = None, *, norm: str = "linf",
     tensors: Sequence[str] | None = None, domain: str | Domain[Any] = "zonotope", clip: tuple[float, float] | None = (0.0, 1.0),
-    dtype: str = "float64", device: str = "cpu", rounding: bool = True,
+    dtype: str = "float64", device: str = "cpu", rounding: bool = True, layout: str = "auto",
 ) -> dict[str, Bounds]:
-    """Sound bounds of tensors by their ONNX names (default: the output) over balls around the inputs, or over a Region."""
+    """Sound bounds of tensors by their ONNX names (default: the output) over balls around the inputs, or over a Region.
+
+    eps, layout: as in `verify`.
+    """
     graph = load(graph) if isinstance(graph, (str, Path)) else graph
     names = [graph.output.name] if tensors is None else list(tensors)
     nodes = {name: graph.find(name).name for name in names}
-    region, _ = _region(graph, inputs, eps, norm, clip)
+    region, _ = _region(graph, inputs, eps, norm, clip, layout)
     if graph.source.model is not None:
         check_import(graph, region=region.hull)
     chosen = domain_from(domain)
@@ -201,9 +208,10 @@ def _integers(values: ArrayLike, name: str) -> Tensor:
     return whole
 
 
-def _region(graph: Graph, inputs: ArrayLike | Region, eps: Radius | None, norm: str, clip: tuple[float, float] | None
+def _region(graph: Graph, inputs: ArrayLike | Region, eps: Radius | None, norm: str, clip: tuple[float, float] | None, layout: str
             ) -> tuple[Region, str | None]:
     """The region asked for, and its radius as text."""
+    axes = agreed(graph.input.shape, axes_of(graph), network_layout(layout))
     if isinstance(inputs, Region):
         if eps is not None:
             raise UsageError("E-EPS", "a region has its own radius", where="eps", hint="leave eps away")
@@ -219,7 +227,7 @@ def _region(graph: Graph, inputs: ArrayLike | Region, eps: Radius | None, norm: 
         if bool((flat != flat[:, :1]).any()):
             raise UsageError("E-EPS", f"a radius per entry has no meaning in {norm}", where="eps", hint="one radius, or one per instance")
         radius = flat[:, 0]
-    return ball(norm, center, radius, clip), text
+    return ball(norm, center, radius, clip, axes), text
 
 
 def _radius(eps: Radius, like: Tensor) -> tuple[Fraction | tuple[Fraction, ...] | Tensor, str]:
@@ -227,7 +235,7 @@ def _radius(eps: Radius, like: Tensor) -> tuple[Fraction | tuple[Fraction, ...] 
         eps = float(eps)
     if isinstance(eps, (float, int, str, Fraction)):
         return parse_eps(eps), str(eps)
-    if isinstance(eps, Sequence) and len(eps) and all(isinstance(e, (str, Fraction)) for e in eps):
+    if isinstance(eps, Sequence) and len(eps) and all(isinstance(e, (float, int, str, Fraction)) for e in eps):
         return tuple(parse_eps(e) for e in eps), ",".join(map(str, eps))
     values = torch.as_tensor(np.asarray(eps)).double()
     try:

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from absint.arrangement import Arrangement, arrangements, differ, swapped
 from absint.errors import InputError, UsageError
+from absint.layout import Known, Layout, agreed, named, parse_layout
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-LAYOUTS = ("auto", "chw", "hwc")
 _SHOWN = 5  # offenders listed before "... and n more"
 
 
@@ -26,6 +27,7 @@ class Dataset:
     inputs: (N, *shape) float64, raw user values.  labels: (N,) int64, or None where the source has none.
     name: what messages call it.  sha256: of the bytes of the file read.  notes: what was done to the values, in order.
     index: (N,) positions in the source; 0..N-1 unless `select` was used, and what every message counts in.
+    layout: the order of the images' axes where the file tells it.  axes: those of the network that they were shaped for, if known.
     Raises InputError E-DATA-LABELS where labels and inputs differ in number, E-DATA-SHAPE without a batch axis.
     """
 
@@ -35,6 +37,8 @@ class Dataset:
     sha256: str
     notes: tuple[str, ...] = ()
     index: IntArray = field(default=None)  # type: ignore[arg-type]  # None stands for 0..N-1, set below
+    layout: Layout | None = None
+    axes: Known = None
 
     def __post_init__(self) -> None:
         inputs: FloatArray = np.asarray(self.inputs, dtype=np.float64)
@@ -78,29 +82,36 @@ class Dataset:
         labels = None if self.labels is None else self.labels[chosen]
         return replace(self, inputs=self.inputs[chosen], labels=labels, index=self.index[chosen])
 
-    def shaped_for(self, input_shape: tuple[int, ...], layout: str = "auto") -> Dataset:
+    def shaped_for(self, input_shape: tuple[int, ...], layout: str = "auto", network: Known = None) -> Dataset:
         """The same inputs as (N, *input_shape); what was changed is added to `notes`.
 
-        Equal shapes stay.  Channels-last images are transposed for a (C, H, W) network.  Flat rows are read
-        channels first unless `layout` is "hwc".  Anything else of the same size is reshaped in row-major order.
-        Raises InputError E-DATA-SHAPE where sizes differ or two arrangements are possible; UsageError E-DATA-LAYOUT.
+        layout: what --layout says (`parse_layout`).  network: what the network's operators say of its input.
+        Images in the network's own axes, and flat rows, stay in their order unless another is told or known. Images in the
+        other order are reordered. Anything else of the same size is reshaped in row-major order.
+        Raises InputError E-DATA-SHAPE where sizes differ or no order fits; UsageError E-DATA-LAYOUT for an unknown word, E-LAYOUT
+        where what is told contradicts the network or the data, or leaves two ways open.
         """
-        if layout not in LAYOUTS:
-            raise UsageError("E-DATA-LAYOUT", f"there is no layout '{layout}'", hint=f"use one of {', '.join(LAYOUTS)}")
+        told = parse_layout(layout)
         target = tuple(int(size) for size in input_shape)
-        if self.shape == target:
-            return self
+        order = told.word if self.layout is None else self.layout
+        seen = agreed(target, network, told.network or (None if self.layout is None else told.word))
         if math.prod(self.shape) != math.prod(target):
             raise self._shape_error(target, "sizes differ", _size_hint(self.shape, target))
-        if self._is_flat() and layout == "hwc" and len(target) == 3:
-            return self._transposed(self.inputs.reshape(len(self), *_channels_last(target)), target)
-        if not self._is_flat() and len(target) == 3 and self.shape == _channels_last(target):
-            if _is_ambiguous(target) and layout != "hwc":
-                raise self._shape_error(target, "the order of the axes is ambiguous", "say layout 'hwc', or transpose")
-            return self._transposed(self.inputs, target)
-        if _is_permuted(self.shape, target):
-            raise self._shape_error(target, "the axes are in another order", "transpose the data before giving it")
-        return self._reshaped(target)
+        ways = arrangements(self.shape, order, target, seen)
+        if order is None and swapped(self.shape, target, seen) and self.shape != target:
+            raise self._shape_error(target, "the order of the axes is ambiguous", "say --layout hwc or chw, or transpose")
+        if not ways and order is not None:
+            raise UsageError("E-LAYOUT", f"inputs of shape {self.shape}, read as {order.value}, do not fit a network input of shape "
+                             f"{target}, read as {named(seen)}", where=self.name, hint="give --layout the order that the data has")
+        if not ways:
+            if _is_permuted(self.shape, target):
+                raise self._shape_error(target, "the axes are in another order", "say --layout chw or hwc, or transpose the data")
+            ways = [Arrangement(None)]
+        if differ(ways, self.shape, target):
+            mine = (order or Layout.HWC).value
+            raise UsageError("E-LAYOUT", f"inputs of shape {self.shape} can be arranged in two ways for a network input of shape {target}",
+                             where=self.name, hint=f"say both orders, as DATA:NETWORK: --layout {mine}:chw or --layout {mine}:hwc")
+        return self._arranged(ways, target, seen)
 
     def check_range(self, low: float, high: float) -> None:
         """Nothing, if every entry is finite and in [low, high].
@@ -138,16 +149,21 @@ class Dataset:
                 details=(*shown, *rest), hint=f"the network has {classes} outputs; labels count from 0",
             )
 
-    def _is_flat(self) -> bool:
-        return sum(size != 1 for size in self.shape) <= 1
-
-    def _reshaped(self, target: tuple[int, ...]) -> Dataset:
-        order = ", flat rows read channels first" if self._is_flat() and len(target) == 3 and target[0] > 1 else ""
-        return self._with(self.inputs.reshape(len(self), *target), f"reshaped {self.shape} to {target}{order}")
-
-    def _transposed(self, images: FloatArray, target: tuple[int, ...]) -> Dataset:
-        moved = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
-        return self._with(moved, f"reordered {self.shape} as height, width, channels to {target}")
+    def _arranged(self, ways: list[Arrangement], target: tuple[int, ...], seen: Known) -> Dataset:
+        """Of ways that do the same. The axes they agree on are remembered."""
+        axes = {way.axes for way in ways}
+        found = replace(self, axes=axes.pop() if seen is None and len(axes) == 1 else seen, layout=None)
+        moved = ways[0].of(self.inputs, target)
+        if not differ([Arrangement(None), ways[0]], self.shape, target):
+            if self.shape == target:
+                return self if found.axes == self.axes and found.layout is self.layout else found
+            flat = sum(size != 1 for size in self.shape) <= 1 < sum(size != 1 for size in target)
+            order = ", flat rows read in the network's own order" if flat else ""
+            return found._with(moved, f"reshaped {self.shape} to {target}{order}")
+        order = ways[0].order
+        assert order is not None
+        words = "height, width, channels" if order is Layout.HWC else "channels, height, width"
+        return found._with(moved, f"reordered {self.shape} as {words} to {target}")
 
     def _with(self, inputs: FloatArray, note: str) -> Dataset:
         return replace(self, inputs=inputs, notes=(*self.notes, note))
@@ -161,17 +177,6 @@ def _whole(labels: npt.NDArray[Any], name: str) -> IntArray:
     if labels.size and not np.issubdtype(labels.dtype, np.integer):
         raise InputError("E-DATA-LABELS", f"labels are whole numbers, got {labels.dtype}", where=name)
     return labels.astype(np.int64)
-
-
-def _channels_last(target: tuple[int, ...]) -> tuple[int, ...]:
-    channels, height, width = target
-    return height, width, channels
-
-
-def _is_ambiguous(target: tuple[int, ...]) -> bool:
-    """(H, W, C) data could as well be (C, W, H)."""
-    channels, height, width = target
-    return (height, width, channels) == (channels, width, height)
 
 
 def _is_permuted(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
@@ -188,10 +193,10 @@ def _size_hint(shape: tuple[int, ...], target: tuple[int, ...]) -> str:
 
 
 def _range_hint(least: float, most: float, high: float) -> str:
+    if least < 0:
+        return "is the data normalised already? give raw values and --mean, --std, or take these: --clip none, or --clip LOW,HIGH"
     if most > 2 and high <= 2:
         return "divide by 255?"
-    if least < 0:
-        return "is the data normalised already? give raw values, the network normalises"
     return "scale the data, or state the range it has"
 
 

@@ -15,6 +15,8 @@ from torch import Tensor
 
 from absint.errors import InputError, UsageError
 from absint.graph import Graph, Node
+from absint.input_axes import axes_of
+from absint.layout import Axes, Known, agreed, axes_of_values, named
 from absint.op import Input, Shape
 from absint.ops.affine import Affine
 from absint.registry import Registry
@@ -87,24 +89,28 @@ def _known_options(end: FrontEnd, source: object, options: dict[str, Any]) -> No
                          hint=f"known: {', '.join(known)}")
 
 
-def normalised(graph: Graph, mean: Numbers | None = None, std: Numbers | None = None) -> Graph:
+def normalised(graph: Graph, mean: Numbers | None = None, std: Numbers | None = None, axes: Known = None) -> Graph:
     """The graph behind x -> (x - mean) / std, so that regions live in the user's raw units.
 
-    mean, std: one number (0 and 1 where None), one per channel (the first axis of a (C, H, W) input; the last of an
-    (H, W, C) one where only that fits), or one per entry. Floats are taken as they are; strings ('0.1307') and Fractions
+    mean, std: one number (0 and 1 where None), one per channel, or one per entry.  axes: what is told of the input's
+    channels; what the operators say is found here (docs/regions.md, "Channels first or last").
+    Floats are taken as they are; strings ('0.1307') and Fractions
     as the exact rational, with the error of their conversion carried along. The input node of `graph` keeps its name.
-    Raises UsageError E-NORMALISE on a length that does not fit, a number that is none, or std <= 0.
+    Raises UsageError E-NORMALISE on a length that does not fit, a number that is none, or std <= 0; E-LAYOUT where numbers
+    per channel may go along two axes, or what is told contradicts the operators.
     """
     shape = graph.input.shape
+    known = agreed(shape, axes_of(graph), axes)
     means, stds = _numbers(0.0 if mean is None else mean, "mean"), _numbers(1.0 if std is None else std, "std")
     if any(s <= 0 for s in stds):
         raise UsageError("E-NORMALISE", f"std must be positive, got {float(min(stds)):g}", where="--std")
-    shift = _broadcast([-float(m) for m in means], shape, "mean")
-    error = _broadcast([_above(abs(m - Fraction(float(m)))) for m in means], shape, "mean")
+    where = {"mean": _along(means, shape, known, "mean"), "std": _along(stds, shape, known, "std")}
+    shift = _broadcast([-float(m) for m in means], shape, where["mean"])
+    error = _broadcast([_above(abs(m - Fraction(float(m)))) for m in means], shape, where["mean"])
     tiny, huge = Fraction(torch.finfo(torch.float64).tiny), Fraction(torch.finfo(torch.float64).max)
     if any(not tiny <= 1 / s <= huge for s in stds):
         raise UsageError("E-NORMALISE", "1 / std leaves the range of float64", where="--std")
-    scale = _broadcast([float(1 / s) for s in stds], shape, "std")
+    scale = _broadcast([float(1 / s) for s in stds], shape, where["std"])
     center = Affine(shift=shift, shift_error=error if bool((error > 0).any()) else None)
     divide = Affine(scale=scale, weight_terms=1)
     return _prepended(graph, (center, divide))
@@ -117,7 +123,7 @@ def _prepended(graph: Graph, ops: tuple[Affine, Affine]) -> Graph:
     nodes = (
         Node(raw, Input(old.shape), (), old.shape, (raw,)),
         Node(middle, ops[0], (raw,), old.shape),
-        Node(old.name, ops[1], (middle,), old.shape, old.tensors),
+        replace(old, op=ops[1], inputs=(middle,)),
         *graph.nodes[1:],
     )
     return Graph(nodes, replace(graph.source, prefix=(*ops, *graph.source.prefix)))
@@ -148,17 +154,20 @@ def _above(error: Fraction) -> float:
     return nextafter(float(error), inf) if error else 0.0
 
 
-def _broadcast(values: list[float], shape: Shape, what: str) -> Tensor:
+def _along(values: list[Fraction], shape: Shape, known: Known, what: str) -> Axes | None:
+    """The axes of numbers per channel; None for one number, or one per entry."""
+    if len(values) in (1, prod(shape)):
+        return None
+    found = axes_of_values(shape, values, known, f"--{what}")
+    if found is None:
+        raise UsageError("E-NORMALISE", f"{len(values)} numbers do not fit an input of shape {shape}, read as {named(known)}",
+                         where=f"--{what}", hint="give one number, one per channel, or one per entry; --layout tells how flat inputs are ordered")
+    return found
+
+
+def _broadcast(values: list[float], shape: Shape, axes: Axes | None) -> Tensor:
     """The numbers in a shape that broadcasts against `shape`."""
     tensor = torch.tensor(values, dtype=torch.float64)
-    count = len(values)
-    if count == 1:
-        return tensor.reshape(())
-    if len(shape) == 3 and count == shape[0]:
-        return tensor.reshape(-1, 1, 1)
-    if len(shape) == 3 and count == shape[2]:
-        return tensor
-    if count == prod(shape):
-        return tensor.reshape(shape)
-    raise UsageError("E-NORMALISE", f"{count} numbers do not fit an input of shape {shape}", where=f"--{what}",
-                     hint="give one number, one per channel, or one per entry")
+    if axes is not None:
+        return axes.spread(tensor, shape)
+    return tensor.reshape(() if len(values) == 1 else shape)

@@ -23,6 +23,7 @@ class Node:
     """One operator application. shape: of the result, without the batch axis.
 
     tensors: every name of the source file this node's value goes by (a removed identity leaves its name here).
+    read_as: axes of this value that composite operators, expanded by now, take for channels (`Op.channel_axis`).
     """
 
     name: str
@@ -30,6 +31,7 @@ class Node:
     inputs: tuple[str, ...]
     shape: Shape
     tensors: tuple[str, ...] = ()
+    read_as: frozenset[int] = frozenset()
 
     @property
     def size(self) -> int:
@@ -193,6 +195,10 @@ class GraphBuilder:
         shapes = tuple(self.shape(i) for i in inputs)
         check_arity(op, len(inputs), name)
         if isinstance(op, Composite):
+            if op.channel_axis is not None:
+                read = self.nodes[inputs[0]]
+                self.nodes[inputs[0]] = replace(read, read_as=read.read_as | {op.channel_axis})
+
             def build(part: Op, parts: tuple[str, ...]) -> str:
                 return self.add(part, parts, self._fresh(name or type(op).__name__))
 

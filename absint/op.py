@@ -117,9 +117,12 @@ class Op(ABC):
 
     arity: how many computed operands it takes, None for any number. A graph with another number is refused, so that an
     operand that an import rule takes for a constant is never dropped.
+    channel_axis: the axis of its first operand, batch not counted, that it takes for the channels of an image; None where it
+    treats all axes alike, or does not tell.
     """
 
     arity: int | None = 1
+    channel_axis: int | None = None
 
     @classmethod
     def from_onnx(cls, node: OnnxNode) -> Op:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from absint.errors import InputError, UsageError
 from absint.interval import Interval
+from absint.layout import Axes, Known, axes_of_values
 from absint.rounding import gamma, no_lower, no_upper, smallest_normal
 
 Shape = tuple[int, ...]
@@ -205,22 +206,40 @@ class LinfBall(Region):
     """{x : |x - center| <= eps, clip[0] <= x <= clip[1]} entry by entry, in the user's raw input units.
 
     center: (batch, *shape) float64, taken as exact.  eps: one rational for all entries, a tuple of rationals, one per
-    channel (first axis of an input), or a float64 tensor that broadcasts against `center` (per pixel, per instance).
-    clip: the data range, or None.
-    Raises InputError E-REGION (NaN centre, centre outside the range) or UsageError E-EPS (bad radius).
+    channel, or a float64 tensor that broadcasts against `center` (per pixel, per instance).
+    clip: the data range, or None.  axes: what is known of the input's channels (docs/regions.md), for a tuple.
+    Raises InputError E-REGION (NaN centre, centre outside the range), UsageError E-EPS (bad radius), or E-LAYOUT where a
+    tuple may go along two axes.
     """
 
     center_: Tensor
     eps: Fraction | tuple[Fraction, ...] | Tensor
     clip: tuple[float, float] | None = (0.0, 1.0)
+    axes: Known = None
 
     def __post_init__(self) -> None:
         if isinstance(self.eps, Tensor) and not bool((self.eps.isfinite() & (self.eps >= 0)).all()):
             raise UsageError("E-EPS", "a per-entry radius is negative, NaN or infinite", where="--eps")
-        if isinstance(self.eps, tuple) and (self.center_.dim() < 2 or len(self.eps) != self.center_.shape[1]):
-            raise UsageError("E-EPS", f"{len(self.eps)} radii for inputs of shape {tuple(self.center_.shape[1:])}", where="--eps",
-                             hint="one radius, or one per channel (the first axis of an input)")
+        if isinstance(self.eps, tuple):
+            _ = self._channels    # raises where the radii go along no axis, or could along two
         check_center(self.center_, self.clip)
+
+    @cached_property
+    def _channels(self) -> Axes:
+        """Along which axes a tuple of radii goes."""
+        assert isinstance(self.eps, tuple)
+        shape = tuple(self.center_.shape[1:])
+        found = axes_of_values(shape, self.eps, self.axes, "--eps")
+        if found is None:
+            count = f" with {self.axes.count} channels" if isinstance(self.axes, Axes) else ""
+            raise UsageError("E-EPS", f"{len(self.eps)} radii for inputs of shape {shape}{count}", where="--eps",
+                             hint="one radius, or one per channel; --layout tells how flat inputs are ordered")
+        return found
+
+    @cached_property
+    def _numbers(self) -> np.ndarray:
+        """Of an input's shape: which radius of a tuple is an entry's."""
+        return self._channels.numbers(tuple(self.center_.shape[1:]))
 
     @property
     def center(self) -> Tensor:
@@ -246,14 +265,14 @@ class LinfBall(Region):
         if isinstance(self.eps, Fraction):
             return torch.tensor(float_above(self.eps), dtype=torch.float64)
         channels = torch.tensor([float_above(e) for e in self.eps], dtype=torch.float64)
-        return channels.reshape(-1, *(1,) * (self.center_.dim() - 2))
+        return self._channels.spread(channels, tuple(self.center_.shape[1:]))
 
     def take(self, index: Tensor) -> LinfBall:
         """Instances `index`."""
         eps = self.eps
         if isinstance(eps, Tensor) and eps.dim() == self.center_.dim() and len(eps) == len(self.center_):
             eps = eps[index]
-        return LinfBall(self.center_[index], eps, self.clip)
+        return LinfBall(self.center_[index], eps, self.clip, self.axes)
 
     def contains(self, instance: int, point: np.ndarray) -> bool:
         """Exact: |point - center| <= eps decided in rationals, entry by entry where floats cannot tell."""
@@ -283,7 +302,7 @@ class LinfBall(Region):
         rim = self._radii().cpu().expand(self.center_.shape)[instance].numpy()
         near = np.abs(point - center) >= rim * (1 - 1e-12) - 1e-15 * np.abs(center)
         for k in zip(*near.nonzero(), strict=True):
-            exact = self.eps[k[0]] if isinstance(self.eps, tuple) else self.eps
+            exact = self.eps[int(self._numbers[k])] if isinstance(self.eps, tuple) else self.eps
             yield k, exact if isinstance(exact, Fraction) else Fraction(float(rim[k]))
 
 
@@ -316,5 +335,11 @@ def check_center(center: Tensor, clip: tuple[float, float] | None) -> None:
     if outside:
         raise InputError(
             "E-REGION", f"{outside} entries of the centre lie outside the data range [{low}, {high}]",
-            hint="divide by 255?" if float(center.max()) > 2 * abs(high) else "give the true range with --clip",
+            hint=_range_hint(float(center.min()), float(center.max()), clip),
         )
+
+
+def _range_hint(least: float, most: float, clip: tuple[float, float]) -> str:
+    if least < 0 <= clip[0]:
+        return "is the data normalised already? give raw values and --mean, --std, or take these: --clip none"
+    return "divide by 255?" if most > 2 * abs(clip[1]) else "give the true range with --clip"

@@ -151,7 +151,7 @@ class Ours:
 
 def ours(graph: Graph, data: Dataset, images: list[int], domain: str, eps: str) -> Ours:
     """Proofs first, timed; then a search for counterexamples on what was not proved, not timed."""
-    chosen = data.select(images).shaped_for(graph.input.shape, "hwc" if "hwc" in data.notes else "auto")
+    chosen = data.select(images).shaped_for(graph.input.shape, "hwc:chw" if "hwc" in data.notes else "auto")
     begin = time.process_time()
     rows = absint.verify(graph, chosen.inputs, chosen.labels, eps, domain=domain, attack=None)
     seconds = (time.process_time() - begin) / max(1, len(images))

@@ -28,6 +28,7 @@ import numpy.typing as npt
 
 from absint.dataset import Dataset, FloatArray, IntArray
 from absint.errors import AbsintError, InputError, PluginError
+from absint.layout import Layout
 from absint.registry import Registry
 
 AnyArray = npt.NDArray[Any]
@@ -56,7 +57,8 @@ class Source:
 class Content:
     """What a reader found. images: (N, *shape), any real dtype; uint8 is divided by 255 later.
 
-    labels: (N,) whole numbers, or None.  notes: what the reader did to the values.  sha256: of all that was read, where
+    labels: (N,) whole numbers, or None.  layout: the order of an image's axes, where the format has one.
+    notes: what the reader did to the values.  sha256: of all that was read, where
     that is not the file's bytes.
     """
 
@@ -64,6 +66,7 @@ class Content:
     labels: AnyArray | None = None
     notes: tuple[str, ...] = ()
     sha256: str | None = None
+    layout: Layout | None = None
 
 
 Reader = Callable[[Source], Content]
@@ -93,7 +96,7 @@ class DataFrontEnd:
         if labels is not None and len(labels) != len(inputs):
             what = f"{len(inputs)} inputs but {len(labels)} labels"
             raise source.fail("E-DATA-LABELS", what, "are inputs and labels of the same split?")
-        return Dataset(inputs, labels, str(path), content.sha256 or digest, notes)
+        return Dataset(inputs, labels, str(path), content.sha256 or digest, notes, layout=content.layout)
 
 
 def _read_with(name: str, source: Source) -> Content:

@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from absint.errors import InputError, UnsupportedError
 from absint.frontends.data import Content, Source, register_reader
+from absint.layout import Layout
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -71,7 +72,7 @@ def read_folder(source: Source) -> Content:
                          details=_some(faults), hint="repair, convert to 8-bit RGB or grayscale PNG, or remove them")
     digest.update(repr(labels).encode())
     content = _content(pictures, labels, source)
-    return Content(content.images, content.labels, (*notes, *content.notes), digest.hexdigest())
+    return Content(content.images, content.labels, (*notes, *content.notes), digest.hexdigest(), content.layout)
 
 
 # --- which files, which labels --------------------------------------------------------------------------------------
@@ -185,7 +186,10 @@ def _deep(pixels: npt.NDArray[Any]) -> Pixels:
 
 
 def _content(pictures: list[_Picture], labels: list[int] | None, source: Source) -> Content:
-    """Channels first, as torch's networks read them. Raises E-DATA-SHAPE where sizes or colour modes are mixed."""
+    """Channels first; `Dataset.shaped_for` brings them into the network's order.
+
+    Raises E-DATA-SHAPE where sizes or colour modes are mixed.
+    """
     kinds: dict[tuple[int, ...], list[str]] = defaultdict(list)
     for picture in pictures:
         kinds[picture.pixels.shape].append(picture.name)
@@ -197,7 +201,7 @@ def _content(pictures: list[_Picture], labels: list[int] | None, source: Source)
     images = np.stack([picture.pixels.transpose(2, 0, 1) for picture in pictures])
     notes = tuple(dict.fromkeys(picture.note for picture in pictures if picture.note))
     order = "pixels reordered from height, width, channels to channels, height, width"
-    return Content(images, None if labels is None else np.array(labels, dtype=np.int64), (*notes, order))
+    return Content(images, None if labels is None else np.array(labels, dtype=np.int64), (*notes, order), layout=Layout.CHW)
 
 
 def _files(names: list[str]) -> str:

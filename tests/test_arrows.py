@@ -32,11 +32,13 @@ ROWS = (
     ("context",),
     ("passes",),
     ("import_check",),
+    ("input_axes",),
     ("graph", "reference"),
     ("ops",),
     ("op", "elementwise", "pieces"),
     ("query",),
-    ("region", "regions", "spec", "verdict", "backend", "kernels", "rounding", "registry", "errors", "interval", "dataset", "samples"),
+    ("region", "regions", "spec", "verdict", "backend", "kernels", "rounding", "registry", "errors", "interval", "dataset", "samples",
+     "layout", "arrangement"),
 )
 BOTTOM = ROWS[-1]
 # Plug-ins see the contract they implement, not the engine around it. Domain.memory takes a Graph.

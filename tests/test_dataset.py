@@ -9,6 +9,7 @@ import pytest
 
 from absint.dataset import Dataset
 from absint.errors import InputError, UsageError
+from absint.layout import Layout
 
 
 def make(shape=(28, 28), count=4, labels=True, values=None):
@@ -92,7 +93,7 @@ def test_channels_last_images_are_transposed_and_noted():
 
 def test_flat_rows_follow_the_layout():
     flat = make((105,))
-    chw, hwc = (flat.shaped_for((3, 5, 7), layout) for layout in ("chw", "hwc"))
+    chw, hwc = (flat.shaped_for((3, 5, 7), layout, Layout.CHW) for layout in ("chw", "hwc"))
     assert np.array_equal(flat.shaped_for((3, 5, 7)).inputs, chw.inputs)
     assert np.array_equal(chw.inputs, flat.inputs.reshape(4, 3, 5, 7))
     assert np.array_equal(hwc.inputs, np.moveaxis(flat.inputs.reshape(4, 5, 7, 3), 3, 1))

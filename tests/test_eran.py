@@ -143,5 +143,5 @@ def test_cifar_rows_are_read_height_width_channels(eran, tmp_path):
     (tmp_path / "data/cifar10_test.csv").write_text("3," + ",".join(map(str, values)) + "\n")
     data = eran.eran_images(tmp_path, "cifar10")
     assert isinstance(data, Dataset)
-    shaped = data.shaped_for((3, 2, 2), "hwc")
+    shaped = data.shaped_for((3, 2, 2), "hwc:chw")
     assert np.array_equal(shaped.inputs[0] * 255, values.reshape(2, 2, 3).transpose(2, 0, 1))

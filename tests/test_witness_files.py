@@ -24,6 +24,7 @@ from absint.backend import numeric_mode
 from absint.dataset import Dataset
 from absint.errors import InputError, ResourceError, UsageError
 from absint.graph import Graph
+from absint.layout import Axes, Known, Layout
 from absint.region import LinfBall, parse_eps
 from absint.reports import witness as module
 from absint.reports.witness import Saved, WitnessInfo, check_folder, counterexample_text, save_witnesses
@@ -144,10 +145,12 @@ def test_the_picture_shows_three_panels(tmp_path: Path, mnist: Any, rows: list[I
     assert np.abs(panels[2] - (0.5 + moved / (2 * np.abs(moved).max()))).max() <= 0.5 / 255 + 1e-9
 
 
-@pytest.mark.parametrize(("shape", "image"), [((3, 8, 8), True), ((8, 8, 3), True), ((1, 5, 7), True), ((2, 8, 8), False), ((12,), False),
-                                              ((1, 1, 5), False), ((3, 0, 4), False), ((8, 8), False)])
-def test_images_are_told_by_their_shape(shape: tuple[int, ...], image: bool) -> None:
-    panels = module._panels(np.zeros(shape), np.ones(shape) * 3)
+@pytest.mark.parametrize(("shape", "axes", "image"), [
+    ((3, 8, 8), Layout.CHW, True), ((8, 8, 3), Layout.HWC, True), ((8, 8, 3), Layout.CHW, False), ((1, 5, 7), None, True), ((5, 7, 1), None, True),
+    ((2, 8, 8), Layout.CHW, False), ((12,), None, False), ((48,), Axes((3, 4, 4), 0), True), ((1, 1, 5), None, False),
+    ((3, 0, 4), Layout.CHW, False), ((8, 8), None, True)])
+def test_images_are_told_by_shape_and_layout(shape: tuple[int, ...], axes: Known, image: bool) -> None:
+    panels = module._panels(np.zeros(shape), np.ones(shape) * 3, axes)
     assert (panels is not None) == image
     if panels is not None:
         assert [float(p.min()) for p in panels] == [1.0, 0.0, 0.0]
@@ -155,7 +158,7 @@ def test_images_are_told_by_their_shape(shape: tuple[int, ...], image: bool) -> 
 
 def test_colours_stay_in_place_in_both_orders() -> None:
     image = np.random.default_rng(0).random((3, 6, 5))
-    first, last = module._panels(image, image), module._panels(np.moveaxis(image, 0, 2), None)
+    first, last = module._panels(image, image, Layout.CHW), module._panels(np.moveaxis(image, 0, 2), None, Layout.HWC)
     assert first is not None
     assert last is not None
     assert len(first) == 3

@@ -40,6 +40,7 @@ from absint.dataset import Dataset
 from absint.domain import Domain
 from absint.errors import InputError, UsageError
 from absint.graph import Graph
+from absint.input_axes import axes_of
 from absint.region import float_above, parse_eps
 from absint.regions import ball
 from absint.verdict import Verdict
@@ -271,7 +272,7 @@ class RadiusValidator:
             array = inputs.detach().cpu().numpy() if isinstance(inputs, Tensor) else np.asarray(inputs)
             given = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else labels
             data = Dataset(array.astype(np.float64), None if given is None else np.asarray(given), "inputs", "")
-        data = data.shaped_for(self.graph.input.shape)
+        data = data.shaped_for(self.graph.input.shape, network=axes_of(self.graph))
         data.check_range(*(self.options.clip or (-inf, inf)))
         data.check_labels(self.graph.output.size)
         return data

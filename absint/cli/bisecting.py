@@ -23,7 +23,16 @@ from absint.analyses.radius import RadiusOptions, RadiusResult, radius
 from absint.attacks import ATTACKS
 from absint.cli.choosing import domain_of
 from absint.cli.header import options_of, versions
-from absint.cli.inputs import behind_normalisation, check_model, chosen_inputs, memory_of, normalisation, read_inputs, set_up_device
+from absint.cli.inputs import (
+    behind_normalisation,
+    check_model,
+    chosen_inputs,
+    layout_shown,
+    memory_of,
+    normalisation,
+    read_inputs,
+    set_up_device,
+)
 from absint.cli.journal import Journal
 from absint.cli.output import check_out, check_writable, interrupts_deferred, opened
 from absint.cli.parsing import parse_clip
@@ -75,8 +84,9 @@ def prepare(settings: RadiusSettings) -> Job:
     set_up_device(settings)
     normalisation(settings)
     check_model(settings.net)
-    graph = behind_normalisation(load_model(settings.net, fold=settings.semantics != "float32"), settings)
+    graph = load_model(settings.net, fold=settings.semantics != "float32")
     whole = read_inputs(settings, graph)
+    graph = behind_normalisation(graph, settings, whole.axes)
     data = chosen_inputs(whole, options.clip, settings.index)
     data.check_labels(graph.output.size)
     return Job(settings, graph, data, whole, options)
@@ -207,7 +217,8 @@ def _header(job: Job) -> dict[str, Any]:
         "model": {"path": str(settings.net), "sha256": source.sha256, "input_shape": list(job.graph.input.shape),
                   "outputs": job.graph.output.size, "passes": list(source.passes), "notes": list(source.notes)},
         "data": {"name": job.data.name, "sha256": job.data.sha256, "notes": list(job.data.notes), "bundled": settings.data is None},
-        "search": {**_search(job), "attack": settings.attack, "mean": settings.mean, "std": settings.std},
+        "search": {**_search(job), "attack": settings.attack, "mean": settings.mean, "std": settings.std,
+                   **layout_shown(settings, job.whole.axes, used=False)},
         "domain": {"name": settings.domain, "class": f"{type(domain).__module__}.{type(domain).__qualname__}",
                    "options": options_of(domain), "source": domain.source},
         "numerics": {"device": settings.device, "dtype": settings.dtype, "semantics": settings.semantics, "batch": settings.batch,

@@ -17,7 +17,16 @@ import torch
 from absint.analyses.widths import BoundsOptions, bounds, layer_widths, layers
 from absint.api import domain_from
 from absint.cli.header import options_of, versions
-from absint.cli.inputs import behind_normalisation, check_model, chosen_inputs, memory_of, normalisation, read_inputs, set_up_device
+from absint.cli.inputs import (
+    behind_normalisation,
+    check_model,
+    chosen_inputs,
+    layout_shown,
+    memory_of,
+    normalisation,
+    read_inputs,
+    set_up_device,
+)
 from absint.cli.output import check_out, check_writable, opened, opened_file
 from absint.cli.parsing import parse_clip
 from absint.cli.regions import RegionChoice, parse_region
@@ -80,10 +89,11 @@ def prepare(settings: BoundsSettings) -> Job:
     normalisation(settings)
     check_model(settings.net)
     graph, names = _found(settings)
-    graph = behind_normalisation(graph, settings)
+    whole = read_inputs(settings, graph)
+    graph, choice = behind_normalisation(graph, settings, whole.axes), choice.seen(whole.axes)
     if not names:
         names = {name: name for name in ([node.name for node in graph.nodes] if settings.every else layers(graph))}
-    data = chosen_inputs(read_inputs(settings, graph), choice.clip, settings.index or "0")
+    data = chosen_inputs(whole, choice.clip, settings.index or "0")
     return Job(settings, graph, data, choice, choice.around(torch.from_numpy(data.inputs)), names, options)
 
 
@@ -172,7 +182,8 @@ def _header(job: Job) -> dict[str, Any]:
                   "passes": list(source.passes), "notes": list(source.notes)},
         "data": {"name": job.data.name, "sha256": job.data.sha256, "notes": list(job.data.notes), "bundled": settings.data is None},
         "region": {"text": _region_text(job), "norm": "linf", "eps": settings.eps, **job.choice.property,
-                   "clip": None if job.choice.clip is None else list(job.choice.clip), "mean": settings.mean, "std": settings.std},
+                   "clip": None if job.choice.clip is None else list(job.choice.clip), "mean": settings.mean, "std": settings.std,
+                   **layout_shown(settings, job.choice.axes, used=job.choice.by_axes)},
         "domains": domains,
         "numerics": {"device": settings.device, "dtype": settings.dtype, "rounding": settings.rounding},
         "versions": versions(),

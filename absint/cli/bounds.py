@@ -36,7 +36,7 @@ def bounds(
     index: Annotated[str | None, _option(_DATA, "Which inputs: 0:100 (half open) or 3,5,8.", show_default="the first")] = None,
     mean: Annotated[str | None, _option(_DATA, "Normalisation the network expects before it: a or a,b,c by channel.")] = None,
     std: Annotated[str | None, _option(_DATA, "See --mean.")] = None,
-    layout: Annotated[str, _option(_DATA, "Order of an image's axes in the data: auto, chw or hwc.")] = "auto",
+    layout: Annotated[str, _option(_DATA, "Order of an image's axes: auto, chw or hwc; or DATA:NETWORK.")] = "auto",
     device: Annotated[str, _option(_LIMITS, "cpu, cuda or cuda:0.")] = "cpu",
     dtype: Annotated[str, _option(_ENGINE, "float32 or float64.")] = "float64",
     batch: Annotated[int | None, _option(_LIMITS, "Instances analysed together.", show_default="by memory")] = None,

@@ -17,6 +17,8 @@ from absint.dataset import Dataset
 from absint.errors import InputError, UnsupportedError, UsageError
 from absint.frontend import FRONTENDS, normalised
 from absint.graph import Graph
+from absint.input_axes import axes_of
+from absint.layout import Known, named
 
 _TORCH_SUFFIXES = (".pt", ".pth", ".ckpt", ".pkl")
 _ZIP = b"PK\x03\x04"                                         # torch.save's archive
@@ -67,10 +69,16 @@ def normalisation(settings: InputSettings) -> tuple[list[str] | None, list[str] 
     return mean, std
 
 
-def behind_normalisation(graph: Graph, settings: InputSettings) -> Graph:
-    """The graph as seen from raw input units."""
+def behind_normalisation(graph: Graph, settings: InputSettings, axes: Known) -> Graph:
+    """The graph as seen from raw input units. axes: `Dataset.axes` of the inputs."""
     mean, std = normalisation(settings)
-    return graph if mean is None and std is None else normalised(graph, mean, std)
+    return graph if mean is None and std is None else normalised(graph, mean, std, axes)
+
+
+def layout_shown(settings: InputSettings, axes: Known, *, used: bool) -> dict[str, str]:
+    """{"layout": ...} for reports and journals, where a property or --mean, --std goes by channels or pixels."""
+    by_channel = any(text is not None and "," in text for text in (settings.mean, settings.std))
+    return {"layout": named(axes)} if used or by_channel else {}
 
 
 def set_up_device(settings: InputSettings) -> None:
@@ -91,14 +99,15 @@ def memory_of(settings: InputSettings) -> int | None:
 def read_inputs(settings: InputSettings, graph: Graph) -> Dataset:
     """The whole data set in the network's shape, or a bundled sample that fits; a changed layout is told on stderr.
 
+    `axes` of the result is what is known of the network's input, by its operators, --layout and the data together.
     Raises InputError E-DATA-*, UsageError E-USAGE for labels without data.
     """
-    shape = graph.input.shape
+    shape, known = graph.input.shape, axes_of(graph)
     if settings.data is not None:
         data = read_data(settings.data, settings.labels)
         if not len(data):
             raise InputError("E-DATA-EMPTY", "the file holds no inputs", where=data.name)
-        shaped = data.shaped_for(shape, settings.layout)
+        shaped = data.shaped_for(shape, settings.layout, known)
         if not settings.quiet:
             for note in shaped.notes:
                 sys.stderr.write(f"note: {data.name}: {note}\n")
@@ -109,7 +118,7 @@ def read_inputs(settings: InputSettings, graph: Graph) -> Dataset:
     if sample is None:
         raise InputError("E-DATA-NONE", f"no bundled sample fits inputs of shape {shape}", where=str(settings.net),
                          hint="give your own inputs with --data FILE (npz, npy, CSV or IDX)")
-    return sample.shaped_for(shape, settings.layout)
+    return sample.shaped_for(shape, settings.layout, known)
 
 
 def chosen_inputs(whole: Dataset, clip: tuple[float, float] | None, index: str | None) -> Dataset:

@@ -45,7 +45,7 @@ def radius(
     index: Annotated[str | None, _option(_DATA, "Which inputs: 0:100 (half open) or 3,5,8. Default: all.")] = None,
     mean: Annotated[str | None, _option(_DATA, "Normalisation the network expects before it: a or a,b,c by channel.")] = None,
     std: Annotated[str | None, _option(_DATA, "See --mean.")] = None,
-    layout: Annotated[str, _option(_DATA, "Order of an image's axes in the data: auto, chw or hwc.")] = "auto",
+    layout: Annotated[str, _option(_DATA, "Order of an image's axes: auto, chw or hwc; or DATA:NETWORK.")] = "auto",
     timeout: Annotated[float | None, _option(_LIMITS, "Seconds an input, for all of its radii.", show_default="none")] = None,
     total_timeout: Annotated[float | None, _option(_LIMITS, "Seconds for the whole command.", show_default="none")] = None,
     device: Annotated[str, _option(_LIMITS, "cpu, cuda or cuda:0.")] = "cpu",

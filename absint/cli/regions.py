@@ -12,6 +12,7 @@ from torch import Tensor
 
 from absint.cli.settings import VerifySettings
 from absint.errors import UsageError
+from absint.layout import Known
 from absint.region import Region, parse_eps
 from absint.regions import Patches, Photometric, ball
 from absint.reports.interface import Header
@@ -32,13 +33,23 @@ class RegionChoice:
     eps_text: str
     patches: Patches | None = None
     photometric: tuple[Range, Range] | None = None
+    axes: Known = None
+
+    def seen(self, axes: Known) -> RegionChoice:
+        """The same about inputs whose axes are known as far as that."""
+        return replace(self, axes=axes, patches=None if self.patches is None else replace(self.patches, axes=axes))
 
     def around(self, inputs: Tensor) -> Region:
         """The regions around the inputs; for patches the plain inputs as balls of radius 0 (see `patches`)."""
         if self.photometric is not None:
             contrast, brightness = self.photometric
             return Photometric(inputs, contrast, brightness, self.clip)
-        return ball(self.norm, inputs, Fraction(0) if self.patches is not None else self.eps, self.clip)
+        return ball(self.norm, inputs, Fraction(0) if self.patches is not None else self.eps, self.clip, self.axes)
+
+    @property
+    def by_axes(self) -> bool:
+        """Whether it matters which axis holds the channels."""
+        return self.patches is not None or isinstance(self.eps, tuple)
 
     @property
     def text(self) -> str:

@@ -17,7 +17,16 @@ from absint.analyses.patches import verify_patches
 from absint.analyses.verify import Problem, VerifyOptions, robustness, verify
 from absint.cli.choosing import domain_of
 from absint.cli.header import make_binding, make_header
-from absint.cli.inputs import behind_normalisation, check_model, chosen_inputs, memory_of, normalisation, read_inputs, set_up_device
+from absint.cli.inputs import (
+    behind_normalisation,
+    check_model,
+    chosen_inputs,
+    layout_shown,
+    memory_of,
+    normalisation,
+    read_inputs,
+    set_up_device,
+)
 from absint.cli.journal import Journal
 from absint.cli.output import check_out, interrupts_deferred, opened
 from absint.cli.parsing import parse_clip
@@ -84,6 +93,7 @@ def prepare(settings: VerifySettings) -> Job:
     options = _options(settings, domain_of(settings))
     graph = _graph(settings)
     whole = _labelled(read_inputs(settings, graph), settings, graph)
+    graph, choice = behind_normalisation(graph, settings, whole.axes), choice.seen(whole.axes)
     data = chosen_inputs(whole, clip, settings.index)
     data.check_labels(graph.output.size)
     _check_target(settings, data, graph)
@@ -91,8 +101,10 @@ def prepare(settings: VerifySettings) -> Job:
     region = choice.around(torch.from_numpy(data.inputs))
     if choice.patches is not None:
         choice.patches.positions(graph.input.shape)
+    layout = layout_shown(settings, whole.axes, used=choice.by_axes)
     header = choice.shown(make_header(settings, graph, data, options, clip=clip, accuracy=accuracy))
-    binding = {**make_binding(settings, graph, whole, options, clip=clip), **choice.property}
+    header = replace(header, property={**header.property, **layout})
+    binding = {**make_binding(settings, graph, whole, options, clip=clip), **choice.property, **{f"axes_{k}": v for k, v in layout.items()}}
     return Job(settings, graph, data, region, choice, options, header, binding)
 
 
@@ -118,7 +130,7 @@ def _graph(settings: VerifySettings) -> Graph:
     graph = load_model(settings.net, fold=settings.semantics != "float32")
     if graph.output.size < 2:
         raise UnsupportedError("E-CLASSES", "robustness needs two outputs at least, this network has one", where=str(settings.net))
-    return behind_normalisation(graph, settings)
+    return graph
 
 
 def _labelled(data: Dataset, settings: VerifySettings, graph: Graph) -> Dataset:
@@ -257,7 +269,7 @@ class Session:
         job = self.job
         originals = dict(zip(job.asked, job.data.inputs, strict=True))
         provenance = {"data_sha256": job.header.data["sha256"], "property": job.header.property}
-        saved = save_witnesses(directory, job.graph, self.results.values(), WitnessInfo(originals, provenance))
+        saved = save_witnesses(directory, job.graph, self.results.values(), WitnessInfo(originals, provenance, axes=job.choice.axes))
         if not job.settings.quiet:
             for line in (f"{len(saved.files)} counterexample files in {directory}", *saved.notes):
                 sys.stderr.write(f"{line}\n")

@@ -25,7 +25,7 @@ _Labels = Annotated[Path | None, _option(_DATA, "Labels, where they lie in a fil
 _Index = Annotated[str | None, _option(_DATA, "Which inputs: 0:100 (half open) or 3,5,8. Default: all.")]
 _Mean = Annotated[str | None, _option(_DATA, "Normalisation the network expects before it: a or a,b,c by channel.")]
 _Std = Annotated[str | None, _option(_DATA, "See --mean.")]
-_Layout = Annotated[str, _option(_DATA, "Order of an image's axes in the data: auto, chw or hwc.")]
+_Layout = Annotated[str, _option(_DATA, "Order of an image's axes: auto, chw or hwc; or DATA:NETWORK.")]
 _Domain = Annotated[str, _option(_ENGINE, "Abstract domain, with options after a colon: zonotope:max_generators=500.")]
 _Dtype = Annotated[str, _option(_ENGINE, "float32, float64, or auto: float64 for what float32 leaves open.")]
 _Plugin = Annotated[list[Path] | None, _option(_ENGINE, "Python file with domains, operators, formats; repeatable.")]

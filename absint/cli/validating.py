@@ -18,7 +18,16 @@ from absint.analyses.validate_evaluation import Evaluation, EvaluationPlan, eval
 from absint.api import domain_from
 from absint.attacks.foolbox_attacks import check_foolbox, parse_attack
 from absint.cli.header import installed, versions
-from absint.cli.inputs import behind_normalisation, check_model, chosen_inputs, memory_of, normalisation, read_inputs, set_up_device
+from absint.cli.inputs import (
+    behind_normalisation,
+    check_model,
+    chosen_inputs,
+    layout_shown,
+    memory_of,
+    normalisation,
+    read_inputs,
+    set_up_device,
+)
 from absint.cli.output import check_out, check_writable, opened, opened_file
 from absint.cli.parsing import parse_clip, parse_format, parse_numbers
 from absint.cli.validate_settings import ValidateSettings
@@ -163,14 +172,16 @@ def _prepared(settings: ValidateSettings, options: dict[str, Any], *, plugins: b
               "timeout": inf if settings.timeout is None else settings.timeout}
     check_model(settings.net)
     graph = _graph(settings)
+    whole = read_inputs(settings, graph)
+    graph = behind_normalisation(graph, settings, whole.axes)
     validator = RadiusValidator(graph, domain, domain_text=text, **options, **limits)
-    data = chosen_inputs(read_inputs(settings, graph), validator.options.clip, settings.index)
+    data = chosen_inputs(whole, validator.options.clip, settings.index)
     data.check_labels(graph.output.size)
     return validator, data
 
 
 def _graph(settings: ValidateSettings) -> Graph:
-    graph = behind_normalisation(load_model(settings.net), settings)
+    graph = load_model(settings.net)
     if graph.output.size < 2:
         raise UnsupportedError("E-CLASSES", "robustness needs two outputs at least, this network has one", where=str(settings.net))
     return graph
@@ -197,7 +208,7 @@ def _header(settings: ValidateSettings, validator: RadiusValidator, data: Datase
         "command": settings.command, "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "model": {"path": str(settings.net), "sha256": graph.source.sha256, "passes": list(graph.source.passes)},
         "data": {"name": data.name, "sha256": data.sha256, "inputs": len(data), "notes": list(data.notes)},
-        **validator.options.binding(graph), "device": settings.device, "seed": settings.seed, "mean": settings.mean, "std": settings.std,
+        **validator.options.binding(graph), **layout_shown(settings, data.axes, used=False), "device": settings.device, "seed": settings.seed, "mean": settings.mean, "std": settings.std,
         "versions": {**versions(), **{name: installed(name) or "missing" for name in ("scipy", "foolbox")}},
     }
 

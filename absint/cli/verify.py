@@ -44,7 +44,7 @@ def verify(
     label: Annotated[int | None, _option(_PROPERTY, "The true class of every input, instead of the data's labels.")] = None,
     target: Annotated[int | None, _option(_PROPERTY, "Prove only that this class is not reached.")] = None,
     clip: Annotated[str, _option(_PROPERTY, "Range of the data, or none.")] = "0,1",
-    layout: Annotated[str, _option(_DATA, "Order of an image's axes in the data: auto, chw or hwc.")] = "auto",
+    layout: Annotated[str, _option(_DATA, "Order of an image's axes: auto, chw or hwc; or DATA:NETWORK.")] = "auto",
     timeout: _Timeout = None,
     total_timeout: Annotated[float | None, _option(_LIMITS, "Seconds for the whole command.", show_default="none")] = None,
     device: Annotated[str, _option(_LIMITS, "cpu, cuda or cuda:0.")] = "cpu",

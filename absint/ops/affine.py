@@ -20,7 +20,7 @@ class Affine(Linear):
     weight_terms: roundings in computing `scale`.  shift_error: bound on the error of `shift`.
     shift_magnitude: what the original network's additions meet, where `shift` cancelled.
     fan_out: output entries per input entry (more than 1 only where the constants broadcast the input to a larger shape).
-    scale_inside: see `Linear.execution_scale`.
+    scale_inside: see `Linear.execution_scale`.  channel_axis: set where the original network normalises by channel.
     """
 
     scale: Tensor | None = None
@@ -30,6 +30,7 @@ class Affine(Linear):
     shift_magnitude: Tensor | None = None
     fan_out: int = 1
     scale_inside: float = 1.0
+    channel_axis: int | None = None
 
     @property
     def execution_scale(self) -> float:
@@ -176,7 +177,7 @@ def batch_norm_from_onnx(node: OnnxNode) -> Op:
     return Affine(
         scale.reshape(shape), (beta - product).reshape(shape), 3,
         (gamma(8, torch.float64) * magnitude).reshape(shape), magnitude.reshape(shape),
-        scale_inside=_inside(weight, total.sqrt(), mean),
+        scale_inside=_inside(weight, total.sqrt(), mean), channel_axis=0,
     )
 
 

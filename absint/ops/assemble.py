@@ -168,6 +168,26 @@ def steps(*ops: Op) -> Op:
     return kept[0] if len(kept) == 1 else Plan(((),), kept or (Identity(),))
 
 
+@dataclass(frozen=True, eq=False)
+class OfImage(Composite):
+    """`op`, which takes an axis of its operand for channels and does not say so itself."""
+
+    op: Op
+    channel_axis: int | None = 0
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """That of `op`."""
+        return self.op.output_shape(*shapes)
+
+    def forward(self, *xs: Tensor) -> Tensor:
+        """As `op`."""
+        return self.op.forward(*xs)
+
+    def expand(self, build: Callable[[Op, tuple[str, ...]], str], inputs: tuple[str, ...], shapes: tuple[Shape, ...]) -> str:
+        """`op` itself."""
+        return build(self.op, inputs)
+
+
 @register_import("Concat")
 def concat_from_onnx(node: OnnxNode) -> Op:
     """Computed tensors and constants along a feature axis."""

@@ -34,6 +34,7 @@ class Conv(Linear):
     weight_terms: int = 0
     bias_error: Tensor | None = None
     bias_magnitude: Tensor | None = None
+    channel_axis = 0
 
     @classmethod
     def from_onnx(cls, node: OnnxNode) -> Conv:

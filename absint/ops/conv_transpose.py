@@ -29,6 +29,7 @@ class ConvTranspose(Linear):
     crops: tuple[tuple[int, int], ...]
     dilation: tuple[int, ...]
     groups: int = 1
+    channel_axis = 0
 
     @classmethod
     def from_onnx(cls, node: OnnxNode) -> ConvTranspose:

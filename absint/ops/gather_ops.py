@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from absint.op import OnnxNode, Op, Shape, register_import, unsupported
-from absint.ops.assemble import assembled, moved
+from absint.ops.assemble import OfImage, assembled, moved
 
 _BATCH = "keep the batch axis apart from the features"
 
@@ -150,14 +150,14 @@ def blocks_from_onnx(node: OnnxNode) -> Op:
         if node.op_type == "SpaceToDepth":
             blocks = places.reshape(channels, height // size, size, width // size, size)
             blocks = blocks.permute(2, 4, 0, 1, 3) if mode == "DCR" else blocks.permute(0, 2, 4, 1, 3)
-            return _moved(node, blocks.reshape(-1, height // size, width // size))
+            return OfImage(_moved(node, blocks.reshape(-1, height // size, width // size)))
         if mode == "DCR":
             blocks = places.reshape(size, size, -1, height, width).permute(2, 3, 0, 4, 1)
         else:
             blocks = places.reshape(-1, size, size, height, width).permute(0, 3, 1, 4, 2)
     except (RuntimeError, ZeroDivisionError) as error:
         raise unsupported(node, f"blocks of {size} x {size} do not divide {node.shapes[0]}", "repair the model") from error
-    return _moved(node, blocks.reshape(-1, height * size, width * size))
+    return OfImage(_moved(node, blocks.reshape(-1, height * size, width * size)))
 
 
 @register_import("Trilu")

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from absint.op import Composite, OnnxNode, Op, Shape, register_import, unsupported
 from absint.ops.affine import Affine, div_from_onnx
+from absint.ops.assemble import OfImage
 from absint.ops.exponential import Exp, Log
 from absint.ops.gemm import Gemm
 from absint.ops.power import Power
@@ -132,7 +133,7 @@ def instance_norm_from_onnx(node: OnnxNode) -> Op:
         raise unsupported(node, "needs an input (batch, channels, spatial axes)", "keep the batch axis apart")
     view = (-1, *(1,) * (rank - 2))
     scale, shift = (node.required(k, what).double().reshape(view) for k, what in ((1, "the scale"), (2, "the bias")))
-    return Normalise(rank - 2, float(node.attribute("epsilon", float(torch.tensor(1e-5)))), scale, shift)
+    return OfImage(Normalise(rank - 2, float(node.attribute("epsilon", float(torch.tensor(1e-5)))), scale, shift))
 
 
 @dataclass(frozen=True, eq=False)

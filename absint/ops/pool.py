@@ -70,6 +70,7 @@ class MaxPool(Composite):
     """Maximum over windows; padding repeats an entry of the same window."""
 
     window: Window
+    channel_axis = 0
 
     @classmethod
     def from_onnx(cls, node: OnnxNode) -> MaxPool:
@@ -98,6 +99,7 @@ class AveragePool(Linear):
 
     window: Window
     weight: Tensor
+    channel_axis = 0
 
     @classmethod
     def from_onnx(cls, node: OnnxNode) -> AveragePool:

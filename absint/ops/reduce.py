@@ -10,7 +10,7 @@ from torch import Tensor
 
 from absint.op import Linear, OnnxNode, Op, Shape, register_import, unsupported
 from absint.ops.affine import Affine
-from absint.ops.assemble import steps
+from absint.ops.assemble import OfImage, steps
 from absint.ops.maximum import Maximum
 from absint.ops.shape import Identity, Reshape, Transpose, axes_of
 
@@ -169,7 +169,7 @@ def global_pool_from_onnx(node: OnnxNode) -> Op:
         raise unsupported(node, "needs an input (batch, channels, spatial axes)", "keep the batch axis apart")
     shape = node.unbatched(0)
     axes = tuple(range(1, len(shape)))
-    return mean_of(axes, shape, keep=True) if node.op_type == "GlobalAveragePool" else maximum_over(axes, shape, keep=True)
+    return OfImage(mean_of(axes, shape, keep=True) if node.op_type == "GlobalAveragePool" else maximum_over(axes, shape, keep=True))
 
 
 @register_import("CumSum")

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from absint.op import OnnxNode, Op, register_import, unsupported
-from absint.ops.assemble import moved, steps
+from absint.ops.assemble import OfImage, moved, steps
 from absint.ops.reduce import AxisMap
 
 HALF = Fraction(1, 2)
@@ -176,7 +176,10 @@ def resize_from_onnx(node: OnnxNode) -> Op:
     shape = node.unbatched(0)
     if settings.mode != "nearest":
         changed = [(k, a) for k, a in enumerate(axes) if a.scale != 1 or a.target != a.size]
-        return steps(*(AxisMap(k, _weights(a, settings), 1, _execution_scale(a, settings)) for k, a in changed))
+        plan = steps(*(AxisMap(k, _weights(a, settings), 1, _execution_scale(a, settings)) for k, a in changed))
+        still = set(range(len(axes))) - {k for k, _ in changed}
+        # Interpolated along all axes but one: that one holds the channels.
+        return OfImage(plan, still.pop()) if len(still) == 1 and len(axes) > 2 else plan
     index = torch.arange(prod(shape)).reshape(shape)
     for k, a in enumerate(axes):
         chosen = [_NEAREST[settings.nearest](_COORDINATES[settings.coordinates](row, a)) for row in range(a.target)]

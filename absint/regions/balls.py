@@ -15,6 +15,7 @@ from torch import Tensor
 
 from absint.errors import UsageError
 from absint.interval import Interval
+from absint.layout import Known
 from absint.region import LinfBall, Region, box_below, check_center, down, float_above, in_range, offset_between, up
 from absint.rounding import gamma, smallest_normal
 
@@ -235,10 +236,14 @@ class L1Ball(NormBall):
         return (step * (self.radii.to(flat.device)[:, None] / count)).reshape(gradient.shape)
 
 
-def ball(norm: str, center: Tensor, eps: Fraction | tuple[Fraction, ...] | Tensor, clip: tuple[float, float] | None) -> Region:
-    """The ball of a norm by its name: linf, l2 or l1. Raises UsageError E-NORM, or E-EPS for radii the norm does not take."""
+def ball(norm: str, center: Tensor, eps: Fraction | tuple[Fraction, ...] | Tensor, clip: tuple[float, float] | None,
+         axes: Known = None) -> Region:
+    """The ball of a norm by its name: linf, l2 or l1. axes: of the input, for a radius per channel.
+
+    Raises UsageError E-NORM, E-EPS for radii the norm does not take, or E-LAYOUT.
+    """
     if norm == "linf":
-        return LinfBall(center, eps, clip)
+        return LinfBall(center, eps, clip, axes)
     kinds: dict[str, type[NormBall]] = {"l1": L1Ball, "l2": L2Ball}
     if norm not in kinds:
         raise UsageError("E-NORM", f"there is no norm '{norm}'", where="--norm", hint="linf, l2 or l1")

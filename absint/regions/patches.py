@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from absint.errors import InputError, UsageError
+from absint.layout import Axes, Known, picture_in
 from absint.region import BoxRegion, Shape
 from absint.verdict import Assurance, InstanceResult, Verdict
 
@@ -39,14 +40,17 @@ class Patch(BoxRegion):
 class Patches:
     """All positions of a height x width rectangle in which every pixel, in all channels, takes any value of `span`.
 
-    image: (height, width) of the picture where inputs are flat; else the last two axes are meant.
-    Raises UsageError E-PATCH where the rectangle is empty or no picture is found to hold it.
+    image: (height, width) of the picture, where the input's shape does not tell.  axes: what is known of the input's
+    channels (docs/regions.md); `verify_patches` asks the network where nothing is given.
+    Raises UsageError E-PATCH where the rectangle is empty or no picture is found to hold it, E-LAYOUT where the channels may
+    be the first axis as well as the last.
     """
 
     height: int
     width: int
     span: tuple[float, float] = (0.0, 1.0)
     image: tuple[int, int] | None = None
+    axes: Known = None
 
     def __post_init__(self) -> None:
         if self.height < 1 or self.width < 1 or not self.span[0] <= self.span[1]:
@@ -55,33 +59,30 @@ class Patches:
 
     def positions(self, shape: Shape) -> list[tuple[int, int]]:
         """(top, left) of every position, row by row."""
-        _, rows, columns = self._picture(shape)
+        rows, columns = self.picture(shape).spatial
         return [(top, left) for top in range(rows - self.height + 1) for left in range(columns - self.width + 1)]
 
     def of(self, center: Tensor) -> tuple[Patch, Tensor]:
         """The positions of every input (batch, *shape) as one batch, input by input, and (instances,) the input of each."""
         shape = tuple(center.shape[1:])
-        picture, places = self._picture(shape), self.positions(shape)
-        free = torch.zeros(len(places), *picture, dtype=torch.bool, device=center.device)
-        for mask, (top, left) in zip(free, places, strict=True):
-            mask[:, top : top + self.height, left : left + self.width] = True
+        picture, places = self.picture(shape), torch.tensor(self.positions(shape))
+        # offsets: (places, length of the axis) from the patch's first row, and column.
+        down, across = (torch.arange(size) - places[:, k, None] for k, size in enumerate(picture.spatial))
+        free = ((down >= 0) & (down < self.height))[:, :, None] & ((across >= 0) & (across < self.width))[:, None, :]
+        free = free.unsqueeze(picture.channels + 1).expand(len(places), *picture.view).reshape(len(places), *shape)
         owner = torch.arange(len(center)).repeat_interleave(len(places))
-        mask = free.reshape(len(places), *shape).repeat(len(center), *(1,) * len(shape))
+        mask = free.to(center.device).repeat(len(center), *(1,) * len(shape))
         anchor = center.double()[owner.to(center.device)]
         low, high = (torch.where(mask, torch.full_like(anchor, end), anchor) for end in self.span)
         return Patch(low, high, anchor), owner
 
-    def _picture(self, shape: Shape) -> tuple[int, int, int]:
-        """(channels, height, width) that an input is a picture of."""
-        size = self.image if self.image is not None else shape[-2:]
-        count = 1
-        for n in shape:
-            count *= n
-        fits = len(size) == 2 and size[0] * size[1] > 0 and count % (size[0] * size[1]) == 0
-        if not fits or self.height > size[0] or self.width > size[1]:
+    def picture(self, shape: Shape) -> Axes:
+        """The picture that an input is: height and width, and the axis of its channels."""
+        found = picture_in(shape, self.axes, self.image, "--patch")
+        if found is None or self.height > found.spatial[0] or self.width > found.spatial[1]:
             raise UsageError("E-PATCH", f"no {self.height}x{self.width} patch in an input of shape {shape}", where="--patch",
                              hint="for flat inputs add the picture's size: 3x3:28x28")
-        return count // (size[0] * size[1]), size[0], size[1]
+        return found
 
 
 def all_positions(results: Sequence[InstanceResult], index: int, places: Sequence[tuple[int, int]] | None = None) -> InstanceResult:

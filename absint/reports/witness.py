@@ -17,12 +17,15 @@ import numpy.typing as npt
 
 from absint.errors import InputError, ResourceError, UsageError
 from absint.graph import Graph
+from absint.input_axes import axes_of
+from absint.layout import Known, agreed, picture_in
 from absint.reference import runtime
 from absint.verdict import InstanceResult, Verdict
 
 SCHEMA = "absint-witness/1"
 _LEAST_SIDE = 140        # pixels of a picture's panel, at least
 _GAP = 4
+_NO_IMAGES = "no pictures: the inputs are not images of 1 or 3 channels"
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -34,11 +37,13 @@ class WitnessInfo:
     originals: instance -> the unperturbed input (*input shape), where there is one.  provenance: JSON-ready, what the
     run was about (data, radius, hashes); a file whose own provenance differs is never replaced.  margin: instance and
     output (flat) -> the smallest margin of the property there, None for the label's lead over the other classes.
+    axes: what is told of the channels of an input, where the operators do not tell.
     """
 
     originals: Mapping[int, FloatArray] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     margin: Callable[[int, FloatArray], float] | None = None
+    axes: Known = None
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,7 @@ class _Record:
     output: FloatArray
     original: FloatArray | None
     facts: Mapping[str, Any]
+    axes: Known
 
     @staticmethod
     def of(graph: Graph, result: InstanceResult, info: WitnessInfo) -> _Record:
@@ -106,7 +112,7 @@ class _Record:
             "model": {"path": graph.source.path, "sha256": graph.source.sha256},
             "input_shape": list(graph.input.shape), "output_shape": list(graph.output.shape), "provenance": dict(info.provenance),
         }
-        return _Record(result, point, output, original, facts)
+        return _Record(result, point, output, original, facts, agreed(graph.input.shape, axes_of(graph), info.axes))
 
     @property
     def stem(self) -> str:
@@ -116,9 +122,12 @@ class _Record:
         """Suffix -> bytes; why a picture is missing goes to `notes`. The JSON comes first: by it a repeated run knows its own."""
         facts = (json.dumps(self.facts, indent=2, allow_nan=False) + "\n").encode()
         out = {".json": facts, ".npz": self._npz(), ".txt": counterexample_text(self.point, self.output).encode()}
-        panels = _panels(self.point, self.original)
+        try:
+            panels, missing = _panels(self.point, self.original, self.axes), _NO_IMAGES
+        except UsageError as error:    # E-LAYOUT: nothing is drawn that may show rows as colours
+            panels, missing = None, f"no pictures: {error.what}; {error.hint}"
         if panels is None:
-            notes["no pictures: the inputs are not images of 1 or 3 channels"] = None
+            notes[missing] = None
         elif find_spec("PIL") is None:
             notes["no pictures: they need pillow (pip install 'absint[images]')"] = None
         else:
@@ -213,12 +222,15 @@ def _written(path: Path, content: bytes) -> Path:
 # ---- pictures ----------------------------------------------------------------------------------------------------------
 
 
-def _panels(point: FloatArray, original: FloatArray | None) -> list[FloatArray] | None:
-    """Original, witness and difference as (H, W, channels) in [0, 1]; only the witness without an original; None: no image."""
-    images = [_image(x) for x in ((point,) if original is None else (original, point))]
-    if images[0] is None:
+def _panels(point: FloatArray, original: FloatArray | None, known: Known) -> list[FloatArray] | None:
+    """Original, witness and difference as (H, W, channels) in [0, 1]; only the witness without an original; None: no image.
+
+    Raises UsageError E-LAYOUT where the channels may be the first axis as well as the last.
+    """
+    axes = picture_in(point.shape, known, None, "picture")
+    if axes is None or axes.count not in (1, 3) or min(axes.spatial) <= 3:
         return None
-    shown = [image for image in images if image is not None]
+    shown = [np.moveaxis(x.reshape(axes.view), axes.channels, 2) for x in ((point,) if original is None else (original, point))]
     least, most = min(x.min() for x in shown), max(x.max() for x in shown)
     low, high = (0.0, 1.0) if least >= 0 and most <= 1 else (least, most)
     scaled = [(x - low) / (high - low or 1.0) for x in shown]
@@ -227,15 +239,6 @@ def _panels(point: FloatArray, original: FloatArray | None) -> list[FloatArray] 
         # Grey is no change; the greatest change is black or white.
         scaled.append(0.5 + moved / (2 * (np.abs(moved).max() or 1.0)))
     return scaled
-
-
-def _image(x: FloatArray) -> FloatArray | None:
-    """(H, W, 1 or 3), from either order of axes; None where the shape is no image's."""
-    if x.ndim != 3 or min(x.shape) == 0:
-        return None
-    if x.shape[0] in (1, 3) and min(x.shape[1:]) > 3:
-        return np.moveaxis(x, 0, 2)
-    return x if x.shape[2] in (1, 3) and min(x.shape[:2]) > 3 else None
 
 
 def _png(panels: list[FloatArray]) -> bytes:
