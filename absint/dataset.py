@@ -160,9 +160,7 @@ class Dataset:
             flat = sum(size != 1 for size in self.shape) <= 1 < sum(size != 1 for size in target)
             order = ", flat rows read in the network's own order" if flat else ""
             return found._with(moved, f"reshaped {self.shape} to {target}{order}")
-        order = ways[0].order
-        assert order is not None
-        words = "height, width, channels" if order is Layout.HWC else "channels, height, width"
+        words = "height, width, channels" if ways[0].order is Layout.HWC else "channels, height, width"
         return found._with(moved, f"reordered {self.shape} as {words} to {target}")
 
     def _with(self, inputs: FloatArray, note: str) -> Dataset:

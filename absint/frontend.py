@@ -161,7 +161,8 @@ def _along(values: list[Fraction], shape: Shape, known: Known, what: str) -> Axe
     found = axes_of_values(shape, values, known, f"--{what}")
     if found is None:
         raise UsageError("E-NORMALISE", f"{len(values)} numbers do not fit an input of shape {shape}, read as {named(known)}",
-                         where=f"--{what}", hint="give one number, one per channel, or one per entry; --layout tells how flat inputs are ordered")
+                         where=f"--{what}",
+                         hint="give one number, one per channel (--layout tells the order of flat inputs), or one per entry")
     return found
 
 

@@ -70,7 +70,8 @@ def _by_coordinates(origin: Tensor, axis: int, shape: Shape) -> set[Axes]:
     if len(shape) < 2:
         return set()
     known = origin >= 0
-    coordinates, rest = [], origin.clamp(min=0)
+    coordinates: list[Tensor] = []
+    rest = origin.clamp(min=0)
     for size in reversed(shape):
         coordinates.insert(0, rest % size)
         rest = rest // size

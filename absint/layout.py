@@ -106,6 +106,11 @@ def network_layout(text: str) -> Layout | None:
     return told.network or told.word
 
 
+def known_from(value: Known | str) -> Known:
+    """A word of a caller in Python as what it says. Raises UsageError E-DATA-LAYOUT."""
+    return value if value is None or isinstance(value, (Axes, Layout)) else network_layout(value)
+
+
 def agreed(shape: Shape, known: Known, told: Known) -> Known:
     """What the operators say and what is told, together. Raises UsageError E-LAYOUT where they contradict each other."""
     if told is None or known is None:

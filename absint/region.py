@@ -16,7 +16,7 @@ from torch import Tensor
 
 from absint.errors import InputError, UsageError
 from absint.interval import Interval
-from absint.layout import Axes, Known, axes_of_values
+from absint.layout import Axes, Known, axes_of_values, known_from, named
 from absint.rounding import gamma, no_lower, no_upper, smallest_normal
 
 Shape = tuple[int, ...]
@@ -207,7 +207,7 @@ class LinfBall(Region):
 
     center: (batch, *shape) float64, taken as exact.  eps: one rational for all entries, a tuple of rationals, one per
     channel, or a float64 tensor that broadcasts against `center` (per pixel, per instance).
-    clip: the data range, or None.  axes: what is known of the input's channels (docs/regions.md), for a tuple.
+    clip: the data range, or None.  layout: "chw" or "hwc", or more of what is known of the channels, for a tuple.
     Raises InputError E-REGION (NaN centre, centre outside the range), UsageError E-EPS (bad radius), or E-LAYOUT where a
     tuple may go along two axes.
     """
@@ -215,7 +215,7 @@ class LinfBall(Region):
     center_: Tensor
     eps: Fraction | tuple[Fraction, ...] | Tensor
     clip: tuple[float, float] | None = (0.0, 1.0)
-    axes: Known = None
+    layout: Known | str = None
 
     def __post_init__(self) -> None:
         if isinstance(self.eps, Tensor) and not bool((self.eps.isfinite() & (self.eps >= 0)).all()):
@@ -229,11 +229,10 @@ class LinfBall(Region):
         """Along which axes a tuple of radii goes."""
         assert isinstance(self.eps, tuple)
         shape = tuple(self.center_.shape[1:])
-        found = axes_of_values(shape, self.eps, self.axes, "--eps")
+        found = axes_of_values(shape, self.eps, known_from(self.layout), "--eps")
         if found is None:
-            count = f" with {self.axes.count} channels" if isinstance(self.axes, Axes) else ""
-            raise UsageError("E-EPS", f"{len(self.eps)} radii for inputs of shape {shape}{count}", where="--eps",
-                             hint="one radius, or one per channel; --layout tells how flat inputs are ordered")
+            raise UsageError("E-EPS", f"{len(self.eps)} radii for inputs of shape {shape}, read as {named(known_from(self.layout))}",
+                             where="--eps", hint="one radius, or one per channel; --layout tells how flat inputs are ordered")
         return found
 
     @cached_property
@@ -272,7 +271,7 @@ class LinfBall(Region):
         eps = self.eps
         if isinstance(eps, Tensor) and eps.dim() == self.center_.dim() and len(eps) == len(self.center_):
             eps = eps[index]
-        return LinfBall(self.center_[index], eps, self.clip, self.axes)
+        return LinfBall(self.center_[index], eps, self.clip, self.layout)
 
     def contains(self, instance: int, point: np.ndarray) -> bool:
         """Exact: |point - center| <= eps decided in rationals, entry by entry where floats cannot tell."""

@@ -30,7 +30,6 @@ from absint.domains import zonotope as zonotope_module
 from absint.errors import AbsintError
 from absint.graph import Graph, GraphBuilder
 from absint.interpret import margins, tensor_bounds
-from absint.layout import Layout
 from absint.ops.conv import Conv
 from absint.ops.gemm import Gemm
 from absint.ops.relu import Relu
@@ -272,7 +271,7 @@ def test_the_cast_of_generators_is_charged() -> None:
 
 def test_patches_are_all_positions() -> None:
     x = rand(2, 3, 5, 4, seed=70)
-    patches = Patches(2, 3, axes=Layout.CHW)
+    patches = Patches(2, 3, layout="chw")
     region, owner = patches.of(x)
     assert patches.positions((3, 5, 4)) == [(t, left) for t in range(4) for left in range(2)]
     assert owner.tolist() == [0] * 8 + [1] * 8
@@ -283,7 +282,7 @@ def test_patches_are_all_positions() -> None:
         assert bool((low[free] == 0).all() and (high[free] == 1).all())
         assert bool((low[~free] == x[1][~free]).all() and (high[~free] == x[1][~free]).all())
     assert torch.equal(region.center, x[owner])
-    flat, _ = Patches(2, 3, image=(5, 4), axes=Layout.CHW).of(x.flatten(1))
+    flat, _ = Patches(2, 3, image=(5, 4), layout="chw").of(x.flatten(1))
     assert torch.equal(flat.lower.reshape(region.lower.shape), region.lower)
 
 

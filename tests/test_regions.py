@@ -286,4 +286,4 @@ def test_exact_radii_per_channel() -> None:
         assert region.contains(0, region.project(0, point))
     assert region.take(torch.tensor([1])).batch == 1
     with pytest.raises(AbsintError, match="2 radii"):
-        LinfBall(center, (F(0), F(1)))
+        LinfBall(center, (F(0), F(1)), layout="chw")

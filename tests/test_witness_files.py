@@ -146,7 +146,8 @@ def test_the_picture_shows_three_panels(tmp_path: Path, mnist: Any, rows: list[I
 
 
 @pytest.mark.parametrize(("shape", "axes", "image"), [
-    ((3, 8, 8), Layout.CHW, True), ((8, 8, 3), Layout.HWC, True), ((8, 8, 3), Layout.CHW, False), ((1, 5, 7), None, True), ((5, 7, 1), None, True),
+    ((3, 8, 8), Layout.CHW, True), ((8, 8, 3), Layout.HWC, True), ((8, 8, 3), Layout.CHW, False),
+    ((1, 5, 7), None, True), ((5, 7, 1), None, True),
     ((2, 8, 8), Layout.CHW, False), ((12,), None, False), ((48,), Axes((3, 4, 4), 0), True), ((1, 1, 5), None, False),
     ((3, 0, 4), Layout.CHW, False), ((8, 8), None, True)])
 def test_images_are_told_by_shape_and_layout(shape: tuple[int, ...], axes: Known, image: bool) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from absint.analyses.verify import VerifyOptions, robustness, verify
 from absint.graph import Graph
 from absint.input_axes import axes_of
-from absint.layout import agreed
+from absint.layout import agreed, known_from
 from absint.regions import Patches, all_positions
 from absint.verdict import InstanceResult
 
@@ -26,7 +26,7 @@ def verify_patches(graph: Graph, inputs: Tensor, labels: Tensor, patches: Patche
     Sound: VERIFIED only where every position is. options.timeout is shared among the positions of an input.
     """
     end = time.monotonic() + options.total_timeout
-    patches = replace(patches, axes=agreed(graph.input.shape, axes_of(graph), patches.axes))
+    patches = replace(patches, layout=agreed(graph.input.shape, axes_of(graph), known_from(patches.layout)))
     places = patches.positions(graph.input.shape)
     names = tuple(range(len(inputs))) if index is None else index
     out = []

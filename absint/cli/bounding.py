@@ -90,7 +90,7 @@ def prepare(settings: BoundsSettings) -> Job:
     check_model(settings.net)
     graph, names = _found(settings)
     whole = read_inputs(settings, graph)
-    graph, choice = behind_normalisation(graph, settings, whole.axes), choice.seen(whole.axes)
+    graph, choice = behind_normalisation(graph, settings, whole.axes), choice.seen(whole.axes, graph.input.shape)
     if not names:
         names = {name: name for name in ([node.name for node in graph.nodes] if settings.every else layers(graph))}
     data = chosen_inputs(whole, choice.clip, settings.index or "0")

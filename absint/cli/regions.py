@@ -12,8 +12,8 @@ from torch import Tensor
 
 from absint.cli.settings import VerifySettings
 from absint.errors import UsageError
-from absint.layout import Known
-from absint.region import Region, parse_eps
+from absint.layout import Known, axes_of_values, named
+from absint.region import Region, Shape, parse_eps
 from absint.regions import Patches, Photometric, ball
 from absint.reports.interface import Header
 
@@ -35,9 +35,16 @@ class RegionChoice:
     photometric: tuple[Range, Range] | None = None
     axes: Known = None
 
-    def seen(self, axes: Known) -> RegionChoice:
-        """The same about inputs whose axes are known as far as that."""
-        return replace(self, axes=axes, patches=None if self.patches is None else replace(self.patches, axes=axes))
+    def seen(self, axes: Known, shape: Shape) -> RegionChoice:
+        """The same about inputs of that shape, whose axes are known as far as `axes`.
+
+        Raises UsageError E-PATCH where the patch does not fit, E-LAYOUT where what is known is too little.
+        """
+        if self.patches is not None:
+            patches = replace(self.patches, layout=axes)
+            return replace(self, patches=patches, axes=patches.picture(shape))
+        found = axes_of_values(shape, self.eps, axes, "--eps") if isinstance(self.eps, tuple) else None
+        return replace(self, axes=found or axes)
 
     def around(self, inputs: Tensor) -> Region:
         """The regions around the inputs; for patches the plain inputs as balls of radius 0 (see `patches`)."""
@@ -66,7 +73,7 @@ class RegionChoice:
         if self.patches is not None:
             size = self.patches.image
             shown = {"height": self.patches.height, "width": self.patches.width, "image": None if size is None else list(size)}
-            return {"norm": None, "eps": None, "region": f"every {self.text}", "patch": shown}
+            return {"norm": None, "eps": None, "region": f"every {self.text} of {named(self.axes)} images", "patch": shown}
         if self.photometric is not None:
             contrast, brightness = ([str(end) for end in ends] for ends in self.photometric)
             return {"norm": None, "eps": None, "region": self.text, "contrast": contrast, "brightness": brightness}

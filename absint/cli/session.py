@@ -93,15 +93,13 @@ def prepare(settings: VerifySettings) -> Job:
     options = _options(settings, domain_of(settings))
     graph = _graph(settings)
     whole = _labelled(read_inputs(settings, graph), settings, graph)
-    graph, choice = behind_normalisation(graph, settings, whole.axes), choice.seen(whole.axes)
+    graph, choice = behind_normalisation(graph, settings, whole.axes), choice.seen(whole.axes, graph.input.shape)
     data = chosen_inputs(whole, clip, settings.index)
     data.check_labels(graph.output.size)
     _check_target(settings, data, graph)
     accuracy = _accuracy(graph, whole, settings)
     region = choice.around(torch.from_numpy(data.inputs))
-    if choice.patches is not None:
-        choice.patches.positions(graph.input.shape)
-    layout = layout_shown(settings, whole.axes, used=choice.by_axes)
+    layout = layout_shown(settings, choice.axes, used=choice.by_axes)
     header = choice.shown(make_header(settings, graph, data, options, clip=clip, accuracy=accuracy))
     header = replace(header, property={**header.property, **layout})
     binding = {**make_binding(settings, graph, whole, options, clip=clip), **choice.property, **{f"axes_{k}": v for k, v in layout.items()}}

@@ -208,7 +208,9 @@ def _header(settings: ValidateSettings, validator: RadiusValidator, data: Datase
         "command": settings.command, "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "model": {"path": str(settings.net), "sha256": graph.source.sha256, "passes": list(graph.source.passes)},
         "data": {"name": data.name, "sha256": data.sha256, "inputs": len(data), "notes": list(data.notes)},
-        **validator.options.binding(graph), **layout_shown(settings, data.axes, used=False), "device": settings.device, "seed": settings.seed, "mean": settings.mean, "std": settings.std,
+        **validator.options.binding(graph),
+        **layout_shown(settings, data.axes, used=False), "device": settings.device, "seed": settings.seed,
+        "mean": settings.mean, "std": settings.std,
         "versions": {**versions(), **{name: installed(name) or "missing" for name in ("scipy", "foolbox")}},
     }
 

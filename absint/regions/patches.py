@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from absint.errors import InputError, UsageError
-from absint.layout import Axes, Known, picture_in
+from absint.layout import Axes, Known, known_from, picture_in
 from absint.region import BoxRegion, Shape
 from absint.verdict import Assurance, InstanceResult, Verdict
 
@@ -40,8 +40,8 @@ class Patch(BoxRegion):
 class Patches:
     """All positions of a height x width rectangle in which every pixel, in all channels, takes any value of `span`.
 
-    image: (height, width) of the picture, where the input's shape does not tell.  axes: what is known of the input's
-    channels (docs/regions.md); `verify_patches` asks the network where nothing is given.
+    image: (height, width) of the picture, where the input's shape does not tell.  layout: "chw" or "hwc", or more of what is
+    known of the channels (docs/regions.md); `verify_patches` asks the network, too.
     Raises UsageError E-PATCH where the rectangle is empty or no picture is found to hold it, E-LAYOUT where the channels may
     be the first axis as well as the last.
     """
@@ -50,7 +50,7 @@ class Patches:
     width: int
     span: tuple[float, float] = (0.0, 1.0)
     image: tuple[int, int] | None = None
-    axes: Known = None
+    layout: Known | str = None
 
     def __post_init__(self) -> None:
         if self.height < 1 or self.width < 1 or not self.span[0] <= self.span[1]:
@@ -78,7 +78,7 @@ class Patches:
 
     def picture(self, shape: Shape) -> Axes:
         """The picture that an input is: height and width, and the axis of its channels."""
-        found = picture_in(shape, self.axes, self.image, "--patch")
+        found = picture_in(shape, known_from(self.layout), self.image, "--patch")
         if found is None or self.height > found.spatial[0] or self.width > found.spatial[1]:
             raise UsageError("E-PATCH", f"no {self.height}x{self.width} patch in an input of shape {shape}", where="--patch",
                              hint="for flat inputs add the picture's size: 3x3:28x28")
