@@ -15,7 +15,7 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Arrangement:
-    """How data become inputs: read as `view` (None: as they lie), their channels moved to where `axes` has them."""
+    """How data become inputs: images of that order, their channels moved to where `axes` has them. Without axes: as they lie."""
 
     axes: Axes | None
     order: Layout | None = None
@@ -37,6 +37,10 @@ def arrangements(given: Shape, order: Layout | None, shape: Shape, network: Know
     view = network.view if isinstance(network, Axes) else shape
     if order is None and (_flat(given) or _flat(view) or _bare(given) == _bare(view)):
         return [Arrangement(network if isinstance(network, Axes) else None)]
+    if len(shape) < 3 and len(given) < 3 and not isinstance(network, Axes):
+        if _flat(given) and _flat(shape) and network not in (None, order):
+            return []    # rows of an image whose size nobody knows cannot be reordered
+        return [Arrangement(None, order)] if _flat(given) or _flat(shape) or given == shape else []
     found = []
     for one in list(Layout) if order is None else [order]:
         for axes in _targets(given, one, shape, network):
@@ -60,7 +64,7 @@ def _targets(given: Shape, order: Layout, shape: Shape, network: Known) -> list[
             return [Axes((1, *shape), 0)]
         return readings(shape, network)
     if len(given) < 3:
-        return [Axes((1, *shape), 0)]
+        return []
     count = given[0] if order is Layout.CHW else given[-1]
     image = Axes((count, *(given[1:] if order is Layout.CHW else given[:-1])), 0)
     layouts = list(Layout) if not isinstance(network, Layout) else [network]

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from absint.arrangement import Arrangement, arrangements, differ, swapped
 from absint.errors import InputError, UsageError
-from absint.layout import Known, Layout, agreed, named, parse_layout
+from absint.layout import Axes, Known, Layout, agreed, named, parse_layout
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -151,8 +151,11 @@ class Dataset:
 
     def _arranged(self, ways: list[Arrangement], target: tuple[int, ...], seen: Known) -> Dataset:
         """Of ways that do the same. The axes they agree on are remembered."""
-        axes = {way.axes for way in ways}
-        found = replace(self, axes=axes.pop() if seen is None and len(axes) == 1 else seen, layout=None)
+        exact = {way.axes for way in ways}
+        only = exact.pop() if len(exact) == 1 else None
+        # Where nothing moves, the order of the data is that of the network.
+        known = seen if isinstance(seen, Axes) else only or seen or (None if ways[0].axes else ways[0].order)
+        found = replace(self, axes=known, layout=None)
         moved = ways[0].of(self.inputs, target)
         if not differ([Arrangement(None), ways[0]], self.shape, target):
             if self.shape == target:

@@ -56,7 +56,8 @@ FIRST: dict[str, tuple[list[Any], list[int], dict[str, np.ndarray], Axes | None]
     "flat rows": (conv_first(node("Reshape", "x s", "t"), last="t"), [1, 27], {**W, "s": np.array([1, 3, 3, 3])}, Axes((3, 3, 3), 0)),
     "flat rows, channels last": (conv_first(node("Reshape", "x s", "i"), node("Transpose", "i", "t", perm=TO_CHW), last="t"), [1, 27],
                                  {**W, "s": np.array([1, 3, 3, 3])}, Axes((3, 3, 3), 2)),
-    "height and width exchanged": (conv_first(node("Transpose", "x", "t", perm=[0, 1, 3, 2]), last="t"), [1, 3, 4, 3], W, Axes((3, 4, 3), 0)),
+    "height and width exchanged": (conv_first(node("Transpose", "x", "t", perm=[0, 1, 3, 2]), last="t"), [1, 3, 4, 3], W,
+                                   Axes((3, 4, 3), 0)),
     "colours reversed": (conv_first(node("Gather", "x i", "g", axis=3), node("Transpose", "g", "t", perm=TO_CHW), last="t"), [1, 4, 4, 3],
                          {**W, "i": np.array([2, 1, 0])}, Axes((4, 4, 3), 2)),
     "grey": (conv_first(node("Unsqueeze", "x a", "u"), last="u"), [1, 4, 5], {"w": weights(2, 1, 2, 2), "a": np.array([1])},
@@ -64,9 +65,13 @@ FIRST: dict[str, tuple[list[Any], list[int], dict[str, np.ndarray], Axes | None]
     "max-pool": ([node("MaxPool", "x", "p", kernel_shape=[2, 2]), node("Flatten", "p", "y")], [1, 3, 3, 3], {}, Axes((3, 3, 3), 0)),
     "max-pool behind an identity": ([node("Identity", "x", "i"), node("MaxPool", "i", "p", kernel_shape=[2, 2]), node("Flatten", "p", "y")],
                                     [1, 3, 3, 3], {}, Axes((3, 3, 3), 0)),
-    "average pool": ([node("AveragePool", "x", "p", kernel_shape=[2, 2]), node("Flatten", "p", "y")], [1, 3, 3, 3], {}, Axes((3, 3, 3), 0)),
-    "global pool": ([node("Transpose", "x", "t", perm=TO_CHW), node("GlobalAveragePool", "t", "p"), node("Flatten", "p", "y")], [1, 3, 3, 3],
-                    {}, Axes((3, 3, 3), 2)),
+    "average pool": ([node("AveragePool", "x", "p", kernel_shape=[2, 2]), node("Flatten", "p", "y")], [1, 3, 3, 3], {},
+                     Axes((3, 3, 3), 0)),
+    "global pool": ([node("Transpose", "x", "t", perm=TO_CHW), node("GlobalAveragePool", "t", "p"), node("Flatten", "p", "y")],
+                    [1, 3, 3, 3], {}, Axes((3, 3, 3), 2)),
+    "interpolated": ([node("Resize", "x n z", "r", mode="linear"), node("Flatten", "r", "y")], [1, 3, 3, 3],
+                     {"n": np.array([], dtype=np.float32), "z": np.array([1, 2, 2, 1], dtype=np.float32)}, Axes((3, 3, 3), 2)),
+    "space to depth": ([node("SpaceToDepth", "x", "d", blocksize=2), node("Flatten", "d", "y")], [1, 4, 4, 4], {}, Axes((4, 4, 4), 0)),
     "batch norm": ([node("BatchNormalization", "x s b m v", "n"), node("Flatten", "n", "y")], [1, 3, 3, 3], NORM, Axes((3, 3, 3), 0)),
     "instance norm": ([node("InstanceNormalization", "x s b", "n"), node("Flatten", "n", "y")], [1, 3, 3, 3],
                       {k: NORM[k] for k in "sb"}, Axes((3, 3, 3), 0)),
@@ -213,7 +218,7 @@ def pixel_sum(shape: tuple[int, int, int], last: bool, *, dense: bool) -> tuple[
     eye = np.eye(3, dtype=np.float32)[:, :, None, None]
     inside = [node("Transpose", "x", "t", perm=TO_CHW)] if last else []
     back = [node("Transpose", "c", "i", perm=[0, 2, 3, 1])] if last else []
-    nodes = [*inside, node("Conv", "t e" if last else "x e", "c"), *back, node("Flatten", "i" if last else "c", "f"), node("Gemm", "f v b", "y")]
+    nodes = [*inside, node("Conv", "t e" if last else "x e", "c"), *back, node("Flatten", "i" if last else "c", "f"), ends[1]]
     return nodes, [1, *shape], {"v": weight.reshape(-1, 2), "b": bias, "e": eye}
 
 
