@@ -126,6 +126,10 @@ def test_radii_per_channel_as_told(layout: str, axis: int) -> None:
     point[tuple(at)] = 0.65
     assert region.contains(0, point)
     assert region.take(torch.tensor([0])).contains(0, point)
+    point[tuple(at)] = 0.9
+    inside = region.project(0, point)    # at the rim, where rationals decide
+    assert region.contains(0, inside)
+    assert inside[tuple(at)] == pytest.approx(0.7)
     at[axis], point = 1, np.full((3, 3, 3), 0.5)
     point[tuple(at)] = 0.65
     assert not region.contains(0, point)
