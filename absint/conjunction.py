@@ -16,11 +16,12 @@ import torch
 from torch import Tensor
 
 from absint.ascent import Ascent, Search, Slopes, Steps
+from absint.attained import lower_over, two_product, two_sum
 from absint.context import Context, Rows
 from absint.region import down
 from absint.relaxed import RelaxedRows
 from absint.rounding import cast_down, gamma, smallest_normal
-from absint.spec import Spec
+from absint.spec import ATTAINED, Spec
 
 # exp of the first step on normalised values; it decays as the slopes' rate does.
 _RATE = 4.0
@@ -28,7 +29,7 @@ _RATE = 4.0
 
 @dataclass(frozen=True, eq=False)
 class Conjunctions:
-    """Disjuncts of several rows. instance: (Q,).  weight: (Q, k, n), bias: (Q, k), inside: (Q, k) bool, all float64.
+    """Disjuncts of several rows. instance: (Q,).  weight: (Q, k, n), bias: (Q, k), all float64.  inside, strict: (Q, k) bool.
 
     A disjunct with fewer than k rows is filled up with rows that are not `inside`, whose numbers are 0.
     """
@@ -37,10 +38,11 @@ class Conjunctions:
     weight: Tensor
     bias: Tensor
     inside: Tensor
+    strict: Tensor
 
     def take(self, part: slice) -> Conjunctions:
         """Some of them."""
-        return Conjunctions(self.instance[part], self.weight[part], self.bias[part], self.inside[part])
+        return Conjunctions(self.instance[part], self.weight[part], self.bias[part], self.inside[part], self.strict[part])
 
     def mix(self, share: Tensor) -> tuple[Tensor, Tensor]:
         """Weights (Q, n) and biases (Q,) of the sums with `share` (Q, k) >= 0, rounded to nearest."""
@@ -53,7 +55,16 @@ class Conjunctions:
         loose = gamma(k + 2, torch.float64) * (share[..., None] * self.weight.abs()).sum(1) + 2 * k * tiny
         bias = gamma(k + 2, torch.float64) * (share * self.bias.abs()).sum(1) + 2 * k * tiny
         total = ((loose * reach).sum(1) + bias) * (1 + gamma(2 * (n + k) + 16, torch.float64)) + 2 * n * tiny
-        return torch.nan_to_num(total, nan=inf, posinf=inf)
+        return torch.where(self._mixes_exactly(share), 0.0, torch.nan_to_num(total, nan=inf, posinf=inf))
+
+    def _mixes_exactly(self, share: Tensor) -> Tensor:
+        """(Q,) bool: every product and every sum in `mix` is the real number; where only two rows count that is easily told."""
+        if share.shape[1] != 2:
+            return torch.zeros_like(share[:, 0], dtype=torch.bool)
+        numbers = torch.cat([self.weight, self.bias[..., None]], 2)
+        product, error, loose = two_product(share[..., None].expand_as(numbers), numbers)
+        _, left = two_sum(product[:, 0], product[:, 1])
+        return ((error == 0) & (loose == 0)).all(1).all(1) & (left == 0).all(1)
 
 
 def conjunctions(spec: Spec, open_: Tensor) -> tuple[Conjunctions, Tensor]:
@@ -67,7 +78,8 @@ def conjunctions(spec: Spec, open_: Tensor) -> tuple[Conjunctions, Tensor]:
     member = order[(first + slot).clamp(max=max(0, len(order) - 1))]
     inside, member = inside[which], member[which]
     weight = torch.where(inside[..., None], spec.weight[instance[:, None], member], 0.0)
-    return Conjunctions(instance, weight, torch.where(inside, spec.bias[instance[:, None], member], 0.0), inside), which
+    return Conjunctions(instance, weight, torch.where(inside, spec.bias[instance[:, None], member], 0.0), inside,
+                        inside & spec.strict[member]), which
 
 
 def mixed_bounds(spec: Spec, refuted: Tensor, ctx: Context, slopes: Slopes, ascent: Ascent) -> Tensor:
@@ -99,11 +111,19 @@ def _chunk(search: Search, todo: Conjunctions) -> Tensor:
     rows = RelaxedRows(net, output.name, todo.instance, {output.name: _top(todo, share, search)})
     share, free = _climb(rows, todo, share, search)
     weight, bias = todo.mix(share)
-    proved = search.proved(Rows(output.name, todo.instance, weight.reshape(-1, *output.shape), None, bias), rows.dense(free), 1.0)
+    mixed, box = Rows(output.name, todo.instance, weight.reshape(-1, *output.shape), None, bias), search.ctx.known[output.name].filled
+    proved = search.proved(mixed, rows.dense(free), 1.0)
+    proved = torch.maximum(proved, lower_over(mixed, box).to(proved))
     if not search.ctx.numerics.rounding:
         return proved
-    reach = search.ctx.known[output.name].filled.magnitude.double().flatten(1)[todo.instance]
-    return cast_down(_of_the_greatest(down(proved.double() - todo.mixing_error(share, reach)), share), proved.dtype)
+    error = todo.mixing_error(share, box.magnitude.double().flatten(1)[todo.instance])
+    total = torch.where(error == 0, proved.double(), down(proved.double() - error))
+    return cast_down(attained_sum(_of_the_greatest(total, share), total, todo.strict & (share > 0)), proved.dtype)
+
+
+def attained_sum(greatest: Tensor, total: Tensor, counted: Tensor) -> Tensor:
+    """(Q,): a sum that is not negative refutes its disjunct where a strict row counts in it; counted: (Q, k)."""
+    return torch.where((total >= 0) & counted.any(1), greatest.clamp(min=ATTAINED), greatest)
 
 
 def _of_the_greatest(bound: Tensor, share: Tensor) -> Tensor:

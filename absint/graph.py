@@ -19,11 +19,20 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
+class Closed:
+    """The composite whose expansion ends at a node, and its inputs, which are ancestors of the node."""
+
+    op: Composite
+    inputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class Node:
     """One operator application. shape: of the result, without the batch axis.
 
     tensors: every name of the source file this node's value goes by (a removed identity leaves its name here).
     read_as: axes of this value that composite operators, expanded by now, take for channels (`Op.channel_axis`).
+    closed: where a composite that states an enclosure of its result ended up; see `Composite.enclosure`.
     """
 
     name: str
@@ -32,6 +41,16 @@ class Node:
     shape: Shape
     tensors: tuple[str, ...] = ()
     read_as: frozenset[int] = frozenset()
+    closed: Closed | None = None
+
+    def reading(self, names: Mapping[str, str]) -> Node:
+        """The same node where the nodes it reads have other names (those of `names`)."""
+
+        def new(inputs: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(names.get(i, i) for i in inputs)
+
+        closed = None if self.closed is None else replace(self.closed, inputs=new(self.closed.inputs))
+        return replace(self, inputs=new(self.inputs), closed=closed)
 
     @property
     def size(self) -> int:
@@ -206,7 +225,7 @@ class GraphBuilder:
                 last = op.expand(build, inputs, shapes)
             except ValueError as error:
                 raise UnsupportedError("E-SHAPE", str(error), where=name, hint="check the shapes in the model") from error
-            return self._rename(last, name, tensors)
+            return self._rename(last, name, tensors, Closed(op, inputs) if op.has_enclosure else None)
         try:
             shape = op.output_shape(*shapes)
         except ValueError as error:
@@ -223,12 +242,12 @@ class GraphBuilder:
             k += 1
         return f"{stem}#{k}"
 
-    def _rename(self, name: str, wanted: str | None, tensors: tuple[str, ...]) -> str:
+    def _rename(self, name: str, wanted: str | None, tensors: tuple[str, ...], closed: Closed | None) -> str:
         node = self.nodes.pop(name)
         chosen = wanted or name
         if chosen in self.nodes:
             raise InputError("E-GRAPH", f"the tensor '{chosen}' is defined twice")
-        self.nodes[chosen] = replace(node, name=chosen, tensors=(*node.tensors, *tensors))
+        self.nodes[chosen] = replace(node, name=chosen, tensors=(*node.tensors, *tensors), closed=closed or node.closed)
         return chosen
 
     def graph(self, output: str, source: Source | None = None) -> Graph:
@@ -264,8 +283,7 @@ def chain(first: Graph, second: Graph) -> Graph:
     nodes = list(first.nodes)
     for node in second.nodes[1:]:
         name[node.name] = f"then/{node.name}"
-        nodes.append(replace(node, name=name[node.name], inputs=tuple(name[i] for i in node.inputs),
-                             tensors=tuple(f"then/{t}" for t in node.tensors)))
+        nodes.append(replace(node.reading(name), name=name[node.name], tensors=tuple(f"then/{t}" for t in node.tensors)))
     one, two = first.source, second.source
     source = replace(
         one, model=None, passes=tuple(dict.fromkeys((*one.passes, *two.passes))), notes=(*one.notes, *two.notes),

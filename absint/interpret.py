@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from absint.affine_bounds import affine_bounds
+from absint.attained import lower_over
+from absint.closed import closed_form
 from absint.context import Context, Rows, Sense
 from absint.domain import Domain, transfer
 from absint.errors import PluginError, UnsupportedError
@@ -134,7 +136,14 @@ def row_bounds(domain: Domain[Any], element: Any, ctx: Context, spec: Spec, live
     live = None if live is None or bool(live.all()) else live
     rows = Rows.of_spec(ctx.graph.output.name, spec, ctx.graph.output.shape, live)
     found = domain.bounds(element, rows, ctx, Sense.LOWER)
-    lower = _spread_rows(no_lower(found.lower), live, -inf).reshape(spec.bias.shape)
+    if found.lower.shape != (len(rows),):
+        raise PluginError("E-PLUGIN-CONTRACT", f"bounds returned shape {tuple(found.lower.shape)} for {len(rows)} rows",
+                          where=type(domain).__name__)
+    best = no_lower(found.lower)
+    if not (domain.alone or best.requires_grad):
+        # What is known of the output's entries may be attained, or come from a closed form; the domain's relaxations round.
+        best = torch.maximum(best, lower_over(rows, ctx.known[rows.node].filled).to(best))
+    lower = _spread_rows(best, live, -inf).reshape(spec.bias.shape)
     slack = None if found.slack is None else _spread_rows(found.slack, live, 0.0).reshape(spec.bias.shape)
     solver = _solver(found, rows, ctx)
     empty = ctx.empty
@@ -235,6 +244,8 @@ def _drift(op: Linear, centers: list[Tensor], here: Tensor, ctx: Context) -> Ten
     num = ctx.numerics
     if op.exact or not num.rounding:
         return torch.zeros_like(here)
+    if op.single:
+        return op.lost(here, tuple(centers), num)
     size = op.apply_abs(*(c.abs() for c in centers))
     if op.offset is not None:
         size = size + op.constant("offset", here, absolute=True)
@@ -313,13 +324,28 @@ def box_step(node: Node, ctx: Context) -> Interval:
     elif isinstance(op, Linear) and op.exact:
         lower, upper = op.apply(*(i.lower for i in inputs)), op.apply(*(i.upper for i in inputs))
         image = Interval(lower, upper, proper=all(i.proper for i in inputs))
+    elif isinstance(op, Linear) and op.single:
+        image = _single_box(op, inputs, num)
     else:
         assert isinstance(op, Linear)
         image = _linear_box(op, inputs, ctx)
+    closed = closed_form(node, ctx)
+    image = image if closed is None else image.meet(closed)
     if node.name in ctx.noise:
         noise = ctx.noise[node.name]
         image = Interval(num.down(image.lower - noise), num.up(image.upper + noise))
     return image
+
+
+def _single_box(op: Linear, inputs: tuple[Interval, ...], num: Numerics) -> Interval:
+    """Both ends through the operator, which sorts them anew where it turns a sign; they err only where they leave the normal numbers."""
+    lows, highs = tuple(i.lower for i in inputs), tuple(i.upper for i in inputs)
+    one, two = op.forward(*lows), op.forward(*highs)
+    error = torch.maximum(op.lost(one, lows, num), op.lost(two, highs, num))
+    lower, upper = torch.minimum(one, two) - error, torch.maximum(one, two) + error
+    if num.rounding and bool((error != 0).any()):
+        lower, upper = torch.where(error != 0, num.down(lower), lower), torch.where(error != 0, num.up(upper), upper)
+    return Interval(no_lower(lower), no_upper(upper), proper=all(i.proper for i in inputs))
 
 
 def _linear_box(op: Linear, inputs: tuple[Interval, ...], ctx: Context) -> Interval:

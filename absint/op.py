@@ -19,7 +19,7 @@ from torch import Tensor
 from absint.errors import UnsupportedError
 from absint.interval import Band, Interval, Relaxation
 from absint.registry import Registry
-from absint.rounding import Numerics, unit_roundoff
+from absint.rounding import Numerics, is_power, lost, unit_roundoff
 
 Shape = tuple[int, ...]
 
@@ -214,7 +214,8 @@ class Linear(Op):
 
     `apply_abs` is |L| entry by entry; it is mandatory and checked against the dense matrix by `absint.testing`.
     forward_terms: the most products summed into one output entry, plus one for every rounding that made a coefficient.
-    adjoint_terms: the same for one input entry of the adjoint. 1 means that entries are only moved: no rounding at all.
+    adjoint_terms: the same for one input entry of the adjoint. 1 means that entries are only moved, or scaled by powers of two:
+    nothing rounds but by underflow.
     """
 
     @property
@@ -259,6 +260,24 @@ class Linear(Op):
     def exact(self) -> bool:
         """True where entries are only moved and no constant is added."""
         return self.forward_terms <= 1 and self.offset is None
+
+    @property
+    def single(self) -> bool:
+        """True where every output entry is a constant, or one input entry times 0 or +-2^k: then nothing rounds but what leaves
+        the normal numbers (`rounding.is_power`), and `offset` is 0 wherever an input entry counts.
+        """
+        return self.exact
+
+    def lost(self, image: Tensor, xs: tuple[Tensor, ...], num: Numerics) -> Tensor:
+        """Bound on |image - (L(xs) + b)| for a `single` operator and image = forward(*xs), or apply_abs(*xs) and no b."""
+        if self.exact:
+            return torch.zeros_like(image)
+        touched = self.apply_abs(*((x != 0).to(x.dtype) for x in xs)) > 0
+        error = lost(image.detach(), touched, num)
+        if self.offset is None or not num.rounding:
+            return error
+        # The difference between a number and its cast is exact.
+        return error + (self.offset - self.offset.to(image.dtype).to(self.offset)).abs().to(image)
 
     def offset_as(self, like: Tensor) -> Tensor | None:
         """`offset` in the format and on the device of `like`."""
@@ -333,6 +352,16 @@ class Nonlinear(Op):
         return None
 
 
+def one_power_a_row(matrix: Tensor) -> bool:
+    """Whether every row of a matrix has at most one nonzero entry, and that is +-2^k: see `Linear.single`."""
+    return bool((torch.count_nonzero(matrix, 1) <= 1).all()) and bool(is_power(matrix).all())
+
+
+def no_offset(offset: Tensor | None, error: Tensor | None) -> bool:
+    """Whether a constant is zero, and known to be."""
+    return all(part is None or not bool(part.any()) for part in (offset, error))
+
+
 def middle_radius(lower: Tensor, upper: Tensor, num: Numerics) -> tuple[Tensor, Tensor]:
     """c, r with [c - r, c + r] containing [lower, upper]; r = +inf (and c = 0) where a bound is infinite."""
     # A point keeps its very value: halving a subnormal number would round.
@@ -345,6 +374,19 @@ def middle_radius(lower: Tensor, upper: Tensor, num: Numerics) -> tuple[Tensor, 
 
 class Composite(Op):
     """An operator that expands into others when a graph is built."""
+
+    def enclosure(self, intervals: tuple[Interval, ...], num: Numerics) -> Interval | None:
+        """A closed-form enclosure of the result from the inputs' intervals, rounded outward, which the engine meets into what it
+        knows of the result; infinite where the composite may be undefined. Default: none, the expansion says all.
+
+        Intervals as in `Nonlinear`.
+        """
+        return None
+
+    @property
+    def has_enclosure(self) -> bool:
+        """Whether `enclosure` is stated."""
+        return type(self).enclosure is not Composite.enclosure
 
     @abstractmethod
     def expand(self, build: Callable[[Op, tuple[str, ...]], str], inputs: tuple[str, ...], shapes: tuple[Shape, ...]) -> str:

@@ -14,6 +14,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from absint.closed import met_lines
 from absint.context import Context
 from absint.graph import Node
 from absint.interval import Interval, Relaxation
@@ -155,7 +156,8 @@ class Passage:
     def through(self, node: Node, op: Nonlinear) -> tuple[Relaxation, Tensor, Tensor, Tensor]:
         """Relaxation of a nonlinear node, its offsets relative to the reference, and the cost vector for |A|."""
         ctx, num = self.ctx, self.ctx.numerics
-        lines = self.relax(node, ctx.inputs(node.inputs), ctx)
+        inputs = ctx.inputs(node.inputs)
+        lines = met_lines(node, self.relax(node, inputs, ctx), inputs, ctx)
         here = ctx.reference[node.name]
         ends = []
         for slopes, offset, sign in ((lines.lower, lines.lower_offset, -1.0), (lines.upper, lines.upper_offset, 1.0)):

@@ -88,6 +88,23 @@ class Numerics:
         return replace(self, vector=self.dtype)
 
 
+def is_power(x: Tensor) -> Tensor:
+    """Mask: x is 0 or +-2^k with 2^k normal in every format: products by it are exact unless they leave the normal numbers."""
+    fraction, exponent = torch.frexp(x)
+    return (x == 0) | ((fraction.abs() == 0.5) & (exponent > -120) & (exponent < 120))
+
+
+def lost(product: Tensor, touched: Tensor, num: Numerics) -> Tensor:
+    """Bound on the error of products x s with s = 0 or +-2^k: none where they are normal, or where a factor is zero.
+
+    touched: mask of the products of two nonzero factors. NaN and overflow are left to who stores the result.
+    """
+    if not num.rounding:
+        return torch.zeros_like(product)
+    tiny = smallest_normal(product.dtype)
+    return torch.where(touched & ~(product.abs() >= tiny), tiny, 0.0).to(product)
+
+
 def no_lower(x: Tensor) -> Tensor:
     """x where finite, else -inf: an overflow or NaN is no lower bound (nextafter of +inf would be a finite one)."""
     return torch.nan_to_num(x, nan=-inf, posinf=-inf, neginf=-inf)

@@ -2,7 +2,7 @@
 
 A property is given by its negation in disjunctive normal form: the unsafe set is a union of disjuncts, each the
 conjunction of rows  weight . y + bias <= 0  (or < 0 where the row is strict).  A disjunct is refuted once one of its
-rows is proved positive; the property is verified once every disjunct is refuted.
+rows is proved positive, or a strict one not negative; the property is verified once every disjunct is refuted.
 """
 
 from __future__ import annotations
@@ -17,6 +17,10 @@ import torch
 from torch import Tensor
 
 from absint.errors import InputError, UsageError
+
+
+# What a bound of 0 on a strict row counts as: refuted, by next to nothing. A normal number in every format.
+ATTAINED = 2.0**-126
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,10 +59,14 @@ class Spec:
         return Spec(self.weight.to(device), self.bias.to(device), self.disjunct.to(device), self.strict.to(device), self.text)
 
     def refutation(self, lower: Tensor) -> Tensor:
-        """(batch, rows) certified lower bounds of the rows -> (batch, disjuncts): the best row of each disjunct."""
+        """(batch, rows) certified lower bounds of the rows -> (batch, disjuncts): the best row of each disjunct.
+
+        A disjunct is refuted exactly where the result is > 0: a strict row with a bound of 0 counts as `ATTAINED`.
+        """
         out = lower.new_full((len(lower), self.disjuncts), -inf)
         index = self.disjunct.expand_as(lower)
-        return out.scatter_reduce(1, index, torch.nan_to_num(lower, nan=-inf, neginf=-inf, posinf=inf), "amax")
+        lower = torch.nan_to_num(lower, nan=-inf, neginf=-inf, posinf=inf)
+        return out.scatter_reduce(1, index, attained(lower, self.strict.to(lower.device)), "amax")
 
     def margin(self, lower: Tensor) -> Tensor:
         """(batch,): certified margin; the property is proved where it is > 0. An empty unsafe set has margin +inf."""
@@ -129,6 +137,11 @@ class Spec:
         if count and sorted(set(disjunct.tolist())) != list(range(int(disjunct.max()) + 1)):
             raise UsageError("E-SPEC", "disjuncts must be numbered 0, 1, 2, ... without gaps")
         return Spec(weight.double(), bias.double(), disjunct, strict)
+
+
+def attained(lower: Tensor, strict: Tensor) -> Tensor:
+    """Bounds of rows where > 0 means refuted: those of strict rows that are not negative are `ATTAINED` at least."""
+    return torch.where(strict & (lower >= 0), lower.clamp(min=ATTAINED), lower)
 
 
 @dataclass(frozen=True, eq=False)

@@ -186,7 +186,10 @@ class _Walk:
             err = self.num.vector_gamma(weight.shape[1] + 4) * size + self.start.size * self.num.vector_floor
             spread = self.plan.spread(self.start.name).flatten(1)[instance]
             arrival = self.plan.arrival(self.start.name).flatten(1)[instance]
-            charge = (weight.abs() * (self.num.gamma(1) * spread + (1 + self.num.gamma(1)) * arrival)).sum(1)
+            # What the cast to the matrix format changes is known exactly: nothing for the weights of most properties.
+            exact = self.rows.weight[row].flatten(1).double()
+            moved = (exact - exact.to(self.num.dtype).double()).abs().to(weight)
+            charge = (moved * spread + (1 + self.num.gamma(1)) * weight.abs() * arrival).sum(1)
             charge = charge * (1 + self.num.vector_gamma(self.start.size + 8)) + self.num.floor * (spread + arrival).sum(1)
             err = err + charge * self.plan.grown
         return value, err, weight.to(self.num.dtype).reshape(-1, *self.start.shape)

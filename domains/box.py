@@ -85,6 +85,9 @@ class _Form:
         if op.exact and op.adjoint_terms <= 1:
             return _Form(back.reshape(batch, k, -1), self.bias, self.error)
         size = ctx.known[node.inputs[0]].filled.magnitude
+        if op.single and op.offset is None and op.adjoint_terms <= 1 and node.name not in ctx.noise:
+            floor = 2 * num.vector_floor * size.flatten(1).sum(1, keepdim=True)
+            return _Form(back.reshape(batch, k, -1), self.bias, (self.error + floor).detach())
         cost = op.apply_abs(size) * num.vector_gamma(op.adjoint_terms + 4)
         bias, g = self.bias, num.vector_gamma(n + 6)
         if op.offset is not None:

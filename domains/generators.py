@@ -28,6 +28,10 @@ class Block(ABC):
         """(batch, count, *shape)."""
 
     @abstractmethod
+    def numbers(self) -> Tensor:
+        """(batch, ...): every number that is stored, in any order."""
+
+    @abstractmethod
     def spread(self, like: Tensor) -> Tensor:
         """(batch, *shape) sum of absolute values as computed (not rounded up), in the format of `like`."""
 
@@ -74,6 +78,8 @@ class Dense(Block):
     def dense(self) -> Tensor:
         """As stored."""
         return self.generators
+
+    numbers = dense
 
     def spread(self, like: Tensor) -> Tensor:
         """One pass in chunks that stay in cache (torch's vector_norm along this axis was 4 to 40 times slower)."""
@@ -137,6 +143,10 @@ class Sparse(Block):
         batch, count = self.index.shape
         out = self.value.new_zeros(batch, count, prod(self.shape))
         return out.scatter(2, self.index[..., None], self.value[..., None]).reshape(batch, count, *self.shape)
+
+    def numbers(self) -> Tensor:
+        """The values."""
+        return self.value
 
     def spread(self, like: Tensor) -> Tensor:
         """A scatter."""

@@ -11,6 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from absint.closed import met_band
 from absint.domain import Band, Context, Domain, Interval, Node, Numerics, Rows, Sense
 from absint.domains.generators import Block, Dense, Sparse, join, merge_smallest
 from absint.graph import Graph
@@ -110,10 +111,8 @@ class Zonotope(Domain[Zono]):
                   for name in dict.fromkeys(k for a in args for k in a.blocks)}
         center = op.forward(*(a.center for a in args))
         count = sum(b.count for b in blocks.values())
-        if op.exact:
-            rest = op.apply_abs(*(a.rest for a in args))
-            moved = op.apply_abs(args[0].spread) if len(args) == 1 else None
-            return Zono(center, blocks, _no_nan(rest), _spread_gamma(num, count), moved)
+        if op.single:
+            return self._moved(node, op, args, Zono(center, blocks, torch.zeros_like(center), _spread_gamma(num, count)), ctx)
         rest = op.apply_abs(*(self._grown(a, op, num) for a in args))
         if num.rounding:
             rest = rest * (1 + num.vector_gamma(2 * op.forward_terms + 10)) + self._constant_error(op, rest, count, num)
@@ -121,6 +120,26 @@ class Zonotope(Domain[Zono]):
             rest = rest + ctx.noise[node.name] * (1 + num.vector_gamma(4))
         image = Zono(center, blocks, _no_nan(rest), _spread_gamma(num, count))
         return self._narrowed(node, image, ctx) if ctx.region.beyond_hull else image
+
+    def _moved(self, node: Node, op: Linear, args: list[Zono], image: Zono, ctx: Context) -> Zono:
+        """Entries moved, and scaled by powers of two: only what leaves the normal numbers is charged."""
+        num, rests = ctx.numerics, tuple(a.rest for a in args)
+        rest = op.apply_abs(*rests)
+        if not op.exact and num.rounding:
+            generators = (_underflows(op, args, num) * (2 * image.count * num.floor)).reshape(-1, *(1,) * len(node.shape))
+            error = op.lost(image.center, tuple(a.center for a in args), num) + op.lost(rest, rests, num) + generators
+            rest = torch.where(error != 0, num.up(num.up(rest + error)), rest)
+        if node.name in ctx.noise:
+            rest = rest + ctx.noise[node.name] * (1 + num.vector_gamma(4))
+        moved = self._moved_spread(op, args[0].spread, num) if len(args) == 1 else None
+        return Zono(image.center, image.blocks, _no_nan(rest), image.gamma, moved)
+
+    def _moved_spread(self, op: Linear, spread: Tensor, num: Numerics) -> Tensor:
+        moved = op.apply_abs(spread)
+        if op.exact:
+            return moved
+        error = op.lost(moved, (spread,), num)
+        return _no_nan(torch.where(error != 0, num.up(moved + error), moved))
 
     def _narrowed(self, node: Node, image: Zono, ctx: Context) -> Zono:
         """Instances whose known box is less than half as wide (summed over entries) restart from it, with fresh symbols.
@@ -167,7 +186,10 @@ class Zonotope(Domain[Zono]):
         assert isinstance(op, Nonlinear)
         intervals = ctx.inputs(node.inputs) if self.product else tuple(self.hull(a, ctx).filled for a in args)
         band = op.band(intervals, num)
+        band = met_band(node, band, ctx) if self.product else band
         undecided = torch.zeros_like(band.radius, dtype=torch.bool)
+        if node.closed is not None:
+            undecided = undecided | (band.radius > 0)
         for mask in op.undecided(intervals):
             undecided = undecided | (mask if mask.dim() == undecided.dim() else mask.flatten(undecided.dim()).any(-1))
         return self._banded(node, args, band, undecided, ctx)
@@ -179,10 +201,11 @@ class Zonotope(Domain[Zono]):
         blocks: dict[Symbols, Block] = {}
         for arg, slope in zip(args, band.slope, strict=True):
             steep = slope.abs()
-            product = slope * arg.center
+            # A slope of 0 drops the operand, even one of which nothing is known.
+            product, rests, spreads = (torch.where(slope == 0, 0.0, v) for v in (slope * arg.center, steep * arg.rest, steep * arg.spread))
             center = center + _onto(product, like)
-            rest = rest + _onto(steep * arg.rest, like)
-            spread = spread + _onto(steep * arg.spread, like)
+            rest = rest + _onto(rests, like)
+            spread = spread + _onto(spreads, like)
             size = size + _onto(product.detach().abs(), like)
             rest = rest + _rounding_of_scaling(arg, slope, like, len(args), num)
             for name, block in arg.blocks.items():
@@ -190,7 +213,7 @@ class Zonotope(Domain[Zono]):
                 blocks[name] = scaled if name not in blocks else blocks[name].plus(scaled)
         terms = 3 + sum(s.shape[like.dim():].numel() for s in band.slope)
         if num.rounding:
-            exact = size == 0
+            exact = (size == 0) | _exact_center(band)
             center_error = num.vector_gamma(terms) * size + num.vector_floor
             rest = (rest + torch.where(exact, torch.zeros_like(size), center_error)) * (1 + num.vector_gamma(terms + 8))
             spread = spread * (1 + num.gamma(terms + 4)) + self._floor(blocks, num)
@@ -321,10 +344,36 @@ def _rounding_of_scaling(arg: Zono, slope: Tensor, like: Tensor, summands: int, 
         return torch.zeros_like(like)
     size = slope.detach().abs()
     terms = summands * slope.shape[like.dim():].numel()
-    error = _onto(num.gamma(terms + 1) * size * arg.spread.detach(), like) + 2 * terms * (arg.count + 3) * num.floor
-    passed = ((size == 0) | (size == 1)) if size.dim() == like.dim() else (
-        ((size == 0) | (size == 1)).flatten(like.dim()).all(-1) & ((size != 0).flatten(like.dim()).sum(-1) <= 1))
-    return torch.where(passed, torch.zeros_like(error), error) if summands == 1 else error
+    scaled = torch.where(size == 0, 0.0, num.gamma(terms + 1) * size * arg.spread.detach())
+    error = _onto(scaled, like) + 2 * terms * (arg.count + 3) * num.floor
+    return torch.where(_passed(slope, like), torch.zeros_like(error), error) if summands == 1 else error
+
+
+def _passed(slope: Tensor, like: Tensor) -> Tensor:
+    """Mask of the entries to which an operand passes at most one entry, with a slope of +-1."""
+    size = slope.detach().abs()
+    fits = (size == 0) | (size == 1)
+    return fits if size.dim() == like.dim() else fits.flatten(like.dim()).all(-1) & ((size != 0).flatten(like.dim()).sum(-1) <= 1)
+
+
+def _exact_center(band: Band) -> Tensor:
+    """Mask of the entries whose new centre is the offset alone, or without one the only operand's, or its negative."""
+    dropped = torch.stack([(s == 0) if s.dim() == band.offset.dim() else (s == 0).flatten(band.offset.dim()).all(-1) for s in band.slope])
+    exact = dropped.all(0)
+    return exact | (_passed(band.slope[0], band.offset) & (band.offset == 0)) if len(band.slope) == 1 else exact
+
+
+def _underflows(op: Linear, args: list[Zono], num: Numerics) -> Tensor:
+    """(batch,) 1 where some generator times some coefficient +-2^k of a `single` operator may not be normal, else 0."""
+    like = args[0].center[:1]
+
+    def least() -> Tensor:
+        sizes = op.apply_abs(*(torch.ones_like(a.center[:1]) for a in args))
+        return torch.where(sizes > 0, sizes, 1.0).amin().clamp(max=1.0)
+
+    limit = num.floor / op.derived(("least coefficient", *(a.center.shape[1:] for a in args)), like, least)
+    small = [((g != 0) & (g.abs() < limit)).flatten(1).any(1) for a in args for g in (b.numbers() for b in a.blocks.values())]
+    return torch.stack(small).any(0).to(like) if small else like.new_zeros(len(args[0].center))
 
 
 def _spread_gamma(num: Numerics, count: int) -> float:

@@ -14,7 +14,7 @@ from absint.analyses.problem import Problem
 from absint.attacks import Witness
 from absint.context import Context
 from absint.interval import Interval
-from absint.spec import Spec
+from absint.spec import ATTAINED, Spec
 from absint.verdict import Assurance, InstanceResult, Reason, Verdict
 
 
@@ -149,10 +149,15 @@ class Work:
         assurance = assurance or {Verdict.VERIFIED: Assurance.SOUND, Verdict.FALSIFIED: falsified}.get(verdict, Assurance.NONE)
         detail = "; ".join(filter(None, (detail, *self.notes[slot]))) or None
         result = InstanceResult(
-            problem.index[k], verdict, *_classes(problem, k), reason, margin if abs(margin) != inf else None,
+            problem.index[k], verdict, *_classes(problem, k), reason, _shown(margin),
             assurance, problem.eps, self.name, self.spent[k], detail, witness, stage,
         )
         self.done.append((k, result))
+
+
+def _shown(margin: float) -> float | None:
+    """The margin as reported: None where it is infinite, 0 where a strict row's bound is attained."""
+    return None if abs(margin) == inf else 0.0 if margin == ATTAINED else margin
 
 
 def _restored(interval: Interval, before: Interval | None, tainted: Tensor) -> Interval:

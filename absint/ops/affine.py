@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import inf, prod
 
 import torch
 from torch import Tensor
 
-from absint.op import Linear, Monomial, OnnxNode, Op, Shape, register_import, unsupported
+from absint.op import Linear, Monomial, OnnxNode, Op, Shape, no_offset, register_import, unsupported
 from absint.ops.product import Multiply, same_axes
-from absint.rounding import gamma
+from absint.rounding import gamma, is_power
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +46,13 @@ class Affine(Linear):
     @property
     def adjoint_terms(self) -> int:
         """One product and its cast for each output entry that an input entry reaches."""
-        return self.fan_out + self.forward_terms - 1
+        return self.fan_out + (0 if self.single else self.forward_terms - 1)
+
+    @cached_property
+    def single(self) -> bool:
+        """No shift, and a scale of exact powers of two."""
+        scaled = self.scale is None or (self.weight_terms == 0 and bool(is_power(self.scale).all()))
+        return scaled and no_offset(self.shift, self.shift_error)
 
     @property
     def offset(self) -> Tensor | None:
@@ -138,7 +145,8 @@ def div_from_onnx(node: OnnxNode) -> Op:
     position, divisor = _split(node)
     if bool((divisor == 0).any()):
         raise unsupported(node, "division by zero", "repair the constant")
-    return Affine(scale=1 / divisor, weight_terms=1, fan_out=_fan_out(node, position, divisor))
+    terms = 0 if bool(is_power(divisor).all()) else 1
+    return Affine(scale=1 / divisor, weight_terms=terms, fan_out=_fan_out(node, position, divisor))
 
 
 _EPSILON = float(torch.tensor(1e-5))  # ONNX stores attributes as float32, defaults too

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from math import prod
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from absint.op import Linear, OnnxNode, Shape, register_op, unsupported
+from absint.op import Linear, OnnxNode, Shape, no_offset, one_power_a_row, register_op, unsupported
 
 _CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 _CONV_TRANSPOSE = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
@@ -63,6 +64,11 @@ class Conv(Linear):
     def adjoint_terms(self) -> int:
         """At most every output channel of the group at every kernel position."""
         return self.weight.shape[0] // self.groups * prod(self.weight.shape[2:]) + 1 + self.weight_terms
+
+    @cached_property
+    def single(self) -> bool:
+        """A selection of signed and scaled entries, written as a kernel."""
+        return self.weight_terms == 0 and no_offset(self.bias, self.bias_error) and one_power_a_row(self.weight.flatten(1))
 
     @property
     def offset(self) -> Tensor | None:

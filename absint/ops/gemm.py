@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 
 import torch
 from torch import Tensor
 
-from absint.op import Linear, OnnxNode, Op, Shape, register_import, unsupported
+from absint.op import Linear, OnnxNode, Op, Shape, no_offset, one_power_a_row, register_import, unsupported
 from absint.ops.affine import Affine
 from absint.ops.assemble import steps
 from absint.ops.matmul_constant import matrices_from_onnx
@@ -44,6 +45,11 @@ class Gemm(Linear):
     def adjoint_terms(self) -> int:
         """One product per output, one for casting W."""
         return int(self.weight.shape[0]) + 1 + self.weight_terms
+
+    @cached_property
+    def single(self) -> bool:
+        """A selection of signed and scaled entries, written as a matrix."""
+        return self.weight_terms == 0 and no_offset(self.bias, self.bias_error) and one_power_a_row(self.weight)
 
     @property
     def offset(self) -> Tensor | None:
@@ -110,6 +116,11 @@ class LeftMatMul(Linear):
     def adjoint_terms(self) -> int:
         """One product per output, one for casting W."""
         return int(self.weight.shape[0]) + 1
+
+    @cached_property
+    def single(self) -> bool:
+        """As for `Gemm`."""
+        return one_power_a_row(self.weight)
 
     def output_shape(self, *shapes: Shape) -> Shape:
         """(..., in, n) -> (..., out, n)."""

@@ -185,6 +185,11 @@ class Pad(Linear):
         """The padding value where there is padding."""
         return self.border
 
+    @property
+    def single(self) -> bool:
+        """Every entry is one of the input's or the padding value."""
+        return True
+
     def output_shape(self, *shapes: Shape) -> Shape:
         """Grown by the pads."""
         if len(shapes[0]) != len(self.pads):

@@ -23,7 +23,7 @@ def drop_identity(graph: Graph) -> Graph:
             more[inputs[0]] += (*node.tensors, node.name)
             read_as[inputs[0]] |= node.read_as
         else:
-            nodes[node.name] = replace(node, inputs=inputs)
+            nodes[node.name] = node.reading(stands_for)
     for name, extra in more.items():
         kept = nodes[name]
         nodes[name] = replace(kept, tensors=(*kept.tensors, *extra), read_as=kept.read_as | read_as[name])

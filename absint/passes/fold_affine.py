@@ -61,6 +61,7 @@ def _per_output(constant: Tensor | None, node: Node, op: Gemm | Conv) -> Tensor 
 def _combine(op: Gemm | Conv, affine: Affine, scale: Tensor | None, shift: Tensor | None) -> Gemm | Conv | None:
     if scale is None and op.bias is None:
         return replace(op, bias=shift, bias_error=_per(affine.shift_error, shift), bias_magnitude=_per(affine.shift_magnitude, shift))
+    exact = affine.single  # a change of sign or scale by powers of two, which rounds nothing that is above _SAFE
     factor = torch.ones(op.weight.shape[0], dtype=torch.float64) if scale is None else scale
     weight = op.weight * factor.reshape(-1, *(1,) * (op.weight.dim() - 1))
     zero = torch.zeros(op.weight.shape[0], dtype=torch.float64)
@@ -70,12 +71,12 @@ def _combine(op: Gemm | Conv, affine: Affine, scale: Tensor | None, shift: Tenso
     if bool(lost):
         return None
     magnitude = product.abs() + outer.abs()
-    error = gamma(3 + affine.weight_terms, torch.float64) * magnitude
+    error = (0.0 if exact else gamma(3 + affine.weight_terms, torch.float64)) * magnitude
     if op.bias_error is not None:
         error = error + op.bias_error * factor.abs()
     if affine.shift_error is not None:
         error = error + affine.shift_error.reshape(-1).expand_as(error)
-    terms = op.weight_terms + (0 if scale is None else 1 + affine.weight_terms)
+    terms = op.weight_terms + (0 if scale is None or exact else 1 + affine.weight_terms)
     return replace(op, weight=weight, bias=product + outer, weight_terms=terms, bias_error=error * (1 + 1e-12), bias_magnitude=None)
 
 
