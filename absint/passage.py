@@ -84,7 +84,7 @@ class Passage:
 
     def forget(self, name: str) -> None:
         """Drop what depends on the bounds of a node that is about to be tightened."""
-        for what in ("spread", "arrival", "underflow"):
+        for what in ("spread", "arrival", "unit arrival", "underflow"):
             self._kept.pop((what, name), None)
 
     def spread(self, name: str) -> Tensor:
@@ -121,11 +121,25 @@ class Passage:
         meeting = len(graph.consumers[node.name])
         total = self.fan_out(node, meeting)
         if isinstance(node.op, Linear) and node.name != self.stop:
-            below = node.op.apply_abs(*(self.arrival(i) for i in node.inputs)) * (1 + num.gamma(node.op.adjoint_terms + 3))
+            below = node.op.apply_abs(*(self.arrival(i) for i in node.inputs))
+            if node.op.adjoint_terms > 1:  # else |fl(L^T A)| is |L|^T |A| itself, or less
+                below = below * (1 + num.gamma(node.op.adjoint_terms + 3))
             if not self.pays_itself(node):
                 below = below + self.cost_of_linear(node, node.op)
-            total = total + below * (1 + num.gamma(meeting))
+            total = total + (below * (1 + num.gamma(meeting)) if meeting > 1 else below)
         return total
+
+    def unit_arrival(self, node: Node) -> Tensor:
+        """(batch, *shape): `arrival` for unit rows that start at a node: those of `single` operators stay such rows."""
+        op = node.op
+        if not isinstance(op, Linear) or not op.single or node.name == self.stop or self.pays_itself(node):
+            return self.arrival(node.name)
+        return self._once("unit arrival", node.name, lambda: self._charged_beyond_units(node, op))
+
+    def _charged_beyond_units(self, node: Node, op: Linear) -> Tensor:
+        below = op.apply_abs(*(self.unit_arrival(self.ctx.graph[i]) for i in node.inputs))
+        cost = self.ctx.drift[node.name] + self.ctx.numerics.floor + below
+        return cost + self.ctx.noise[node.name] if node.name in self.ctx.noise else cost
 
     def fan_out(self, node: Node, meeting: int) -> Tensor:
         """Summing the adjoints of `meeting` consumers."""

@@ -99,10 +99,11 @@ def lost(product: Tensor, touched: Tensor, num: Numerics) -> Tensor:
 
     touched: mask of the products of two nonzero factors. NaN and overflow are left to who stores the result.
     """
+    exact = torch.zeros_like(product)
     if not num.rounding:
-        return torch.zeros_like(product)
+        return exact
     tiny = smallest_normal(product.dtype)
-    return torch.where(touched & ~(product.abs() >= tiny), tiny, 0.0).to(product)
+    return torch.where(touched & ~(product.abs() >= tiny), exact + tiny, exact)
 
 
 def no_lower(x: Tensor) -> Tensor:

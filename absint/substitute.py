@@ -170,7 +170,7 @@ class _Walk:
             value = value + self.rows.bias[row].to(value)
         err = self.num.vector_gamma(2) * 2 * (value.abs() + (value * 0 if self.rows.bias is None else self.rows.bias[row].abs().to(value)))
         if self.num.rounding:
-            err = err + self.plan.arrival(self.start.name).flatten(1)[instance, self.units] * self.plan.grown
+            err = err + self.plan.unit_arrival(self.start).flatten(1)[instance, self.units] * self.plan.grown
         return value, err, None
 
     def _whole(self, instance: Tensor, row: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
