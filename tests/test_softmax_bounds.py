@@ -84,8 +84,12 @@ def test_softmax_is_bounded_by_its_extreme_vertices(seed, logarithmic):
         low, high = torch.minimum(low, high), torch.maximum(low, high)
         found = Softmax(0, logarithmic).enclosure((Interval(low, high).to(num.vector),), num)
         assert found.lower.dtype == num.vector and bool(found.lower.isfinite().all() & found.upper.isfinite().all())
-        # The exponent's own rounding counts relative to the result.
-        holds(found, low, high, lambda x: softmax(x, logarithmic=logarithmic), lambda v, p=precision: p * (abs(v) * (1 + abs(mp.log(abs(v) + mpf(10) ** -400))) + p))
+
+        def beyond(v, p=precision):
+            """An exponent's own rounding counts relative to the result, a logarithm's absolutely."""
+            return p * (1 + abs(v)) if logarithmic else p * (v * (1 + abs(mp.log(v + mpf(10) ** -400))) + p)
+
+        holds(found, low, high, lambda x: softmax(x, logarithmic=logarithmic), beyond)
         if not logarithmic:
             assert float(found.lower.min()) >= 0 and float(found.upper.max()) <= 1
 
