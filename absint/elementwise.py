@@ -112,6 +112,14 @@ class Elementwise(Nonlinear):
         floor = self.execution.absolute + smallest_normal(torch.float32)
         return gamma(self.execution.ulps, torch.float32) * image.magnitude + floor
 
+    def corner_near(self, x: Tensor) -> Tensor | None:
+        """The nearest knot or jump."""
+        places = sorted({k.x for k in self.knots} | {j.x for j in self.jumps})
+        if not places:
+            return None
+        choice = x.new_tensor(places)
+        return choice[(x[..., None] - choice).abs().argmin(-1)]
+
     # ---- where f is affine -------------------------------------------------------------------------------------
 
     def undecided(self, intervals: tuple[Interval, ...]) -> tuple[Tensor, ...]:

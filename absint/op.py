@@ -18,6 +18,8 @@ from torch import Tensor
 
 from absint.errors import UnsupportedError
 from absint.interval import Band, Interval, Relaxation
+from absint.rational import Rationals
+from absint.rational_linear import image
 from absint.registry import Registry
 from absint.rounding import Numerics, is_power, lost, unit_roundoff
 
@@ -139,6 +141,13 @@ class Op(ABC):
     @abstractmethod
     def forward(self, *xs: Tensor) -> Tensor:
         """Concrete value, in the inputs' format; differentiable."""
+
+    def rational(self, *xs: Rationals) -> Rationals | None:
+        """The exact value at one point; xs and the result have no batch axis.
+
+        None where it is not stated: irrational or undefined there, or constants that were rounded. Witnesses on a tie rest on it.
+        """
+        return None
 
     @cached_property
     def _casts(self) -> dict[tuple[str, torch.dtype, torch.device, bool], Tensor]:
@@ -279,6 +288,18 @@ class Linear(Op):
         # The difference between a number and its cast is exact.
         return error + (self.offset - self.offset.to(image.dtype).to(self.offset)).abs().to(image)
 
+    @property
+    def faithful(self) -> bool:
+        """True where `apply` and `offset` hold the network's very coefficients, none of them rounded on its way here.
+
+        Default: where entries are only moved and the constants have no error. Other members say so from their own fields.
+        """
+        return self.forward_terms <= 1 and unerring(self.offset_error)
+
+    def rational(self, *xs: Rationals) -> Rationals | None:
+        """By the images of unit vectors, which are coefficients and round nothing."""
+        return image(self, xs) if self.faithful else None
+
     def offset_as(self, like: Tensor) -> Tensor | None:
         """`offset` in the format and on the device of `like`."""
         return None if self.offset is None else self.constant("offset", like)
@@ -347,6 +368,13 @@ class Nonlinear(Op):
         """Start value of the free slope `planes` takes; None where there is no freedom."""
         return None
 
+    def corner_near(self, x: Tensor) -> Tensor | None:
+        """Operands (batch, *shape) beside x at which the function bends or jumps, NaN where there are none: where ties may lie.
+
+        A hint for searches, no promise. Default: None, for nothing known.
+        """
+        return None
+
     def execution_error(self, image: Interval, num: Numerics) -> Tensor | None:
         """Bound on what a float32 execution of this operator errs by (`--semantics float32`); None for nothing."""
         return None
@@ -360,6 +388,11 @@ def one_power_a_row(matrix: Tensor) -> bool:
 def no_offset(offset: Tensor | None, error: Tensor | None) -> bool:
     """Whether a constant is zero, and known to be."""
     return all(part is None or not bool(part.any()) for part in (offset, error))
+
+
+def unerring(error: Tensor | None) -> bool:
+    """Whether an error bound says that there is none."""
+    return error is None or not bool(error.any())
 
 
 def middle_radius(lower: Tensor, upper: Tensor, num: Numerics) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,7 @@ rows is proved positive, or a strict one not negative; the property is verified 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import inf
@@ -79,13 +79,17 @@ class Spec:
 
     def violated_exactly(self, instance: int, output: np.ndarray) -> bool:
         """Whether the exact real output (flat float64) lies in the unsafe set; rationals throughout."""
-        y = [Fraction(float(v)) for v in output.reshape(-1)]
-        weight, bias = self.weight[instance].cpu().numpy(), self.bias[instance].cpu().numpy()
+        return self.unsafe(instance, [Fraction(float(v)) for v in output.reshape(-1)])
+
+    def unsafe(self, instance: int, output: Sequence[Fraction]) -> bool:
+        """Whether an output (flat) lies in the unsafe set, exactly."""
         hit = dict.fromkeys(range(self.disjuncts), True)
-        for row, d in enumerate(self.disjunct.tolist()):
-            value = Fraction(float(bias[row]))
-            value += sum((Fraction(float(w)) * v for w, v in zip(weight[row], y, strict=True) if w != 0), Fraction(0))
-            hit[d] &= value < 0 if bool(self.strict[row]) else value <= 0
+        weight, bias = self.weight[instance].cpu(), self.bias[instance].tolist()
+        for row, (d, strict) in enumerate(zip(self.disjunct.tolist(), self.strict.tolist(), strict=True)):
+            value = Fraction(bias[row])
+            for k in weight[row].nonzero().flatten().tolist():
+                value += Fraction(float(weight[row, k])) * output[k]
+            hit[d] &= value < 0 if strict else value <= 0
         return any(hit.values())
 
     @staticmethod

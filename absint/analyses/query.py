@@ -13,14 +13,11 @@ import torch
 from torch import Tensor
 
 from absint.analyses.verify import Problem, VerifyOptions, verify
-from absint.backend import Budget, default_memory, numeric_mode
-from absint.context import Context
+from absint.attacks.proof import Found, by_intervals, in_rationals
 from absint.graph import Graph
-from absint.interpret import boxes
 from absint.query import Group, Query
 from absint.reference import runtime
 from absint.region import BoxRegion
-from absint.rounding import Numerics
 from absint.spec import Spec
 from absint.verdict import Assurance, InstanceResult, Reason, Verdict
 
@@ -75,7 +72,7 @@ def verify_query(graph: Graph, query: Query, options: VerifyOptions) -> QueryRes
     """Whether some input of the query has an unsafe output. `options.total_timeout` is the limit of the whole call.
 
     Sound: UNSAT only if every instance is verified with rounded bounds alone and no constraint contradicts another;
-    SAT only if a point of the exact decimal box is proved, by outward-rounded arithmetic, to have an output in the exact
+    SAT only if a point of the exact decimal box is proved, by outward-rounded or rational arithmetic, to have an output in the exact
     unsafe set, and onnxruntime's output at the nearest input of its format lies there, too.
     Raises InputError E-VNNLIB-COUNT where query and network do not fit, and what `verify` raises.
     """
@@ -142,7 +139,11 @@ class _Run:
         point = np.array(candidate, dtype=np.float64).reshape(self.graph.input.shape)
         box = self.region.around(cell, point)
         spec = self.query.spec(rows, inward=True)
-        if box is None or not _all_unsafe(self.graph, spec, BoxRegion(*box)):
+        if box is None:
+            return None
+        exact = [Fraction(self.query.exact.get((cell, k), value)) for k, value in enumerate(candidate)]
+        found = by_intervals(self.graph, spec, 0, BoxRegion(*box))
+        if found is Found.SAFE or (found is Found.OPEN and not in_rationals(self.graph, spec, 0, exact)):
             return None
         outputs, distance = (), 0.0
         if self.graph.source.model is not None:
@@ -152,8 +153,7 @@ class _Run:
                 return None
             outputs = tuple(output.reshape(-1).tolist())
             distance = 0.0 if reference.prefix else float(np.abs(reference.round(point) - point).max(initial=0.0))
-        exact = self.query.exact
-        inputs = tuple(exact.get((cell, k)) or _written(value) for k, value in enumerate(candidate))
+        inputs = tuple(self.query.exact.get((cell, k)) or _written(value) for k, value in enumerate(candidate))
         return Assignment(inputs, outputs, tuple(candidate), distance)
 
     def _without_witness(self) -> QueryResult:
@@ -178,20 +178,3 @@ def _written(value: float) -> str:
     """The decimal that is exactly this float64 number: the shortest one that only rounds to it may lie outside of the set."""
     short = repr(value)
     return short if Fraction(short) == Fraction(value) else str(Decimal(value))
-
-
-def _all_unsafe(graph: Graph, spec: Spec, region: BoxRegion) -> bool:
-    """Whether every input of the box has an output in one disjunct of the unsafe set: box steps in float64, then rationals."""
-    with numeric_mode(), torch.no_grad():
-        known = boxes(Context(graph, region, Numerics(), Budget(default_memory()))).known[graph.output.name]
-    if not bool(known.lower.isfinite().all() and known.upper.isfinite().all()):
-        return False
-    low, high = ([Fraction(v) for v in side[0].flatten().tolist()] for side in (known.lower, known.upper))
-    unsafe = dict.fromkeys(range(spec.disjuncts), True)
-    for row, disjunct in enumerate(spec.disjunct.tolist()):
-        upper = Fraction(float(spec.bias[0, row]))
-        for k in spec.weight[0, row].nonzero().flatten().tolist():
-            weight = float(spec.weight[0, row, k])
-            upper += Fraction(weight) * (high[k] if weight > 0 else low[k])
-        unsafe[disjunct] &= upper < 0 if bool(spec.strict[row]) else upper <= 0
-    return any(unsafe.values())

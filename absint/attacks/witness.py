@@ -1,4 +1,4 @@
-"""From a candidate to a proved witness: exact membership, replay in onnxruntime, proof by interval arithmetic."""
+"""From a candidate to a proved witness: exact membership, replay in onnxruntime, proof for the exact-real network."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ from fractions import Fraction
 import numpy as np
 import torch
 
-from absint.context import Context
+from absint.attacks.proof import Found, by_intervals, in_rationals
 from absint.graph import Graph
-from absint.interpret import boxes
 from absint.reference import Runtime, runtime
 from absint.region import BoxRegion, Region
-from absint.rounding import Numerics
 from absint.spec import Spec
 
 
@@ -34,19 +32,26 @@ class Witness:
 def prove_witness(graph: Graph, region: Region, spec: Spec, instance: int, candidate: np.ndarray) -> Witness | None:
     """The witness at `candidate` (float64, *input shape) moved into the exact region, or None where any check fails.
 
-    Sound: the returned point lies in the exact region (rationals), onnxruntime violates the property at the point's
-    nearest input, and a zero-width analysis in float64 with outward rounding proves the violation for real arithmetic.
+    Sound: the returned point lies in the exact region (rationals), onnxruntime violates the property at the point's nearest
+    input, and the exact-real network is proved to violate it at the point: by a zero-width analysis in float64 with outward
+    rounding, or, where that meets a tie, by an evaluation in rational numbers.
     """
     reference = None if graph.source.model is None else runtime(graph.source)
     for point in _inside(region, instance, candidate, reference):
-        if not _proved(graph, spec, instance, point):
+        tensor = torch.from_numpy(point)[None]
+        found = by_intervals(graph, spec, instance, BoxRegion(tensor, tensor))
+        if found is Found.SAFE:
             continue
-        if reference is None:
-            return Witness(tuple(point.reshape(-1).tolist()), (), 0.0)
-        output = reference.run(point[None])
-        if np.isfinite(output).all() and spec.violated_exactly(instance, output[0]):
-            distance = float(np.abs(reference.round(point) - point).max(initial=0.0)) if not reference.prefix else 0.0
-            return Witness(tuple(point.reshape(-1).tolist()), tuple(output[0].reshape(-1).tolist()), distance)
+        output = None if reference is None else reference.run(point[None])[0]
+        if output is not None and not (np.isfinite(output).all() and spec.violated_exactly(instance, output)):
+            continue
+        flat = tuple(point.reshape(-1).tolist())
+        if found is Found.OPEN and not in_rationals(graph, spec, instance, [Fraction(v) for v in flat]):
+            continue
+        if reference is None or output is None:
+            return Witness(flat, (), 0.0)
+        distance = float(np.abs(reference.round(point) - point).max(initial=0.0)) if not reference.prefix else 0.0
+        return Witness(flat, tuple(output.reshape(-1).tolist()), distance)
     return None
 
 
@@ -73,19 +78,3 @@ def _feedable(region: Region, instance: int, point: np.ndarray, reference: Runti
     rounded = np.where(rounded > high, np.nextafter(rounded, -limit), rounded)
     rounded = np.where(rounded < low, np.nextafter(rounded, limit), rounded)
     return np.asarray(rounded, dtype=np.float64)
-
-
-def _proved(graph: Graph, spec: Spec, instance: int, point: np.ndarray) -> bool:
-    """Box steps in float64 enclose the exact output; rationals over that box show every row of some disjunct unsafe."""
-    tensor = torch.from_numpy(point)[None]
-    known = boxes(Context(graph, BoxRegion(tensor, tensor), Numerics())).known[graph.output.name]
-    if not bool(known.lower.isfinite().all() and known.upper.isfinite().all()):
-        return False
-    low, high = ([Fraction(v) for v in side[0].flatten().tolist()] for side in (known.lower, known.upper))
-    unsafe = dict.fromkeys(range(spec.disjuncts), True)
-    for row, disjunct in enumerate(spec.disjunct.tolist()):
-        upper = Fraction(float(spec.bias[instance, row]))
-        for weight, a, b in zip(spec.weight[instance, row].tolist(), low, high, strict=True):
-            upper += Fraction(weight) * (b if weight > 0 else a)
-        unsafe[disjunct] &= upper < 0 if bool(spec.strict[row]) else upper <= 0
-    return any(unsafe.values())

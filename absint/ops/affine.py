@@ -9,7 +9,7 @@ from math import inf, prod
 import torch
 from torch import Tensor
 
-from absint.op import Linear, Monomial, OnnxNode, Op, Shape, no_offset, register_import, unsupported
+from absint.op import Linear, Monomial, OnnxNode, Op, Shape, no_offset, register_import, unerring, unsupported
 from absint.ops.product import Multiply, same_axes
 from absint.rounding import gamma, is_power
 
@@ -37,6 +37,11 @@ class Affine(Linear):
     def execution_scale(self) -> float:
         """Set where the original network scales in several steps."""
         return self.scale_inside
+
+    @property
+    def faithful(self) -> bool:
+        """Unless the scale or the shift was rounded."""
+        return self.weight_terms == 0 and unerring(self.shift_error)
 
     @property
     def forward_terms(self) -> int:

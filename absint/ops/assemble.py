@@ -205,9 +205,8 @@ def concat_from_onnx(node: OnnxNode) -> Op:
                           "repair the model") from error
 
 
-@register_import("Where")
-def where_from_onnx(node: OnnxNode) -> Op:
-    """A constant condition: a selection of entries."""
+def selection(node: OnnxNode) -> Op:
+    """Where with a constant condition: a selection of entries."""
     condition = node.required(0, "the condition").bool()
     sources, places = positions(node, (1, 2))
     try:

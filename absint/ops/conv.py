@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from absint.op import Linear, OnnxNode, Shape, no_offset, one_power_a_row, register_op, unsupported
+from absint.op import Linear, OnnxNode, Shape, no_offset, one_power_a_row, register_op, unerring, unsupported
 
 _CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 _CONV_TRANSPOSE = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
@@ -54,6 +54,11 @@ class Conv(Linear):
         pads = window_pads(node, node.shapes[0][2:], reach, stride)
         bias = node.constant(2)
         return cls(weight, None if bias is None else bias.double(), stride, pads, dilation, int(node.attribute("group", 1)))
+
+    @property
+    def faithful(self) -> bool:
+        """Unless a pass rounded."""
+        return self.weight_terms == 0 and unerring(self.bias_error)
 
     @property
     def forward_terms(self) -> int:

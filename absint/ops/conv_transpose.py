@@ -49,6 +49,11 @@ class ConvTranspose(Linear):
         return cls(weight, bias, stride, _crops(node, full, stride), dilation, int(node.attribute("group", 1)))
 
     @property
+    def faithful(self) -> bool:
+        """The kernel is the network's own."""
+        return True
+
+    @property
     def forward_terms(self) -> int:
         """At most every input channel of the group at every kernel position, one for casting W."""
         return self.weight.shape[0] // self.groups * prod(self.weight.shape[2:]) + 1

@@ -10,12 +10,14 @@ from math import prod
 import torch
 from torch import Tensor
 
-from absint.op import Linear, OnnxNode, Op, Shape, register_import, unsupported
+from absint.op import Linear, OnnxNode, Op, Shape, register_import, unerring, unsupported
 from absint.ops.affine import Affine
 from absint.ops.assemble import Plan, assembled, broadcast, moved, steps
 from absint.ops.maximum import Maximum
 from absint.ops.relu import Relu
 from absint.ops.shape import Identity
+from absint.rational import Rationals
+from absint.rational_linear import image, reciprocals
 from absint.rounding import gamma
 
 
@@ -77,6 +79,12 @@ class Total(Linear):
 
     apply_abs = apply
 
+    def rational(self, *xs: Rationals) -> Rationals | None:
+        """The sum; a mean divides by the very count."""
+        if not unerring(self.shift_error):
+            return None
+        return image(self, xs) if self.weight is None else image(self, xs, reciprocals)
+
     def adjoint(self, y: Tensor, shapes: tuple[Shape, ...]) -> tuple[Tensor, ...]:
         """The same rows for every input."""
         back = y if self.weight is None else y * self.constant("weight", y)
@@ -89,40 +97,40 @@ def total_from_onnx(node: OnnxNode) -> Op:
     inputs = range(len(node.shapes))
     sources, places = broadcast(node, inputs)
     computed = [k for k in inputs if node.constant(k) is None]
-    spread = tuple(tuple(o for o in (_spread(node, k, places[k], sources),) if not isinstance(o, Identity)) for k in computed)
+    moves = tuple(tuple(o for o in (spread(node, k, places[k], sources),) if not isinstance(o, Identity)) for k in computed)
     mean = node.op_type == "Mean" and len(inputs) > 1
     weight = torch.tensor(1 / len(inputs), dtype=torch.float64) if mean else None
-    values = _values(sources)
+    values = values_of(sources)
     constants = [values[places[k]] for k in inputs if node.constant(k) is not None]
     if not constants:
-        return Plan(spread, (Total(len(inputs), weight),))
+        return Plan(moves, (Total(len(inputs), weight),))
     factor = 1.0 if weight is None else float(weight)
     magnitude = torch.stack(constants).abs().sum(0) * factor
     exact = len(constants) == 1 and weight is None
     error = None if exact else magnitude * gamma(len(inputs) + 4, torch.float64)
-    return Plan(spread, (Total(len(inputs), weight, torch.stack(constants).sum(0) * factor, error, magnitude),))
+    return Plan(moves, (Total(len(inputs), weight, torch.stack(constants).sum(0) * factor, error, magnitude),))
 
 
-def _values(sources: Sequence[Tensor | Shape]) -> Tensor:
+def values_of(sources: Sequence[Tensor | Shape]) -> Tensor:
     """The constants among the sources, flattened and joined, with zeros for computed entries."""
     parts = (s.double().reshape(-1) if isinstance(s, Tensor) else torch.zeros(prod(s), dtype=torch.float64) for s in sources)
     return torch.cat(list(parts))
 
 
-def _spread(node: OnnxNode, position: int, places: Tensor, sources: list[Tensor | Shape]) -> Op:
+def spread(node: OnnxNode, position: int, places: Tensor, sources: list[Tensor | Shape]) -> Op:
     """One computed input in the shape of the result."""
     before = sum(s.numel() if isinstance(s, Tensor) else prod(s) for s in sources[:position])
     return moved(places - before, node.unbatched(position))
 
 
-def spread_each(node: OnnxNode, last: Op) -> Op:
-    """Two or more computed inputs broadcast against each other, then `last`."""
+def spread_each(node: OnnxNode, *last: Op) -> Op:
+    """Two or more computed inputs broadcast against each other, then operators of which the first takes them all."""
     inputs = range(len(node.shapes))
     sources, places = broadcast(node, inputs)
-    parts = [_spread(node, k, places[k], sources) for k in inputs]
-    if all(isinstance(part, Identity) for part in parts):
-        return last
-    return Plan(tuple(() if isinstance(p, Identity) else (p,) for p in parts), (last,))
+    parts = [spread(node, k, places[k], sources) for k in inputs]
+    if len(last) == 1 and all(isinstance(part, Identity) for part in parts):
+        return last[0]
+    return Plan(tuple(() if isinstance(p, Identity) else (p,) for p in parts), last)
 
 
 # Beyond, x - c would lose x; and nets that clamp with the largest float mean no clamp at all.
@@ -140,11 +148,11 @@ def extremum_from_onnx(node: OnnxNode) -> Op:
     sign = 1.0 if node.op_type == "Max" else -1.0
     flip: tuple[Op, ...] = () if sign > 0 else (Affine(-torch.ones((), dtype=torch.float64)),)
     if len(computed) == 1:
-        values = _values(sources)
+        values = values_of(sources)
         rest = sign * torch.stack([sign * values[places[k]] for k in inputs if k != computed[0]]).amax(0)
         if float(rest.abs().max()) <= _SHIFT_LIMIT:
-            spread = _spread(node, computed[0], places[computed[0]], sources)
-            return steps(spread, Affine(shift=-rest), *flip, Relu(), *flip, Affine(shift=rest))
+            first = spread(node, computed[0], places[computed[0]], sources)
+            return steps(first, Affine(shift=-rest), *flip, Relu(), *flip, Affine(shift=rest))
     if any(node.unbatched(k) == () for k in computed) and node.batched[computed[0]]:
         raise unsupported(node, "compares tensors without feature axes")
     stack = assembled(sources, torch.stack([places[k] for k in inputs], -1))

@@ -9,7 +9,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-from absint.op import Linear, OnnxNode, Op, Shape, no_offset, one_power_a_row, register_import, unsupported
+from absint.op import Linear, OnnxNode, Op, Shape, no_offset, one_power_a_row, register_import, unerring, unsupported
 from absint.ops.affine import Affine
 from absint.ops.assemble import steps
 from absint.ops.matmul_constant import matrices_from_onnx
@@ -35,6 +35,11 @@ class Gemm(Linear):
     def execution_scale(self) -> float:
         """Set where the original network scales after the product."""
         return self.scale_inside
+
+    @property
+    def faithful(self) -> bool:
+        """Unless a pass or a factor rounded."""
+        return self.weight_terms == 0 and unerring(self.bias_error)
 
     @property
     def forward_terms(self) -> int:
@@ -106,6 +111,11 @@ class LeftMatMul(Linear):
     """y = W x along the last but one axis (the last for a vector). weight: (out, in)."""
 
     weight: Tensor
+
+    @property
+    def faithful(self) -> bool:
+        """The matrix is the network's own."""
+        return True
 
     @property
     def forward_terms(self) -> int:

@@ -25,6 +25,11 @@ class Matrices(Linear):
     repeats: int
 
     @property
+    def faithful(self) -> bool:
+        """The matrices are the network's own."""
+        return True
+
+    @property
     def forward_terms(self) -> int:
         """One product per input, one for casting W."""
         return int(self.weight.shape[-1 if self.left else -2]) + 1

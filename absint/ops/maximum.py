@@ -9,6 +9,7 @@ from torch import Tensor
 
 from absint.interval import Band, Interval, Relaxation
 from absint.op import Nonlinear, Shape, middle_radius
+from absint.rational import Rationals
 from absint.rounding import Numerics
 
 
@@ -29,6 +30,10 @@ class Maximum(Nonlinear):
     def forward(self, *xs: Tensor) -> Tensor:
         """Maximum of the last axis."""
         return xs[0].amax(-1)
+
+    def rational(self, *xs: Rationals) -> Rationals | None:
+        """Comparisons only."""
+        return xs[0].maximum_last()
 
     def range(self, intervals: tuple[Interval, ...], num: Numerics) -> Interval:
         """Exact."""

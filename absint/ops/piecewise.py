@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import pairwise
 from math import inf
 
@@ -14,6 +15,7 @@ from absint.elementwise import Curvature, Elementwise, Jump, KernelError, Knot, 
 from absint.op import Composite, OnnxNode, Op, Shape, register_import, register_op, unsupported
 from absint.ops.affine import Affine
 from absint.ops.relu import LeakyRelu
+from absint.rational import Rationals, constant
 
 
 @register_op("Abs")
@@ -29,6 +31,10 @@ class Abs(Elementwise):
     def evaluate(self, x: Tensor) -> Tensor:
         """Exact."""
         return x.abs()
+
+    def rational(self, *xs: Rationals) -> Rationals | None:
+        """|x|."""
+        return xs[0].where(xs[0].sign() > 0, -xs[0])
 
     def derivative(self, x: Tensor) -> Tensor:
         """-1 or 1."""
@@ -53,6 +59,10 @@ class PRelu(Elementwise):
     def evaluate(self, x: Tensor) -> Tensor:
         """One rounding below 0."""
         return torch.where(x > 0, x, x * self.constant("slope", x))
+
+    def rational(self, *xs: Rationals) -> Rationals | None:
+        """Each entry by its own slope."""
+        return xs[0].where(xs[0].sign() > 0, xs[0] * Rationals.of(self.slope.expand(xs[0].shape)))
 
     def derivative(self, x: Tensor) -> Tensor:
         """The entry's slope or 1."""
@@ -129,9 +139,19 @@ class Clip(Elementwise):
         """Exact where the format holds the ends."""
         return x.clamp(min=self.low).clamp(max=self.high)
 
+    def rational(self, *xs: Rationals) -> Rationals | None:
+        """The upper end wins where they cross."""
+        return _clipped(xs[0], self.low, self.high)
+
     def derivative(self, x: Tensor) -> Tensor:
         """1 between the ends."""
         return ((x > self.low) & (x < self.high)).to(x.dtype)
+
+
+def _clipped(x: Rationals, low: float, high: float) -> Rationals:
+    if low > -inf:
+        x = x.where((x - constant(low)).sign() > 0, constant(low))
+    return x if high == inf else x.where((x - constant(high)).sign() < 0, constant(high))
 
 
 def _absent(node: OnnxNode, position: int) -> bool:
@@ -171,6 +191,10 @@ class ThresholdedRelu(Elementwise):
     def evaluate(self, x: Tensor) -> Tensor:
         """Exact."""
         return torch.where(x > self.alpha, x, torch.zeros_like(x))
+
+    def rational(self, *xs: Rationals) -> Rationals | None:
+        """0 at alpha itself."""
+        return xs[0].where((xs[0] - constant(self.alpha)).sign() > 0, constant(0.0))
 
     def derivative(self, x: Tensor) -> Tensor:
         """0 or 1."""
@@ -223,6 +247,10 @@ class HardSwish(Elementwise):
     def evaluate(self, x: Tensor) -> Tensor:
         """x + 3 is exact where it cancels."""
         return x.clamp(min=-3) * ((x + 3).clamp(0, 6) / 6)
+
+    def rational(self, *xs: Rationals) -> Rationals | None:
+        """The parabola and its ends."""
+        return xs[0] * _clipped(xs[0] + constant(3.0), 0.0, 6.0) * Rationals.fractions([Fraction(1, 6)], ())
 
     def derivative(self, x: Tensor) -> Tensor:
         """(2 x + 3) / 6 between the kinks; 2 x + 3 is exact where it cancels."""

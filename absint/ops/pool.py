@@ -15,6 +15,8 @@ from absint.op import Composite, Linear, OnnxNode, Op, Shape, register_op, unsup
 from absint.ops.conv import window_pads, windows
 from absint.ops.maximum import Maximum
 from absint.ops.shape import Gather
+from absint.rational import Rationals
+from absint.rational_linear import image, reciprocals
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,10 @@ class AveragePool(Linear):
         return _box_sum(xs[0], self.window, self.window.outputs(tuple(xs[0].shape[2:]))) * self.constant("weight", xs[0])
 
     apply_abs = apply
+
+    def rational(self, *xs: Rationals) -> Rationals | None:
+        """Divided by the very counts."""
+        return image(self, xs, reciprocals)
 
 
 def _flat(pads: tuple[tuple[int, int], ...]) -> list[int]:

@@ -6,10 +6,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import inf
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from absint.elementwise import Curvature, Elementwise, KernelError, Piece
+from absint.rational import Rationals
+
+_LARGEST = 64  # exponent up to which powers of rational numbers are taken
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +77,13 @@ class Power(Elementwise):
         if self.exponent == 0.5:
             return x.sqrt()
         return 1 / x if self.exponent == -1 else x**self.exponent
+
+    def rational(self, *xs: Rationals) -> Rationals | None:
+        """Whole exponents of a few digits, away from 0 where they are negative."""
+        if not self.whole or abs(self.exponent) > _LARGEST or (self.exponent < 0 and not np.all(xs[0].sign())):
+            return None
+        power = xs[0].power(abs(int(self.exponent)))
+        return power if self.exponent > 0 else power.reciprocal()
 
     def derivative(self, x: Tensor) -> Tensor:
         """p x ** (p - 1); infinite at 0 for p < 1."""

@@ -13,6 +13,7 @@ from absint.interval import Band, Interval, Relaxation
 from absint.op import Composite, Linear, Nonlinear, OnnxNode, Op, Shape, middle_radius, unsupported
 from absint.ops.power import Power
 from absint.ops.shape import Gather, Reshape
+from absint.rational import Rationals
 from absint.rounding import Numerics, no_lower, no_upper, smallest_normal, unit_roundoff
 
 Build = Callable[[Op, tuple[str, ...]], str]
@@ -35,6 +36,10 @@ class Times(Nonlinear):
         return shapes[0]
 
     def forward(self, *xs: Tensor) -> Tensor:
+        """x z."""
+        return xs[0] * xs[1]
+
+    def rational(self, *xs: Rationals) -> Rationals | None:
         """x z."""
         return xs[0] * xs[1]
 
@@ -192,6 +197,11 @@ class SumLast(Linear):
     """Sum over the last axis, which stays with size 1."""
 
     count: int
+
+    @property
+    def faithful(self) -> bool:
+        """Ones."""
+        return True
 
     @property
     def forward_terms(self) -> int:

@@ -13,6 +13,8 @@ from absint.ops.affine import Affine
 from absint.ops.assemble import OfImage, steps
 from absint.ops.maximum import Maximum
 from absint.ops.shape import Identity, Reshape, Transpose, axes_of
+from absint.rational import Rationals
+from absint.rational_linear import image, reciprocals
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +58,10 @@ class Reduce(Linear):
 
     apply_abs = apply
 
+    def rational(self, *xs: Rationals) -> Rationals | None:
+        """The sum; a mean divides by the very count."""
+        return image(self, xs) if self.weight is None else image(self, xs, reciprocals)
+
     def adjoint(self, y: Tensor, shapes: tuple[Shape, ...]) -> tuple[Tensor, ...]:
         """Every entry of a sum gets its row's weight."""
         kept = [1 if k in self.axes else s for k, s in enumerate(shapes[0])]
@@ -80,6 +86,11 @@ class AxisMap(Linear):
     def execution_scale(self) -> float:
         """As given."""
         return self.scale_inside
+
+    @property
+    def faithful(self) -> bool:
+        """Unless a coefficient was rounded."""
+        return self.weight_terms == 0
 
     @property
     def forward_terms(self) -> int:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from absint.elementwise import Curvature, Elementwise, KernelError, Knot, Piece
 from absint.op import OnnxNode, register_op
+from absint.rational import Rationals, constant
 from absint.rounding import unit_roundoff
 
 
@@ -26,6 +27,10 @@ class Relu(Elementwise):
     def evaluate(self, x: Tensor) -> Tensor:
         """Exact."""
         return x.clamp(min=0)
+
+    def rational(self, *xs: Rationals) -> Rationals | None:
+        """max(x, 0)."""
+        return xs[0].where(xs[0].sign() > 0, constant(0.0))
 
     def derivative(self, x: Tensor) -> Tensor:
         """0 or 1."""
@@ -66,6 +71,10 @@ class LeakyRelu(Elementwise):
     def evaluate(self, x: Tensor) -> Tensor:
         """One rounding below 0."""
         return torch.where(x > 0, x, x * self.alpha)
+
+    def rational(self, *xs: Rationals) -> Rationals | None:
+        """alpha is the float that the file holds."""
+        return xs[0].where(xs[0].sign() > 0, xs[0] * constant(self.alpha))
 
     def derivative(self, x: Tensor) -> Tensor:
         """alpha or 1."""

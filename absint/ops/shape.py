@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from absint.op import Linear, Monomial, OnnxNode, Op, Shape, register_import, unsupported
+from absint.ops.step import to_whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,10 +222,14 @@ _REAL_TYPES = {1, 10, 11, 16}  # onnx TensorProto: FLOAT, FLOAT16, DOUBLE, BFLOA
 
 @register_import("Cast")
 def cast_from_onnx(node: OnnxNode) -> Op:
-    """A cast between floating-point types is the identity on the reals."""
-    if int(node.attribute("to", 0)) not in _REAL_TYPES:
-        raise unsupported(node, "a cast of a computed tensor to an integer or Boolean type is not supported")
-    return Identity()
+    """A cast between floating-point types is the identity on the reals; one to an integer type truncates."""
+    kind = int(node.attribute("to", 0))
+    if kind in _REAL_TYPES:
+        return Identity()
+    cast = to_whole(kind)
+    if cast is None:
+        raise unsupported(node, f"a cast of a computed tensor to the ONNX type {kind} is not supported")
+    return cast
 
 
 @register_import("Flatten")

@@ -18,6 +18,7 @@ class Sum(Linear):
     sign: float = 1.0
     arity = 2
     forward_terms = 2
+    faithful = True
 
     def output_shape(self, *shapes: Shape) -> Shape:
         """The common shape."""

@@ -1,0 +1,84 @@
+"""Whether a network violates a property at a point: by intervals where they suffice, in rational numbers where they meet a tie."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+from fractions import Fraction
+
+import torch
+
+from absint.backend import Budget, default_memory, numeric_mode
+from absint.context import Context
+from absint.graph import Graph
+from absint.interpret import boxes
+from absint.op import Input, Linear
+from absint.rational import BITS, Rationals
+from absint.region import BoxRegion
+from absint.rounding import Numerics
+from absint.spec import Spec
+
+# Entries of dense matrices that an exact evaluation may look at: seconds. Beyond, a tie stays unproved.
+_ENTRIES = 1 << 25
+
+
+class Found(Enum):
+    """What intervals say of a point or of a small box."""
+
+    UNSAFE = "unsafe"   # every input of it violates the property
+    SAFE = "safe"       # none does
+    OPEN = "open"
+
+
+def by_intervals(graph: Graph, spec: Spec, instance: int, box: BoxRegion) -> Found:
+    """Box steps in float64 enclose the exact outputs; rationals over that box decide every row. box: one instance.
+
+    Sound: UNSAFE where every output of the box lies in one disjunct of the unsafe set.
+    """
+    with numeric_mode(), torch.no_grad():
+        known = boxes(Context(graph, box, Numerics(), Budget(default_memory()))).known[graph.output.name]
+    if not bool(known.lower.isfinite().all() and known.upper.isfinite().all()):
+        return Found.OPEN
+    low, high = ([Fraction(v) for v in side[0].flatten().tolist()] for side in (known.lower, known.upper))
+    holds, possible = (dict.fromkeys(range(spec.disjuncts), True) for _ in range(2))
+    for row, disjunct in enumerate(spec.disjunct.tolist()):
+        least = most = Fraction(float(spec.bias[instance, row]))
+        for k in spec.weight[instance, row].nonzero().flatten().tolist():
+            weight = Fraction(float(spec.weight[instance, row, k]))
+            ends = (weight * low[k], weight * high[k])
+            least, most = least + min(ends), most + max(ends)
+        strict = bool(spec.strict[row])
+        holds[disjunct] &= most < 0 if strict else most <= 0
+        possible[disjunct] &= least < 0 if strict else least <= 0
+    return Found.UNSAFE if any(holds.values()) else Found.OPEN if any(possible.values()) else Found.SAFE
+
+
+def in_rationals(graph: Graph, spec: Spec, instance: int, point: Sequence[Fraction]) -> bool:
+    """Whether the exact output at the point lies in the unsafe set; False also where it cannot be computed exactly."""
+    output = exact_output(graph, point)
+    return output is not None and spec.unsafe(instance, output)
+
+
+def exact_output(graph: Graph, point: Sequence[Fraction]) -> list[Fraction] | None:
+    """The network's output at a point (flat, row-major), in rational numbers.
+
+    None where an operator states no exact value, or numbers or matrices grow too large.
+    """
+    left = _ENTRIES
+    values: dict[str, Rationals] = {}
+    with numeric_mode(), torch.no_grad():
+        for node in graph.nodes:
+            if isinstance(node.op, Input):
+                values[node.name] = Rationals.fractions(point, node.shape)
+                continue
+            xs = tuple(values[name] for name in node.inputs)
+            if isinstance(node.op, Linear) and node.op.forward_terms > 1:
+                left -= sum(x.top.size for x in xs) * node.size
+            value = node.op.rational(*xs) if left >= 0 else None
+            if value is None or value.bits > BITS:
+                return None
+            values[node.name] = value
+            for name in set(node.inputs):
+                if graph.last_use[name] == node.name and name != graph.output.name:
+                    del values[name]
+    return values[graph.output.name].list()
