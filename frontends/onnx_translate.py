@@ -20,6 +20,7 @@ import absint.ops  # noqa: F401  # registers the built-in operators
 from absint.errors import AbsintError, InputError, PluginError, UnsupportedError
 from absint.frontends.onnx_file import AnyArray, OnnxFile, Step, input_shape, standard, to_array
 from absint.frontends.onnx_fold import NotExactError, fold, foldable
+from absint.frontends.onnx_integers import guard, integer_type, reads_integers
 from absint.graph import Graph, GraphBuilder, Source
 from absint.op import OPS, OnnxNode, Op, Shape
 
@@ -111,6 +112,7 @@ class Translation:
         self.builder = GraphBuilder(file.input_name, self._inner(self.full_input))
         self.constants: dict[str, AnyArray] = dict(file.constants)
         self.shapes: dict[str, Shape | None] = {file.input_name: self.full_input}
+        self.integers: dict[str, int] = {}  # computed tensors of integers, and their types
         self.reports = [self._step(step) for step in file.steps]
 
     @property
@@ -204,6 +206,11 @@ class Translation:
             place = next(k for k, i in enumerate(node.input) if k and i in computed)
             raise _ProblemError(f"its input {place} must be a constant", "export with constant folding")
         self._well_formed(node)
+        if standard(node.domain) and not reads_integers(node.op_type) and any(i in self.integers for i in computed):
+            raise _ProblemError("computes with integers", "cast them to a floating-point type before it")
+        kind = integer_type(node, self.integers, self.constants)
+        if kind is not None:
+            self.integers.update((str(node.output[k]), kind) for k in used)
         if any(self.shapes.get(i) is None for i in computed):
             self.shapes.update((str(node.output[k]), None) for k in used)
             return None
@@ -215,7 +222,11 @@ class Translation:
         """Import one output of a node and add it to the graph under its name."""
         try:
             op = OPS.get(node.op_type)(node)
-            inner = self.builder.shape(self.builder.add(op, computed, name, (name,)))
+            kind = self.integers.get(name)
+            held = None if kind is None else guard(node.op_type, kind)
+            if held is not None:
+                computed = (self.builder.add(op, computed),)
+            inner = self.builder.shape(self.builder.add(held or op, computed, name, (name,)))
         except PluginError:
             raise
         except AbsintError as error:
