@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from absint.attacks.best import Best
+from absint.attacks.corners import corners
 from absint.attacks.loss import depths, objective, row_values, violates
 from absint.attacks.search import Search, register_attack
 from absint.attacks.starts import Work, free_inputs, gradient, pushed, random_points, sampled
@@ -99,6 +100,9 @@ class Pgd:
         found = sampled(work)
         if found is not None:
             yield _aimed(work, found, 0.25)
+        # A deep violation is no tie, and a quick pass looks for what is easily found.
+        if work.search.depth == 0 and work.search.effort >= 1:
+            corners(work)
         for number in range(max(1, round(self.restarts * work.search.effort))):
             yield _scattered(work, number)
 

@@ -89,8 +89,12 @@ def sampled(work: Work) -> Tensor | None:
 
 def _count(work: Work) -> int:
     """How many samples an instance gets: fewer where the network is large, and in a quick search."""
-    products = 1 + sum(node.op.forward_terms * node.size for node in work.graph.nodes if isinstance(node.op, Linear))
-    return max(_FEWEST, int(min(_SAMPLES * work.search.effort**2, _PRODUCTS * work.search.effort / products)))
+    return max(_FEWEST, int(min(_SAMPLES * work.search.effort**2, _PRODUCTS * work.search.effort / products(work.graph))))
+
+
+def products(graph: Graph) -> int:
+    """About how many multiplications one evaluation takes."""
+    return 1 + sum(node.op.forward_terms * node.size for node in graph.nodes if isinstance(node.op, Linear))
 
 
 def _shares(work: Work, count: int) -> Tensor:
