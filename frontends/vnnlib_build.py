@@ -18,6 +18,7 @@ from absint.regions.decimal_box import DecimalBox
 
 _MAX_ENTRIES = 1 << 25    # cells times inputs
 _SHOWN = 5                # offenders named in a message
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
 _ALWAYS = Row((), (), 0.0, 0.0, False)  # 0 <= 0: where nothing is asked of the outputs, every output is unsafe
 
 Ends = dict[int, Bound]            # variable -> its tightest bound on one side
@@ -195,9 +196,19 @@ def _region(declared: Declared, base: _Cell, cells: Sequence[_Cell], source: Sou
             mine = upper == bool(side)
             ends[side, cell_of[mine], var[mine]] = values[mine, 0]
             ends[2 + side, cell_of[mine], var[mine]] = values[mine, 1]
+    if declared.single:
+        _fill(ends)
     _check_bounded(ends, declared, source)
     lower, upper_, inner_lower, inner_upper = (torch.from_numpy(np.ascontiguousarray(end)) for end in ends)
     return DecimalBox(lower, upper_, inner_lower, inner_upper, declared.single)
+
+
+def _fill(ends: np.ndarray) -> None:
+    """Bounds of float32 numbers that are left out are those of the type; the outer ends do not cross where nothing is inside."""
+    for side, limit in enumerate((-_FLOAT32_MAX, _FLOAT32_MAX)):
+        missing, other = np.isinf(ends[side]), ends[1 - side]
+        beyond = np.isfinite(other) & (np.abs(other) > _FLOAT32_MAX)
+        ends[side][missing], ends[2 + side][missing] = np.where(beyond, other, limit)[missing], limit
 
 
 def _slots(bound: Bound) -> list[int]:
@@ -216,7 +227,7 @@ def _check_bounded(ends: np.ndarray, declared: Declared, source: Source) -> None
     if missing:
         shown = ", ".join(missing[:_SHOWN]) + (f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else "")
         raise InputError("E-VNNLIB-UNBOUNDED", f"no finite lower and upper bound for {shown}", where=source.path,
-                         hint="every input needs both, in every branch of a disjunction")
+                         hint="every input needs both, in every branch of a disjunction; only one declared as float32 has them by itself")
 
 
 def _rows(cells: Sequence[Sequence[Sequence[Row]]]) -> UnsafeRows:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
+
 from absint.analyses.portfolio import Portfolio
 from absint.analyses.problem import Problem, VerifyOptions, robustness
 from absint.backend import numeric_mode
 from absint.import_check import check_import
+from absint.interval import Interval
 from absint.verdict import InstanceResult
+
+_VAST, _LARGE = 1e30, 1e6
 
 __all__ = ["Problem", "VerifyOptions", "robustness", "verify"]
 
@@ -25,7 +30,7 @@ def verify(problem: Problem, options: VerifyOptions,
     execution. KeyboardInterrupt passes through; what `on_result` was given until then stands.
     """
     if problem.graph.source.model is not None and len(problem.index):
-        check_import(problem.graph, region=problem.region.hull)
+        check_import(problem.graph, region=_comparable(problem.region.hull))
     run = Portfolio(problem, options)
     results: dict[int, InstanceResult] = {}
     with numeric_mode():
@@ -34,3 +39,10 @@ def verify(problem: Problem, options: VerifyOptions,
             if on_result is not None:
                 on_result(result)
     return [results[k] for k in range(len(problem.index))]
+
+
+def _comparable(hull: Interval) -> Interval:
+    """The boxes, with ends beyond which executions overflow drawn in: there the comparison would be of infinities."""
+    lower, upper = hull.lower.clamp(-_LARGE, _LARGE), hull.upper.clamp(-_LARGE, _LARGE)
+    vast = (hull.upper - hull.lower) > _VAST
+    return Interval(torch.where(vast, lower, hull.lower), torch.where(vast, upper, hull.upper))

@@ -116,7 +116,8 @@ def _needs_float64(graph: Graph, region: Region) -> Tensor:
     """(batch,) bool: the graph's constants or the set's widths are lost in float32."""
     lower, upper = region.hull.lower.flatten(1).cpu(), region.hull.upper.flatten(1).cpu()
     free, size = upper > lower, torch.maximum(lower.abs(), upper.abs())
-    narrow = (free & (upper - lower < _ROUGH * size)).any(1)
+    # Widths beyond float32 are as lost as very narrow ones.
+    narrow = (free & ((upper - lower < _ROUGH * size) | (upper - lower > torch.finfo(torch.float32).max))).any(1)
     return narrow if graph.fits(torch.float32) else torch.ones_like(narrow)
 
 

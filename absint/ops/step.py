@@ -236,6 +236,7 @@ class Compare(Elementwise):
         return self.constant("at", x).expand_as(x)
 
     def _affine(self, low: Tensor, high: Tensor) -> Tensor:
+        low, high = low.double(), high.double()
         at = self.constant("at", low)
         under = (high <= at) if self.below == self.here else (high < at)
         over = (low >= at) if self.above == self.here else (low > at)
