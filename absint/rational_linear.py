@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from math import prod
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -15,12 +15,32 @@ from torch import Tensor
 
 from absint.rational import Rationals, joined
 
-if TYPE_CHECKING:
-    from absint.op import Linear, Shape
+Shape = tuple[int, ...]
 
 _ENTRIES = 1 << 22  # of unit vectors and their images at a time
 
 Coefficients = Callable[[Tensor], Rationals]
+
+
+class Linear(Protocol):
+    """What is needed of an operator of that family, which is defined above this module."""
+
+    @property
+    def forward_terms(self) -> int:
+        """1 where entries are only moved."""
+
+    @property
+    def offset(self) -> Tensor | None:
+        """The constant."""
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """Of the result."""
+
+    def apply(self, *xs: Tensor) -> Tensor:
+        """Without the constant."""
+
+    def part(self, position: int, x: Tensor, shapes: tuple[Shape, ...]) -> Tensor:
+        """With every other input zero."""
 
 
 def reciprocals(values: Tensor) -> Rationals:

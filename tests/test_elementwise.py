@@ -284,6 +284,8 @@ MODELS = {
     "elu alpha": one("Elu", alpha=2.5), "celu alpha": one("Celu", alpha=0.3), "selu both": one("Selu", alpha=0.5, gamma=2.0),
     "hard sigmoid both": one("HardSigmoid", alpha=-0.7, beta=0.1), "thresholded": one("ThresholdedRelu", alpha=0.3),
     "square": one("Pow", {"e": np.float32(2)}), "cube": one("Pow", {"e": np.array([3], np.int64)}),
+    "pow of two": one("Pow", {"e": np.array([1, 2], np.float32)}), "pow of a base": one("Pow", {"e": np.float32(1.5)}, inputs="e x"),
+    "pow of bases": one("Pow", {"e": np.array([[1], [2], [0.25]], np.float32)}, inputs="e x"),
     "pow 1": one("Pow", {"e": np.float32(1)}),
     "pow 0": one("Pow", {"e": np.float32(0)}), "log": positive("Log"), "sqrt": positive("Sqrt"), "reciprocal": positive("Reciprocal"),
     "pow -1.5": positive("Pow", {"e": np.float32(-1.5)}), "pow .5": positive("Pow", {"e": np.float32(0.5)}),
@@ -300,8 +302,8 @@ def test_import_equals_onnxruntime(name, tmp_path):
 
 
 @pytest.mark.parametrize(("model", "text"), [
-    (one("Pow", {"e": np.array([1, 2], np.float32)}), "exponents"), (one("Celu", alpha=-1.0), "alpha"), (one("Selu", gamma=-1.0), "gamma"),
-    (one("Pow", {"e": np.float32(2)}, inputs="e x"), "exponent"), (one("PRelu", {"s": np.ones((2, 3, 2), np.float32)}), ""),
+    (one("Pow", {"e": np.ones((2, 3, 2), np.float32) * np.array([1, 2], np.float32)}), "exponent"), (one("Celu", alpha=-1.0), "alpha"), (one("Selu", gamma=-1.0), "gamma"),
+    (one("Pow", {"e": np.float32(-2)}, inputs="e x"), "base"), (one("PRelu", {"s": np.ones((2, 3, 2), np.float32)}), ""),
 ])
 def test_variants_not_handled_are_refused(model, text, tmp_path):
     nodes, constants, opset = model
