@@ -59,13 +59,31 @@ class Node:
 
 
 @dataclass(frozen=True, eq=False)
+class ClassIndex:
+    """A network that ends in ArgMax: its output is the index of the greatest entry of the graph's output, its scores.
+
+    node: what messages call the end, such as "ArgMax 'pick'".  last: of several greatest scores the last one is taken, else
+    the first.  shape: of the network's own output, batch axis included.  model: the whole network for the reference
+    runtime, the ArgMax with it, or None.
+    """
+
+    node: str
+    last: bool
+    shape: Shape
+    model: bytes | None
+
+
+@dataclass(frozen=True, eq=False)
 class Source:
     """Where a graph came from, for reports and for replaying witnesses.
 
     model: the serialized reference model (bytes), or None.  sha256: of the user's file.  full_input_shape: what the
     reference runtime expects, batch axis included as 1.  prefix: operators applied to the user's input before it.
     float32_executions: False where the model computes in a narrower format, or has kernels (softmax, normalisations) whose
-    rounding is not bounded: float32 semantics is refused then.
+    rounding is not bounded: float32 semantics is refused then.  formats: of its floating-point tensors; None where nobody
+    knows.  chooses: how the network itself ends where the graph ends with its scores.
+    caveats: where what is analysed is not what the file seems to say, as "E-CODE: text"; every answer carries them. They are
+    among the `notes`, too, without their code.
     """
 
     path: str = ""
@@ -78,6 +96,14 @@ class Source:
     notes: tuple[str, ...] = ()
     prefix: tuple[Op, ...] = field(default=())
     float32_executions: bool = True
+    formats: frozenset[str] | None = None
+    chooses: ClassIndex | None = None
+    caveats: tuple[str, ...] = ()
+
+    @property
+    def whole(self) -> Source:
+        """The network as the user has it: with its ArgMax, where the graph ends with the scores."""
+        return self if self.chooses is None else replace(self, model=self.chooses.model, chooses=None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,7 +212,7 @@ class Graph:
                 needed.add(current)
                 stack += self.by_name[current].inputs
         kept = tuple(n for n in self.nodes if n.name in needed or isinstance(n.op, Input))
-        return replace(self, nodes=kept, source=replace(self.source, model=None))
+        return replace(self, nodes=kept, source=replace(self.source, model=None, chooses=None))
 
     def to_networkx(self) -> networkx.DiGraph:
         """For graph questions: nodes carry `op` and `shape`."""
@@ -279,6 +305,9 @@ def chain(first: Graph, second: Graph) -> Graph:
     """second after first (`first.then(second)` of the API): one graph; node names of the second get the prefix `then/`."""
     if first.output.shape != second.input.shape:
         raise InputError("E-SHAPE", f"an output of shape {first.output.shape} cannot feed an input of shape {second.input.shape}")
+    if first.source.chooses is not None:
+        raise UnsupportedError("E-OP-UNSUPPORTED", f"the first network ends in {first.source.chooses.node}: its output is a class index",
+                               where=first.source.path or None, hint="only the last network of a chain may end in ArgMax")
     name = {second.input.name: first.output.name}
     nodes = list(first.nodes)
     for node in second.nodes[1:]:
@@ -287,6 +316,10 @@ def chain(first: Graph, second: Graph) -> Graph:
     one, two = first.source, second.source
     source = replace(
         one, model=None, passes=tuple(dict.fromkeys((*one.passes, *two.passes))), notes=(*one.notes, *two.notes),
-        float32_executions=one.float32_executions and two.float32_executions,
+        # Between a float64 network and the next lies a conversion that is nobody's operator.
+        float32_executions=one.float32_executions and two.float32_executions and "float64" not in (one.formats or ()),
+        formats=two.formats,
+        chooses=None if two.chooses is None else replace(two.chooses, model=None),
+        caveats=tuple(dict.fromkeys((*one.caveats, *two.caveats))),
     )
     return Graph(tuple(nodes), source)

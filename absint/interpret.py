@@ -403,6 +403,9 @@ def _noise(node: Node, ctx: Context) -> Tensor | None:
     noise: Tensor = size * (g * (1 + num.vector_gamma(op.forward_terms + 8)))
     # Intermediate values of an execution may be larger than its result, and underflow before they are scaled up.
     noise = noise + 2 * op.forward_terms * smallest_normal(torch.float32) * max(1.0, op.execution_scale)
+    more = op.execution_error(size)
+    if more is not None:
+        noise = num.up(noise + more)
     return _or_overflow(noise, noise, *(v * op.execution_scale for v in (size, *(i.magnitude for i in inputs))))
 
 

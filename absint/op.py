@@ -265,6 +265,10 @@ class Linear(Op):
         """Factor by which intermediate values of a float32 execution may exceed the inputs and the result's terms."""
         return 1.0
 
+    def execution_error(self, size: Tensor) -> Tensor | None:
+        """What a float32 execution errs by beyond a dot product's rounding, at |L||x| <= size; None for nothing."""
+        return None
+
     @property
     def exact(self) -> bool:
         """True where entries are only moved and no constant is added."""

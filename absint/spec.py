@@ -18,7 +18,6 @@ from torch import Tensor
 
 from absint.errors import InputError, UsageError
 
-
 # What a bound of 0 on a strict row counts as: refuted, by next to nothing. A normal number in every format.
 ATTAINED = 2.0**-126
 

@@ -16,22 +16,18 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import onnx.external_data_helper
-import onnx.helper
 import onnx.inliner
 from onnx import numpy_helper
 
 from absint.errors import AbsintError, InputError, UnsupportedError
+from absint.frontends.onnx_end import STANDARD_DOMAINS, Ending, cut
+from absint.frontends.onnx_formats import FLOATS
 from absint.op import Shape
 
 AnyArray = npt.NDArray[Any]
 
 OLDEST_OPSET = 7  # before, broadcasting was an attribute; onnxruntime promises nothing below either
-STANDARD_DOMAINS = ("", "ai.onnx")
 _GZIP_MAGIC = b"\x1f\x8b"
-_FLOATS: dict[int, str] = {
-    onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.DOUBLE: "float64",
-    onnx.TensorProto.FLOAT16: "float16", onnx.TensorProto.BFLOAT16: "bfloat16",
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +49,7 @@ class OnnxFile:
 
     model: self-contained bytes for the reference runtime.  dims: of the input, None where unknown.
     constants: initialisers that are used.  used: every tensor that a step or the graph's output reads.
-    argmax: the axis of an ArgMax at the end, which was left out so that the output is its input; else None.
+    ending: the ArgMax at the end, which was cut off so that the output is the scores it compares; else None.
     """
 
     path: str
@@ -69,7 +65,7 @@ class OnnxFile:
     constants: Mapping[str, AnyArray]
     used: frozenset[str]
     notes: tuple[str, ...] = field(default=())
-    argmax: int | None = None
+    ending: Ending | None = None
 
 
 def open_model(path: str | Path, content: bytes | None = None) -> OnnxFile:
@@ -86,12 +82,14 @@ def open_model(path: str | Path, content: bytes | None = None) -> OnnxFile:
         data = _with_external_data(proto, file)
         sha256 = hashlib.sha256(data).hexdigest()  # of the weights, too: the file alone does not say what is analysed
     try:
-        argmax = _scores(proto)
-        if _opened(proto) or argmax is not None:
+        if _opened(proto):
+            data = bytes(proto.SerializeToString())
+        ending = cut(proto, data)
+        if ending is not None:
             data = bytes(proto.SerializeToString())
         if proto.functions:
             proto = onnx.inliner.inline_local_functions(proto)
-        return _checked(proto, data, sha256, file, argmax)
+        return _checked(proto, data, sha256, file, ending)
     except AbsintError:
         raise
     except Exception as error:  # damage that the parser let through: whatever onnx raises becomes one coded message
@@ -161,23 +159,6 @@ def _parsed(data: bytes, file: Path) -> onnx.ModelProto:
     return proto
 
 
-def _scores(proto: onnx.ModelProto) -> int | None:
-    """Where the one output is an ArgMax, make its input the output and return its axis: the property is about the scores."""
-    if len(proto.graph.output) != 1:
-        return None
-    name = proto.graph.output[0].name
-    last = [n for n in proto.graph.node if name in n.output]
-    if len(last) != 1 or last[0].op_type != "ArgMax" or not standard(last[0].domain) or len(last[0].input) != 1:
-        return None
-    given = {a.name: a.i for a in last[0].attribute}
-    if given.get("select_last_index", 0):
-        return None
-    del proto.graph.output[0]
-    proto.graph.output.append(onnx.helper.make_empty_tensor_value_info(last[0].input[0]))
-    proto.graph.node.remove(last[0])
-    return int(given.get("axis", 0))
-
-
 def _external(proto: onnx.ModelProto) -> list[onnx.TensorProto]:
     """Tensors whose values lie in another file."""
     inside = [a.t for node in proto.graph.node for a in node.attribute if a.type == onnx.AttributeProto.TENSOR]
@@ -189,25 +170,6 @@ def _inside(tensor: onnx.TensorProto, file: Path) -> bool:
     location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
     folder = file.parent.resolve()
     return bool(location) and (folder / location).resolve().is_relative_to(folder)
-
-
-# Expanded into other operators, whose rounding is not that of the one kernel a runtime has for them.
-_FUSED = {"Softmax", "LogSoftmax", "LayerNormalization", "InstanceNormalization"}
-
-
-def executions_known(proto: onnx.ModelProto) -> bool:
-    """Whether absint bounds what float32 executions of the model err by: no narrower format, no kernel that it expands."""
-    return not _computes_narrow(proto) and not _FUSED & {node.op_type for node in proto.graph.node}
-
-
-def _computes_narrow(proto: onnx.ModelProto) -> bool:
-    narrow = {onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16}
-    graph = proto.graph
-    values = {v.type.tensor_type.elem_type for v in (*graph.input, *graph.output, *graph.value_info)}
-    stored = {t.data_type for t in graph.initializer}
-    inside = {a.t.data_type for n in graph.node for a in n.attribute if a.type == onnx.AttributeProto.TENSOR}
-    casts = {int(a.i) for n in graph.node if n.op_type == "Cast" for a in n.attribute if a.name == "to"}
-    return bool(narrow & (values | stored | inside | casts))
 
 
 def _with_external_data(proto: onnx.ModelProto, file: Path) -> bytes:
@@ -224,7 +186,7 @@ def _with_external_data(proto: onnx.ModelProto, file: Path) -> bytes:
                          hint="keep the weight file beside the model, or save the model in one file") from error
 
 
-def _checked(proto: onnx.ModelProto, data: bytes, sha256: str, file: Path, argmax: int | None) -> OnnxFile:
+def _checked(proto: onnx.ModelProto, data: bytes, sha256: str, file: Path, ending: Ending | None) -> OnnxFile:
     opset = _opset(proto, file)
     if proto.graph.sparse_initializer:
         raise UnsupportedError("E-MODEL-SPARSE", "sparse initialisers are not supported", where=str(file),
@@ -239,10 +201,9 @@ def _checked(proto: onnx.ModelProto, data: bytes, sha256: str, file: Path, argma
     element = info.type.tensor_type
     formats = {str(value.dtype) for value in constants.values() if value.dtype.kind == "f"} - {"float32", "float64"}
     notes = [f"{' and '.join(sorted(formats))} weights taken exactly; proofs are about the exact-real network"] if formats else []
-    notes += [] if argmax is None else ["the ArgMax at the end was left out: outputs are the scores it compares"]
     return OnnxFile(
-        str(file), sha256, data, proto, opset, str(info.name), _FLOATS[element.elem_type], _dims(info, file), output,
-        steps, constants, used, tuple(notes), argmax,
+        str(file), sha256, data, proto, opset, str(info.name), FLOATS[element.elem_type], _dims(info, file), output,
+        steps, constants, used, tuple(notes), ending,
     )
 
 
@@ -263,7 +224,7 @@ def _single_input(proto: onnx.ModelProto, stored: Mapping[str, Any], file: Path)
     if len(free) != 1:
         raise InputError("E-MODEL-INPUTS", f"a network with {len(free)} inputs; one is needed", where=str(file),
                          details=[_described(i) for i in free], hint="join the inputs into one, or make the others constants")
-    if free[0].type.tensor_type.elem_type not in _FLOATS:
+    if free[0].type.tensor_type.elem_type not in FLOATS:
         raise InputError("E-MODEL-INPUTS", "the input is no tensor of floating-point numbers", where=str(file),
                          details=[_described(free[0])], hint="export with a float32 input")
     found: onnx.ValueInfoProto = free[0]

@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
-from absint.frontends.onnx_file import executions_known, open_model
+from absint.frontends.onnx_file import open_model
+from absint.frontends.onnx_formats import executions_known, formats
 from absint.frontends.onnx_translate import NodeReport, translate
 from absint.graph import Graph
 from absint.import_check import check_import
@@ -38,8 +39,9 @@ class OnnxFrontEnd:
         """
         file = open_model(path, content)
         translation, notes = translate(file)
-        graph = apply_passes(translation.graph(notes), fold=fold)
-        graph = replace(graph, source=replace(graph.source, float32_executions=executions_known(file.proto)))
+        graph = translation.graph(notes)
+        source = replace(graph.source, float32_executions=executions_known(file.proto), formats=formats(file.proto))
+        graph = apply_passes(replace(graph, source=source), fold=fold)
         if check:
             check_import(graph, *(check_range or DEFAULT_RANGE))
         return graph

@@ -18,6 +18,7 @@ from torch import Tensor
 
 import absint.ops  # noqa: F401  # registers the built-in operators
 from absint.errors import AbsintError, InputError, PluginError, UnsupportedError
+from absint.frontends.onnx_end import CHOOSING
 from absint.frontends.onnx_file import AnyArray, OnnxFile, Step, input_shape, standard, to_array
 from absint.frontends.onnx_fold import NotExactError, fold, foldable
 from absint.frontends.onnx_integers import guard, integer_type, reads_integers
@@ -37,6 +38,8 @@ _QUANTISED = ("belongs to a quantised network", "verify the floating-point netwo
 _RANDOM = ("draws random numbers", "export the model in evaluation mode")
 _CONTROL = ("is control flow", "export with fixed sizes and without branches or loops (unroll, or onnxsim)")
 _RECURRENT = ("is a recurrent layer", "unroll it for a fixed number of steps before export")
+_CHOICE = ("chooses an index, and is not the file's last node along one vector of scores",
+           "cut the network in front of it: onnx.utils.extract_model(source, target, inputs, outputs)")
 # Why a name has no entry, where more can be said than that.
 _REFUSED = {
     **dict.fromkeys(("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger",
@@ -44,6 +47,7 @@ _REFUSED = {
     **dict.fromkeys(("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"), _RANDOM),
     **dict.fromkeys(("If", "Loop", "Scan", "SequenceMap"), _CONTROL),
     **dict.fromkeys(("RNN", "LSTM", "GRU"), _RECURRENT),
+    **dict.fromkeys(CHOOSING, _CHOICE),
 }
 
 
@@ -128,18 +132,22 @@ class Translation:
         if file.output_name not in self.builder.nodes:
             raise InputError("E-MODEL-OUTPUTS", f"the output '{file.output_name}' does not depend on the input", where=file.path,
                              hint="is this the right model?")
-        if file.argmax is not None:
-            self._check_classes(file.argmax)
+        scores = self.shapes[file.output_name] or ()
+        chooses = None if file.ending is None else file.ending.index(scores, file.path)
+        caveats = [*([] if file.ending is None else [file.ending.caveat(prod(scores))]), *self._fixed_batch(scores)]
+        said = [caveat.partition(": ")[2] for caveat in caveats]
         source = Source(file.path, file.sha256, file.model, file.input_name, self.full_input, self.batched,
-                        notes=(*file.notes, *notes))
+                        notes=(*file.notes, *said, *notes), chooses=chooses, caveats=tuple(caveats))
         return self.builder.graph(file.output_name, source)
 
-    def _check_classes(self, axis: int) -> None:
-        """The axis of an ArgMax that was left out must be that of the classes, the only one of the scores."""
-        shape = self.shapes[self.file.output_name] or ()
-        if not -len(shape) <= axis < len(shape) or prod(shape) != shape[axis]:
-            raise UnsupportedError("E-OP-UNSUPPORTED", f"the last node is an ArgMax along axis {axis} of {shape}", where=self.file.path,
-                                   hint="only one along the classes of a single vector of scores is supported")
+    def _fixed_batch(self, output: Shape) -> list[str]:
+        """What to say where axis 0 of input and output looks like a batch of a fixed size: the whole of it is one instance."""
+        shape = self.full_input
+        if self.batched or len(shape) < 2 or shape[0] < 2 or output[:1] != shape[:1]:
+            return []
+        given, read = "x".join(map(str, shape)), f"{'x'.join(map(str, output))} outputs are read as {prod(output)} classes"
+        return [f"E-MODEL-BATCH: axis 0 of input and output has the fixed size {shape[0]}: all {given} numbers are one instance, and the "
+                f"{read}; where it is a batch, export with batch size 1 or a free one"]
 
     def _error(self) -> AbsintError:
         problems = self.problems

@@ -65,7 +65,7 @@ class Portfolio:
             inexact = {p.name for p in PASSES if not p.exact} & set(graph.source.passes)
             if not graph.source.float32_executions:
                 raise UnsupportedError(
-                    "E-SEMANTICS", "the model computes in float16 or bfloat16, or has a softmax or normalisation",
+                    "E-SEMANTICS", "the model computes in float16 or bfloat16, has a softmax or normalisation, or chains a float64 network",
                     where=graph.source.path or None,
                     hint="absint does not bound what executions of these err by; use --semantics real",
                 )

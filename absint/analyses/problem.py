@@ -92,12 +92,23 @@ class Problem:
                        labels=labels, predicted=predicted, index=tuple(self.index[i] for i in index.tolist()))
 
 
+def check_classes(graph: Graph) -> None:
+    """Raise UnsupportedError E-CLASSES for a network of one output: no class can be robust."""
+    if graph.output.size < 2:
+        raise UnsupportedError(
+            "E-CLASSES", "robustness needs two outputs at least, this network has one", where=graph.source.path or None,
+            hint="state the property as a VNN-LIB query about its output: absint verify QUERY.vnnlib --network NET, absint.verify_query",
+        )
+
+
 def robustness(graph: Graph, region: Region, labels: Tensor, *, targets: Tensor | None = None,
                index: tuple[int, ...] | None = None, eps: str | None = None) -> Problem:
     """The robustness problem of labelled inputs: the label's output stays the strict maximum over each region.
 
-    labels, targets: (batch,) int64. Raises InputError for labels outside the network's classes, or too few or many.
+    labels, targets: (batch,) int64. Raises InputError for labels outside the network's classes, or too few or many, and
+    UnsupportedError E-CLASSES for a network of one output.
     """
+    check_classes(graph)
     classes = graph.output.size
     for name, given in (("labels", labels), ("targets", targets)):
         if given is not None and given.shape != (region.batch,):

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from absint.analyses.class_query import ScoreQuery, about_scores, check_index, check_outputs
 from absint.analyses.verify import Problem, VerifyOptions, verify
 from absint.attacks.proof import Found, by_intervals, in_rationals
 from absint.graph import Graph
@@ -71,13 +72,22 @@ class QueryResult:
 def verify_query(graph: Graph, query: Query, options: VerifyOptions) -> QueryResult:
     """Whether some input of the query has an unsafe output. `options.total_timeout` is the limit of the whole call.
 
+    Of a network that ends in ArgMax the output is the class index; a counterexample's output is that of the whole network.
     Sound: UNSAT only if every instance is verified with rounded bounds alone and no constraint contradicts another;
     SAT only if a point of the exact decimal box is proved, by outward-rounded or rational arithmetic, to have an output in the exact
     unsafe set, and onnxruntime's output at the nearest input of its format lies there, too.
     Raises InputError E-VNNLIB-COUNT where query and network do not fit, and what `verify` raises.
     """
-    query.check((graph.input.shape, graph.output.shape))
-    return _Run(graph, query, options).result()
+    chooses = graph.source.chooses
+    if chooses is None:
+        query.check((graph.input.shape, graph.output.shape))
+        return _Run(graph, query, options).result()
+    check_outputs(query, chooses)
+    query.check((graph.input.shape, (1,)))
+    asked = about_scores(query, graph, chooses)
+    if chooses.model is not None and query.cells:
+        check_index(graph.source, query.region.shaped(graph.input.shape).searchable().hull)
+    return _Run(graph, asked.query, options, asked).result()
 
 
 class _Found(Exception):  # noqa: N818  # no error: it ends `verify` early
@@ -89,8 +99,10 @@ class _Found(Exception):  # noqa: N818  # no error: it ends `verify` early
 
 
 class _Run:
-    def __init__(self, graph: Graph, query: Query, options: VerifyOptions) -> None:
-        self.graph, self.query, self.options = graph, query, options
+    """asked: where the query was put about the scores of a network that itself returns the class index."""
+
+    def __init__(self, graph: Graph, query: Query, options: VerifyOptions, asked: ScoreQuery | None = None) -> None:
+        self.graph, self.query, self.options, self.asked = graph, query, options, asked
         self.end = time.monotonic() + options.total_timeout
         self.region = query.region.shaped(graph.input.shape)
         self.groups = list(query.groups())
@@ -146,10 +158,11 @@ class _Run:
         if found is Found.SAFE or (found is Found.OPEN and not in_rationals(self.graph, spec, 0, exact)):
             return None
         outputs, distance = (), 0.0
-        if self.graph.source.model is not None:
-            reference = runtime(self.graph.source)
+        if self.graph.source.whole.model is not None:
+            reference = runtime(self.graph.source.whole)
             (output,) = reference.run(point[None])
-            if not np.isfinite(output).all() or not spec.violated_exactly(0, output):
+            unsafe = spec.violated_exactly(0, output) if self.asked is None else self.asked.unsafe(cell, output)
+            if not np.isfinite(output).all() or not unsafe:
                 return None
             outputs = tuple(output.reshape(-1).tolist())
             distance = 0.0 if reference.prefix else float(np.abs(reference.round(point) - point).max(initial=0.0))

@@ -19,9 +19,9 @@ from torch import Tensor
 
 from absint import backend
 from absint.analyses.portfolio import Portfolio
-from absint.analyses.problem import Problem, VerifyOptions
+from absint.analyses.problem import Problem, VerifyOptions, check_classes
 from absint.backend import default_memory, numeric_mode
-from absint.errors import InputError, PluginError, UnsupportedError, UsageError
+from absint.errors import InputError, PluginError, UsageError
 from absint.graph import Graph
 from absint.import_check import check_import
 from absint.interval import Interval
@@ -217,8 +217,7 @@ def radius(graph: Graph, center: Tensor, options: RadiusOptions, *, labels: Tens
 
 
 def _check_inputs(graph: Graph, center: Tensor, names: Sequence[int]) -> None:
-    if graph.output.size < 2:
-        raise UnsupportedError("E-CLASSES", "robustness needs two outputs at least, this network has one", where=graph.source.path or None)
+    check_classes(graph)
     broken = (~center.isfinite().flatten(1).all(1)).nonzero().flatten().tolist()
     if broken:
         shown = ", ".join(str(names[k]) for k in broken[:10]) + (", ..." if len(broken) > 10 else "")

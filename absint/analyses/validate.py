@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from absint import __version__
-from absint.analyses.problem import VerifyOptions, robustness
+from absint.analyses.problem import VerifyOptions, check_classes, robustness
 from absint.analyses.radius import RadiusOptions, RadiusResult, radius
 from absint.analyses.validate_calibration import (
     Calibration,
@@ -142,6 +142,7 @@ class RadiusValidator:
         unknown = sorted(set(options) - set(known))
         if unknown:
             raise UsageError("E-OPTION", f"the validator has no option {', '.join(map(repr, unknown))}", hint=f"known: {', '.join(known)}")
+        check_classes(graph)
         self.graph = graph
         self.options = ValidatorOptions(domain, **options)
         self.calibration: Calibration | None = None

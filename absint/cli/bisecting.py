@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from absint import __version__
-from absint.analyses.problem import VerifyOptions
+from absint.analyses.problem import VerifyOptions, check_classes
 from absint.analyses.radius import RadiusOptions, RadiusResult, radius
 from absint.attacks import ATTACKS
 from absint.cli.choosing import domain_of
@@ -85,6 +85,7 @@ def prepare(settings: RadiusSettings) -> Job:
     normalisation(settings)
     check_model(settings.net)
     graph = load_model(settings.net, fold=settings.semantics != "float32")
+    check_classes(graph)
     whole = read_inputs(settings, graph)
     graph = behind_normalisation(graph, settings, whole.axes)
     data = chosen_inputs(whole, options.clip, settings.index)

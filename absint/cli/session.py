@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from absint.analyses.patches import verify_patches
+from absint.analyses.problem import check_classes
 from absint.analyses.verify import Problem, VerifyOptions, robustness, verify
 from absint.cli.choosing import domain_of
 from absint.cli.header import make_binding, make_header
@@ -35,7 +36,7 @@ from absint.cli.regions import RegionChoice, parse_region
 from absint.cli.settings import VerifySettings
 from absint.dataset import Dataset
 from absint.domain import Domain
-from absint.errors import AbsintError, InputError, PluginError, UnsupportedError, UsageError
+from absint.errors import AbsintError, InputError, PluginError, UsageError
 from absint.frontend import load_model
 from absint.graph import Graph
 from absint.region import Region
@@ -126,8 +127,7 @@ def _graph(settings: VerifySettings) -> Graph:
     normalisation(settings)
     check_model(settings.net)
     graph = load_model(settings.net, fold=settings.semantics != "float32")
-    if graph.output.size < 2:
-        raise UnsupportedError("E-CLASSES", "robustness needs two outputs at least, this network has one", where=str(settings.net))
+    check_classes(graph)
     return graph
 
 

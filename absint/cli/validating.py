@@ -12,6 +12,7 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
+from absint.analyses.problem import check_classes
 from absint.analyses.validate import RadiusValidator
 from absint.analyses.validate_calibration import Calibration, check_target, parse_rate, read_calibration
 from absint.analyses.validate_evaluation import Evaluation, EvaluationPlan, evaluate
@@ -32,7 +33,7 @@ from absint.cli.output import check_out, check_writable, opened, opened_file
 from absint.cli.parsing import parse_clip, parse_format, parse_numbers
 from absint.cli.validate_settings import ValidateSettings
 from absint.dataset import Dataset
-from absint.errors import InputError, UnsupportedError, UsageError
+from absint.errors import InputError, UsageError
 from absint.frontend import load_model
 from absint.graph import Graph
 from absint.region import parse_eps
@@ -182,8 +183,7 @@ def _prepared(settings: ValidateSettings, options: dict[str, Any], *, plugins: b
 
 def _graph(settings: ValidateSettings) -> Graph:
     graph = load_model(settings.net)
-    if graph.output.size < 2:
-        raise UnsupportedError("E-CLASSES", "robustness needs two outputs at least, this network has one", where=str(settings.net))
+    check_classes(graph)
     return graph
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from absint.op import Linear, Monomial, OnnxNode, Op, Shape, register_import, unsupported
 from absint.ops.step import to_whole
+from absint.rounding import smallest_normal, unit_roundoff
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +35,44 @@ class Identity(Linear):
     def monomial(self, shape: Shape) -> Monomial | None:
         """The identity."""
         return Monomial(torch.arange(prod(shape)))
+
+
+@dataclass(frozen=True, eq=False)
+class Narrowed(Identity):
+    """y = x, kept in a format with fewer digits: the identity on the reals, but an execution rounds.
+
+    unit, least, greatest: unit roundoff, smallest normal and largest finite number of the format. An execution errs by
+    `unit |x|` or, where |x| < least, by less than `least`; beyond `greatest` it gives infinity.
+    Not `exact`, so that every domain charges the error. A pass removes it where only the reals are asked about.
+    """
+
+    unit: float
+    least: float
+    greatest: float
+
+    @staticmethod
+    def to(dtype: torch.dtype) -> Narrowed:
+        """To a format that torch has."""
+        return Narrowed(unit_roundoff(dtype), smallest_normal(dtype), torch.finfo(dtype).max)
+
+    @property
+    def below_float32(self) -> bool:
+        """Whether float32 numbers, too, are rounded."""
+        return self.unit > unit_roundoff(torch.float32)
+
+    @property
+    def exact(self) -> bool:
+        """Never."""
+        return False
+
+    def execution_error(self, size: Tensor) -> Tensor:
+        """(1 + u) for the product here; an execution's own operand may be larger by its error, hence the factor 2."""
+        error = size * (2 * self.unit) + self.least
+        return torch.where(size <= self.greatest / 2, error, torch.full_like(error, torch.inf))
+
+    def monomial(self, shape: Shape) -> Monomial | None:
+        """None: a monomial map passes on what it is given without any error."""
+        return None
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,15 +256,20 @@ def identity_from_onnx(node: OnnxNode) -> Op:
     return Identity()
 
 
-_REAL_TYPES = {1, 10, 11, 16}  # onnx TensorProto: FLOAT, FLOAT16, DOUBLE, BFLOAT16
+_DOUBLE = 11  # onnx TensorProto; every other floating-point format has fewer digits
+_NARROW = {1: torch.float32, 10: torch.float16, 16: torch.bfloat16}
 
 
 @register_import("Cast")
 def cast_from_onnx(node: OnnxNode) -> Op:
-    """A cast between floating-point types is the identity on the reals; one to an integer type truncates."""
+    """A cast between floating-point types is the identity on the reals, where executions round unless it widens; one to an integer
+    type truncates.
+    """
     kind = int(node.attribute("to", 0))
-    if kind in _REAL_TYPES:
+    if kind == _DOUBLE:
         return Identity()
+    if kind in _NARROW:
+        return Narrowed.to(_NARROW[kind])
     cast = to_whole(kind)
     if cast is None:
         raise unsupported(node, f"a cast of a computed tensor to the ONNX type {kind} is not supported")

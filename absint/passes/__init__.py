@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from absint.graph import Graph
-from absint.passes.drop_identity import drop_identity
+from absint.passes.drop_identity import drop_identity, drop_narrowing
 from absint.passes.fold_affine import fold_affine
 
 
@@ -24,6 +24,7 @@ class Pass:
 
 PASSES = (
     Pass("drop-identity", drop_identity, exact=True),
+    Pass("drop-narrowing", drop_narrowing, exact=False),
     Pass("fold-affine", fold_affine, exact=False),
 )
 
