@@ -12,7 +12,7 @@ from torch import Tensor
 
 from absint.backend import numeric_mode
 from absint.domain import DOMAINS, Domain
-from absint.errors import InputError, UsageError
+from absint.errors import InputError, UnsupportedError, UsageError
 from absint.graph import Graph
 from absint.interval import Interval
 from absint.region import Region

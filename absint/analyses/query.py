@@ -99,10 +99,10 @@ class _Found(Exception):  # noqa: N818  # no error: it ends `verify` early
 
 
 class _Run:
-    """asked: where the query was put about the scores of a network that itself returns the class index."""
+    """scores: where the query was put about the scores of a network that itself returns the class index."""
 
-    def __init__(self, graph: Graph, query: Query, options: VerifyOptions, asked: ScoreQuery | None = None) -> None:
-        self.graph, self.query, self.options, self.asked = graph, query, options, asked
+    def __init__(self, graph: Graph, query: Query, options: VerifyOptions, scores: ScoreQuery | None = None) -> None:
+        self.graph, self.query, self.options, self.scores = graph, query, options, scores
         self.end = time.monotonic() + options.total_timeout
         self.region = query.region.shaped(graph.input.shape)
         self.groups = list(query.groups())
@@ -161,7 +161,7 @@ class _Run:
         if self.graph.source.whole.model is not None:
             reference = runtime(self.graph.source.whole)
             (output,) = reference.run(point[None])
-            unsafe = spec.violated_exactly(0, output) if self.asked is None else self.asked.unsafe(cell, output)
+            unsafe = spec.violated_exactly(0, output) if self.scores is None else self.scores.unsafe(cell, output)
             if not np.isfinite(output).all() or not unsafe:
                 return None
             outputs = tuple(output.reshape(-1).tolist())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,8 @@ import numpy as np
 from absint.analyses.query import Answer, Assignment, QueryResult, verify_query
 from absint.analyses.verify import VerifyOptions
 from absint.cli.choosing import domain_of
-from absint.cli.header import installed, options_of, versions
-from absint.cli.inputs import check_model, memory_of, set_up_device
+from absint.cli.header import installed, model_of, options_of, versions
+from absint.cli.inputs import check_model, memory_of, set_up_device, warn_of
 from absint.cli.settings import VerifySettings
 from absint.errors import InputError, UsageError
 from absint.frontend import load_model
@@ -53,6 +53,7 @@ def answer(settings: VerifySettings, name: str | None, path: Path) -> Answered:
     _check_name(query, name)
     check_model(path)
     graph = load_model(path, fold=settings.semantics != "float32", check=False)  # verify() compares on the query's own boxes
+    warn_of(graph)
     left = _left(settings)
     options = VerifyOptions(
         domain=domain, dtype=settings.dtype, device=settings.device, rounding=settings.rounding, semantics=settings.semantics,
@@ -104,7 +105,7 @@ def _save_witness(settings: VerifySettings, folder: Path, query: Query, graph: G
     """The files that `--witness` makes of any counterexample."""
     proved = [result for result in found.results if result.verdict is Verdict.FALSIFIED]
     info = WitnessInfo(provenance={"query": query.path, "query_sha256": query.sha256})
-    saved = save_witnesses(folder, graph, proved, info)
+    saved = save_witnesses(folder, replace(graph, source=graph.source.whole), proved, info)
     if not settings.quiet:
         for line in (f"{len(saved.files)} counterexample files in {folder}", *saved.notes):
             sys.stderr.write(f"{line}\n")
@@ -114,13 +115,15 @@ def serialise(query: Query, graph: Graph, witness: Assignment, folder: Path) -> 
     """Input and output as ONNX tensors, one file each, called by the variable. Raises InputError E-OUT."""
     from onnx import numpy_helper
 
-    shapes = query.shapes or (graph.source.full_input_shape, graph.output.shape)
-    kind = np.float32 if query.region.single else np.float64
+    chooses = graph.source.chooses
+    shapes = query.shapes or (graph.source.full_input_shape, graph.output.shape if chooses is None else chooses.shape)
+    given = np.float32 if query.region.single else np.float64
+    kinds = (given, given if chooses is None else np.int64)
     names = [names[0].partition("[")[0].partition("_")[0] if query.version == "1.0" else names[0].partition("[")[0]
              for names in (query.input_names, query.output_names)]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, values, shape in zip(names, (witness.point, witness.outputs), shapes, strict=True):
+        for name, values, shape, kind in zip(names, (witness.point, witness.outputs), shapes, kinds, strict=True):
             array = np.array(values, dtype=kind).reshape(shape)
             (folder / f"{name}.pb").write_bytes(numpy_helper.from_array(array, name).SerializeToString())
     except OSError as error:
@@ -148,8 +151,7 @@ def _document(settings: VerifySettings, query: Query, graph: Graph, options: Ver
         "time_s": round(time.monotonic() - settings.begin, 3), "command": settings.command,
         "query": {"path": query.path, "sha256": query.sha256, "version": query.version, "boxes": query.cells,
                   "disjuncts": query.disjuncts, "vacuous": list(query.vacuous)},
-        "model": {"path": graph.source.path, "sha256": graph.source.sha256, "input_shape": list(graph.input.shape),
-                  "outputs": graph.output.size, "passes": list(graph.source.passes), "notes": list(graph.source.notes)},
+        "model": model_of(graph, graph.source.path),
         "domain": {"name": settings.domain, "options": options_of(domain), "source": domain.source},
         "numerics": {"device": settings.device, "dtype": settings.dtype, "semantics": settings.semantics,
                      "rounding": settings.rounding, "attack": options.attack, "accept_solver": options.accept_solver,

@@ -22,7 +22,7 @@ from absint.analyses.problem import VerifyOptions, check_classes
 from absint.analyses.radius import RadiusOptions, RadiusResult, radius
 from absint.attacks import ATTACKS
 from absint.cli.choosing import domain_of
-from absint.cli.header import options_of, versions
+from absint.cli.header import model_of, options_of, versions
 from absint.cli.inputs import (
     behind_normalisation,
     check_model,
@@ -32,6 +32,7 @@ from absint.cli.inputs import (
     normalisation,
     read_inputs,
     set_up_device,
+    warn_of,
 )
 from absint.cli.journal import Journal
 from absint.cli.output import check_out, check_writable, interrupts_deferred, opened
@@ -86,6 +87,7 @@ def prepare(settings: RadiusSettings) -> Job:
     check_model(settings.net)
     graph = load_model(settings.net, fold=settings.semantics != "float32")
     check_classes(graph)
+    warn_of(graph)
     whole = read_inputs(settings, graph)
     graph = behind_normalisation(graph, settings, whole.axes)
     data = chosen_inputs(whole, options.clip, settings.index)
@@ -212,11 +214,10 @@ def _search(job: Job) -> dict[str, Any]:
 
 
 def _header(job: Job) -> dict[str, Any]:
-    settings, source, domain = job.settings, job.graph.source, job.options.verify.resolved()
+    settings, domain = job.settings, job.options.verify.resolved()
     return {
         "command": settings.command, "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "model": {"path": str(settings.net), "sha256": source.sha256, "input_shape": list(job.graph.input.shape),
-                  "outputs": job.graph.output.size, "passes": list(source.passes), "notes": list(source.notes)},
+        "model": model_of(job.graph, str(settings.net)),
         "data": {"name": job.data.name, "sha256": job.data.sha256, "notes": list(job.data.notes), "bundled": settings.data is None},
         "search": {**_search(job), "attack": settings.attack, "mean": settings.mean, "std": settings.std,
                    **layout_shown(settings, job.whole.axes, used=False)},

@@ -16,7 +16,7 @@ import torch
 
 from absint.analyses.widths import BoundsOptions, bounds, layer_widths, layers
 from absint.api import domain_from
-from absint.cli.header import options_of, versions
+from absint.cli.header import model_of, options_of, versions
 from absint.cli.inputs import (
     behind_normalisation,
     check_model,
@@ -26,6 +26,7 @@ from absint.cli.inputs import (
     normalisation,
     read_inputs,
     set_up_device,
+    warn_of,
 )
 from absint.cli.output import check_out, check_writable, opened, opened_file
 from absint.cli.parsing import parse_clip
@@ -89,6 +90,7 @@ def prepare(settings: BoundsSettings) -> Job:
     normalisation(settings)
     check_model(settings.net)
     graph, names = _found(settings)
+    warn_of(graph)
     whole = read_inputs(settings, graph)
     graph, choice = behind_normalisation(graph, settings, whole.axes), choice.seen(whole.axes, graph.input.shape)
     if not names:
@@ -173,13 +175,12 @@ def _bounded(job: Job) -> list[DomainBounds]:
 
 
 def _header(job: Job) -> dict[str, Any]:
-    settings, source = job.settings, job.graph.source
+    settings = job.settings
     domains = {text: {"class": f"{type(one.domain).__module__}.{type(one.domain).__qualname__}", "options": options_of(one.domain),
                       "source": one.domain.source} for text, one in job.options.items()}
     return {
         "command": settings.command, "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "model": {"path": str(settings.net), "sha256": source.sha256, "input_shape": list(job.graph.input.shape),
-                  "passes": list(source.passes), "notes": list(source.notes)},
+        "model": model_of(job.graph, str(settings.net)),
         "data": {"name": job.data.name, "sha256": job.data.sha256, "notes": list(job.data.notes), "bundled": settings.data is None},
         "region": {"text": _region_text(job), "norm": "linf", "eps": settings.eps, **job.choice.property,
                    "clip": None if job.choice.clip is None else list(job.choice.clip), "mean": settings.mean, "std": settings.std,

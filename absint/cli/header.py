@@ -42,16 +42,23 @@ def options_of(domain: Domain[Any]) -> dict[str, Any]:
     return {name: value if isinstance(value, (bool, int, float, str)) else repr(value) for name, value in values.items()}
 
 
+def model_of(graph: Graph, path: str) -> dict[str, Any]:
+    """What a report says of the network. caveats: those of the notes that say that another thing is analysed than the file shows."""
+    source = graph.source
+    return {
+        "path": path, "sha256": source.sha256, "input_shape": list(graph.input.shape), "outputs": graph.output.size,
+        "passes": list(source.passes), "notes": list(source.notes), "caveats": [text.partition(": ")[2] for text in source.caveats],
+    }
+
+
 def make_header(settings: VerifySettings, graph: Graph, data: Dataset, options: VerifyOptions, *, clip: Clip,
                 accuracy: tuple[int, int] | None) -> Header:
     """The header of a run. accuracy: (correct, of)."""
     domain = options.resolved()
-    source = graph.source
     return Header(
         command=settings.command,
         started=datetime.now(UTC).isoformat(timespec="seconds"),
-        model={"path": str(settings.net), "sha256": source.sha256, "input_shape": list(graph.input.shape),
-               "outputs": graph.output.size, "passes": list(source.passes), "notes": list(source.notes)},
+        model=model_of(graph, str(settings.net)),
         data={"name": data.name, "sha256": data.sha256, "instances": len(data), "notes": list(data.notes),
               "bundled": settings.data is None,
               "accuracy": None if accuracy is None else {"correct": accuracy[0], "of": accuracy[1]}},

@@ -81,6 +81,13 @@ def layout_shown(settings: InputSettings, axes: Known, *, used: bool) -> dict[st
     return {"layout": named(axes)} if used or by_channel else {}
 
 
+def warn_of(graph: Graph) -> None:
+    """The graph's caveats, on stderr whatever the format and however quiet: no answer comes without them."""
+    for caveat in graph.source.caveats:
+        code, _, text = caveat.partition(": ")
+        sys.stderr.write(f"warning[{code}] {graph.source.path}: {text}\n")
+
+
 def set_up_device(settings: InputSettings) -> None:
     """Threads, and a device that answers. Raises UsageError E-THREADS, ResourceError or UnsupportedError E-DEVICE."""
     if settings.threads is not None:

@@ -32,7 +32,7 @@ from absint.errors import InputError, UsageError
 from absint.reports.notes import noted, split_notes
 from absint.verdict import Assurance, InstanceResult
 
-COLUMNS = ("onnx", "vnnlib", "verdict", "time_s", "stage", "reason", "margin")
+COLUMNS = ("onnx", "vnnlib", "verdict", "time_s", "stage", "reason", "margin", "notes")
 _INTERRUPTED = 130
 _OTHER = ("eps", "norm", "patch", "brightness", "contrast", "data", "labels", "index", "mean", "std", "label", "target", "clip", "layout",
           "networks", "serialise_assignments", "format", "witness")
@@ -193,8 +193,9 @@ class _Benchmark:
 def cells(instance: Instance, result: InstanceResult) -> list[str]:
     """In the order of COLUMNS."""
     margin = "" if result.margin is None else repr(result.margin)
-    reason, _ = split_notes(result.detail)
-    return [instance.onnx, instance.vnnlib, word(result), f"{result.time_s:.3f}", result.stage or "", reason or "", margin]
+    reason, notes = split_notes(result.detail)
+    answer = [instance.onnx, instance.vnnlib, word(result), f"{result.time_s:.3f}", result.stage or "", reason or "", margin]
+    return [*answer, "; ".join(notes)]
 
 
 @contextmanager

@@ -135,7 +135,8 @@ def _tell(settings: VerifySettings, document: dict[str, Any]) -> None:
     if settings.quiet:
         return
     for note in document["notes"]:
-        sys.stderr.write(f"note: {note['note']}\n")
+        if note["note"] not in document["model"]["caveats"]:  # a warning told of these
+            sys.stderr.write(f"note: {note['note']}\n")
     why = document["reason"] or document["stage"]
     sys.stderr.write(f"{document['answer']}{f' ({why})' if why else ''} after {document['time_s']:.2f} s\n")
     if document["answer"] == "unknown" and document["reason"] == "solver":

@@ -27,6 +27,7 @@ from absint.cli.inputs import (
     normalisation,
     read_inputs,
     set_up_device,
+    warn_of,
 )
 from absint.cli.journal import Journal
 from absint.cli.output import check_out, interrupts_deferred, opened
@@ -128,6 +129,7 @@ def _graph(settings: VerifySettings) -> Graph:
     check_model(settings.net)
     graph = load_model(settings.net, fold=settings.semantics != "float32")
     check_classes(graph)
+    warn_of(graph)
     return graph
 
 

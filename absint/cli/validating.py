@@ -18,7 +18,7 @@ from absint.analyses.validate_calibration import Calibration, check_target, pars
 from absint.analyses.validate_evaluation import Evaluation, EvaluationPlan, evaluate
 from absint.api import domain_from
 from absint.attacks.foolbox_attacks import check_foolbox, parse_attack
-from absint.cli.header import installed, versions
+from absint.cli.header import installed, model_of, versions
 from absint.cli.inputs import (
     behind_normalisation,
     check_model,
@@ -28,6 +28,7 @@ from absint.cli.inputs import (
     normalisation,
     read_inputs,
     set_up_device,
+    warn_of,
 )
 from absint.cli.output import check_out, check_writable, opened, opened_file
 from absint.cli.parsing import parse_clip, parse_format, parse_numbers
@@ -60,7 +61,8 @@ def run_calibrate(settings: ValidateSettings) -> int:
     assert calibration is not None
     validator.save_state(out)
     if settings.format == "json":
-        sys.stdout.write(json.dumps({"file": str(out), **calibration.as_dict()}, indent=1) + "\n")
+        whole = {"file": str(out), "model": model_of(validator.graph, str(settings.net)), **calibration.as_dict()}
+        sys.stdout.write(json.dumps(whole, indent=1) + "\n")
     else:
         write_calibration_text(calibration, sys.stdout)
     _tell(settings, f"written: {out}")
@@ -184,6 +186,7 @@ def _prepared(settings: ValidateSettings, options: dict[str, Any], *, plugins: b
 def _graph(settings: ValidateSettings) -> Graph:
     graph = load_model(settings.net)
     check_classes(graph)
+    warn_of(graph)
     return graph
 
 
@@ -206,7 +209,7 @@ def _header(settings: ValidateSettings, validator: RadiusValidator, data: Datase
     graph = validator.graph
     return {
         "command": settings.command, "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "model": {"path": str(settings.net), "sha256": graph.source.sha256, "passes": list(graph.source.passes)},
+        "model": model_of(graph, str(settings.net)),
         "data": {"name": data.name, "sha256": data.sha256, "inputs": len(data), "notes": list(data.notes)},
         **validator.options.binding(graph),
         **layout_shown(settings, data.axes, used=False), "device": settings.device, "seed": settings.seed,

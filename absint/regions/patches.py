@@ -105,4 +105,5 @@ def all_positions(results: Sequence[InstanceResult], index: int, places: Sequenc
     if any(r.verdict is not Verdict.VERIFIED for r in results):
         return replace(results[0], index=index, verdict=Verdict.UNKNOWN, margin=None, assurance=Assurance.NONE, time_s=time_s)
     weakest = next((r for r in results if r.assurance is not Assurance.SOUND), results[0])
-    return replace(weakest, index=index, margin=least, time_s=time_s, detail=f"{len(results)} positions")
+    return replace(weakest, index=index, margin=least, time_s=time_s,
+                   detail="; ".join(filter(None, (f"{len(results)} positions", weakest.detail))))

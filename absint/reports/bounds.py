@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, TextIO
 import numpy as np
 
 from absint.analyses.widths import LayerWidths, TensorBounds
+from absint.reports.notes import caveats, model_notes
 from absint.reports.terminal import is_plain, print_table
 
 SCHEMA = "absint-bounds/1"
@@ -67,23 +68,23 @@ def write_json(document: BoundsDocument, stream: TextIO) -> None:
 def write_jsonl(document: BoundsDocument, stream: TextIO) -> None:
     """One row a line."""
     for row in document.rows():
-        stream.write(json.dumps(row, allow_nan=False) + "\n")
+        stream.write(json.dumps({**row, "notes": caveats(document.header)}, allow_nan=False) + "\n")
 
 
 def write_csv(document: BoundsDocument, stream: TextIO) -> None:
     """Widths as they are; bounds one entry a line, -inf and inf where nothing is known."""
-    writer = csv.writer(stream, lineterminator="\n")
+    writer, notes = csv.writer(stream, lineterminator="\n"), caveats(document.header)
     if document.stats:
         names = ("domain", *(document.domains[0].widths[0].as_dict()))
-        writer.writerow(names)
+        writer.writerow((*names, "notes"))
         for row in document.rows():
-            writer.writerow([_shape(row[name]) if name == "shape" else row[name] for name in names])
+            writer.writerow([*(_shape(row[name]) if name == "shape" else row[name] for name in names), notes])
         return
-    writer.writerow(("domain", "index", "tensor", "entry", "lower", "upper"))
+    writer.writerow(("domain", "index", "tensor", "entry", "lower", "upper", "notes"))
     for row in document.rows():
         for entry, (low, high) in enumerate(zip(row["lower"], row["upper"], strict=True)):
             ends = (-inf if low is None else low, inf if high is None else high)
-            writer.writerow((row["domain"], row["index"], row["tensor"], entry, *ends))
+            writer.writerow((row["domain"], row["index"], row["tensor"], entry, *ends, notes))
 
 
 def write_text(document: BoundsDocument, stream: TextIO) -> None:
@@ -99,6 +100,7 @@ def write_text(document: BoundsDocument, stream: TextIO) -> None:
         ("numerics", f"dtype {header['numerics']['dtype']}, device {header['numerics']['device']}, {rounding}"),
         ("seconds", ", ".join(f"{one.domain} {one.seconds:.2f}" for one in document.domains)),
         ("model", f"{header['model']['path']} (sha256 {header['model']['sha256'][:12] or 'unknown'})"),
+        *model_notes(header),
         ("command", header["command"]),
     ]
     for name, value in lines:

@@ -1,9 +1,12 @@
-"""What solvers reported on the way, kept apart from the rest of a result's detail: a report says it once, not for every instance."""
+"""What solvers reported on the way and what is to be known of the model, kept apart from the rest of a result's detail:
+a report says it once, not for every instance. Formats without a header say it in every row.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from absint.verdict import InstanceResult
 
@@ -27,3 +30,13 @@ def noted(results: Iterable[InstanceResult]) -> Mapping[str, tuple[int, ...]]:
         for note in split_notes(result.detail)[1]:
             found.setdefault(note, []).append(result.index)
     return {note: tuple(indices) for note, indices in found.items()}
+
+
+def model_notes(header: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Lines for people: what reading the model took for granted."""
+    return [("note", note) for note in header["model"]["notes"]]
+
+
+def caveats(header: Mapping[str, Any]) -> str:
+    """For the column `notes`: where what is analysed is not what the file seems to say; empty where there is nothing to say."""
+    return "; ".join(header["model"]["caveats"])

@@ -13,11 +13,13 @@ from typing import Any, TextIO
 from absint.analyses.radius import RadiusResult
 from absint.region import float_above
 from absint.reports.bounds import outward
+from absint.reports.notes import caveats, model_notes
 from absint.reports.terminal import is_plain, print_table
 
 SCHEMA = "absint-radius/1"
 _SHORT = 10                           # characters of an exact number that a table for people shows
-_COLUMNS = ("index", "label", "predicted", "certified", "refuted", "certified_exact", "refuted_exact", "calls", "reason", "time_s")
+_COLUMNS = ("index", "label", "predicted", "certified", "refuted", "certified_exact", "refuted_exact", "calls", "reason", "time_s",
+            "notes")
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def exact(value: Fraction | float) -> str | None:
 
 
 def row(result: RadiusResult) -> dict[str, Any]:
-    """JSON-ready."""
+    """JSON-ready. Rows that stand alone get `notes` besides, the caveats of the model."""
     refuted = result.refuted
     return {
         "index": result.index, "label": result.label, "predicted": result.predicted, "certified": -float_above(-result.certified),
@@ -86,7 +88,7 @@ def write_json(document: RadiusDocument, stream: TextIO) -> None:
 def write_jsonl(document: RadiusDocument, stream: TextIO) -> None:
     """One input a line."""
     for result in document.results:
-        stream.write(json.dumps(row(result), allow_nan=False) + "\n")
+        stream.write(json.dumps({**row(result), "notes": caveats(document.header)}, allow_nan=False) + "\n")
 
 
 def write_csv(document: RadiusDocument, stream: TextIO) -> None:
@@ -94,7 +96,7 @@ def write_csv(document: RadiusDocument, stream: TextIO) -> None:
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(_COLUMNS)
     for result in document.results:
-        values = row(result)
+        values = {**row(result), "notes": caveats(document.header)}
         writer.writerow(["" if values[name] is None else values[name] for name in _COLUMNS])
 
 
@@ -115,6 +117,7 @@ def write_text(document: RadiusDocument, stream: TextIO) -> None:
         ("domain", header["domain"]["name"]),
         ("model", f"{header['model']['path']} (sha256 {header['model']['sha256'][:12] or 'unknown'})"),
         ("seconds", f"{document.seconds:.2f}"),
+        *model_notes(header),
         ("command", header["command"]),
     )
     for name, value in lines:

@@ -12,11 +12,12 @@ from absint.analyses.validate import Decision
 from absint.analyses.validate_calibration import Calibration
 from absint.analyses.validate_evaluation import Evaluation, summary
 from absint.analyses.validate_window import Window
+from absint.reports.notes import caveats, model_notes
 from absint.reports.radius import exact
 from absint.reports.terminal import is_plain, print_table
 
 SCHEMA = "absint-validate/1"
-_DECISION = ("index", "accepted", "predicted", "basis", "radius", "time_s")
+_DECISION = ("index", "accepted", "predicted", "basis", "radius", "time_s", "notes")
 
 
 @dataclass(frozen=True)
@@ -92,12 +93,13 @@ def decisions_json(document: DecisionDocument, stream: TextIO) -> None:
 def decisions_jsonl(document: DecisionDocument, stream: TextIO) -> None:
     """One input a line."""
     for decision in document.decisions:
-        stream.write(json.dumps(decision_row(decision), allow_nan=False) + "\n")
+        stream.write(json.dumps({**decision_row(decision), "notes": caveats(document.header)}, allow_nan=False) + "\n")
 
 
 def decisions_csv(document: DecisionDocument, stream: TextIO) -> None:
     """One input a line."""
-    _table(stream, _DECISION, [decision_row(decision) for decision in document.decisions])
+    notes = caveats(document.header)
+    _table(stream, _DECISION, [{**decision_row(decision), "notes": notes} for decision in document.decisions])
 
 
 def decisions_text(document: DecisionDocument, stream: TextIO) -> None:
@@ -109,7 +111,7 @@ def decisions_text(document: DecisionDocument, stream: TextIO) -> None:
     summary_, header = document.summary(), document.header
     stream.write(f"decisions  {summary_['accepted']} accepted, {summary_['rejected']} rejected\n")
     stream.write(f"threshold  {header['threshold']} in {header['norm']}, mode {header['mode']}\n")
-    stream.write(f"domain     {header['domain']}\nseconds    {document.seconds:.2f}\n")
+    _foot(header, document.seconds, stream)
 
 
 # ---- evaluation -----------------------------------------------------------------------------------------------------
@@ -131,7 +133,7 @@ def evaluation_csv(document: EvaluationDocument, stream: TextIO) -> None:
     rows = summary(found)["categories"]
     names = [f"rejected_below_{exact(k * found.step)}" for k in found.thresholds]
     for row, category in zip(rows, found.categories, strict=True):
-        row.update(zip(names, (category.rejected(k) for k in found.thresholds), strict=True))
+        row.update(zip(names, (category.rejected(k) for k in found.thresholds), strict=True), notes=caveats(document.header))
     _table(stream, tuple(rows[0]), rows)
 
 
@@ -153,10 +155,15 @@ def evaluation_text(document: EvaluationDocument, stream: TextIO) -> None:
     hits, count = found.calibration
     stream.write(f"threshold  {values['threshold']:g}, calibrated on {count} other valid inputs ({hits} rejected)\n")
     stream.write(f"alarms     {rate:.1%} of the valid category, {low:.1%} to {high:.1%} at 95 %\n")
-    stream.write(f"domain     {document.header['domain']}\nseconds    {document.seconds:.2f}\n")
+    _foot(document.header, document.seconds, stream)
 
 
 # ---- shared ---------------------------------------------------------------------------------------------------------
+
+
+def _foot(header: Mapping[str, Any], seconds: float, stream: TextIO) -> None:
+    for name, value in (("domain", header["domain"]), ("seconds", f"{seconds:.2f}"), *model_notes(header)):
+        stream.write(f"{name:<9}  {value}\n")
 
 
 def _dump(whole: Mapping[str, Any], stream: TextIO) -> None:

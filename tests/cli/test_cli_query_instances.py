@@ -142,7 +142,7 @@ def test_an_interrupt_leaves_rows_and_no_orphans(number, benchmark, tmp_path):
     main.send_signal(number)
     out, err = main.communicate(timeout=30)
     assert main.returncode == 130, err
-    assert out == b"onnx,vnnlib,verdict,time_s,stage,reason,margin\n"
+    assert out == b"onnx,vnnlib,verdict,time_s,stage,reason,margin,notes\n"
     assert b"3 of 3 instances are not decided" in err
     assert not any(running(int(pid)) for pid in pids.read_text().split())
 
