@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 
@@ -28,14 +29,15 @@ def verify(problem: Problem, options: VerifyOptions,
     depend on batch composition, order, threads or chunk size; margins agree within the rounding slack.
     Raises UnsupportedError E-IMPORT-MISMATCH, and PluginError where a domain raises or contradicts a concrete
     execution. KeyboardInterrupt passes through; what `on_result` was given until then stands.
+    Every result's detail ends with the graph's caveats.
     """
     if problem.graph.source.model is not None and len(problem.index):
         check_import(problem.graph, region=_comparable(problem.region.hull))
     run = Portfolio(problem, options)
     results: dict[int, InstanceResult] = {}
     with numeric_mode():
-        for position, result in run.results():
-            results[position] = result
+        for position, given in run.results():
+            result = results[position] = _with_caveats(given, problem.graph.source.caveats)
             if on_result is not None:
                 on_result(result)
     return [results[k] for k in range(len(problem.index))]
@@ -46,3 +48,7 @@ def _comparable(hull: Interval) -> Interval:
     lower, upper = hull.lower.clamp(-_LARGE, _LARGE), hull.upper.clamp(-_LARGE, _LARGE)
     vast = (hull.upper - hull.lower) > _VAST
     return Interval(torch.where(vast, lower, hull.lower), torch.where(vast, upper, hull.upper))
+
+
+def _with_caveats(result: InstanceResult, caveats: tuple[str, ...]) -> InstanceResult:
+    return replace(result, detail="; ".join(filter(None, (result.detail, *caveats)))) if caveats else result

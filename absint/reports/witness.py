@@ -104,13 +104,14 @@ class _Record:
         point = np.asarray(result.witness, dtype=np.float64).reshape(graph.input.shape)
         output, fed = _evaluated(graph, point)
         original = info.originals.get(result.index)
+        shape = list(graph.output.shape) if output.size == graph.output.size else [output.size]
         facts = {
             "schema": SCHEMA, "index": result.index, "label": result.label, "predicted": int(output.argmax()) if output.size > 1 else None,
             "margin": _margin(result, output, info), "float_distance": float(np.abs(fed - point).max(initial=0.0)),
             "moved": None if original is None else _moved(point - original), "eps": result.eps, "domain": result.domain,
             "assurance": result.assurance.value, "replayed": graph.source.model is not None,
             "model": {"path": graph.source.path, "sha256": graph.source.sha256},
-            "input_shape": list(graph.input.shape), "output_shape": list(graph.output.shape) if output.size == graph.output.size else [output.size], "provenance": dict(info.provenance),
+            "input_shape": list(graph.input.shape), "output_shape": shape, "provenance": dict(info.provenance),
         }
         return _Record(result, point, output, original, facts, agreed(graph.input.shape, axes_of(graph), info.axes))
 
