@@ -43,11 +43,11 @@ def options_of(domain: Domain[Any]) -> dict[str, Any]:
 
 
 def model_of(graph: Graph, path: str) -> dict[str, Any]:
-    """What a report says of the network. caveats: those of the notes that say that another thing is analysed than the file shows."""
+    """What a report says of the network. caveats: where another thing is analysed than the file seems to show, with their codes."""
     source = graph.source
     return {
         "path": path, "sha256": source.sha256, "input_shape": list(graph.input.shape), "outputs": graph.output.size,
-        "passes": list(source.passes), "notes": list(source.notes), "caveats": [text.partition(": ")[2] for text in source.caveats],
+        "passes": list(source.passes), "notes": list(source.notes), "caveats": list(source.caveats),
     }
 
 
