@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+ABSINT_CONTRACT = 1  # what the built-in plug-ins are written for; they are held to it like a stranger's
 
 if TYPE_CHECKING:
     from absint.analyses.validate import RadiusValidator

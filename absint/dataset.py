@@ -25,7 +25,7 @@ class Dataset:
     """N inputs, perhaps labelled, and where they came from.
 
     inputs: (N, *shape) float64, raw user values.  labels: (N,) int64, or None where the source has none.
-    name: what messages call it.  sha256: of the bytes of the file read.  notes: what was done to the values, in order.
+    name: what messages call it.  sha256: of every byte read, a file of labels included.  notes: what was done to the values, in order.
     index: (N,) positions in the source; 0..N-1 unless `select` was used, and what every message counts in.
     layout: the order of the images' axes where the file tells it.  axes: those of the network that they were shaped for, if known.
     Raises InputError E-DATA-LABELS where labels and inputs differ in number, E-DATA-SHAPE without a batch axis.

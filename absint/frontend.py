@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from absint.digest import digest
 from absint.errors import InputError, UsageError
 from absint.graph import Graph, Node
 from absint.input_axes import axes_of
@@ -28,7 +29,8 @@ Numbers = Number | Sequence[Number] | Tensor
 class FrontEnd(Protocol):
     """What a model front end offers. suffixes: in lower case, with their dots.
 
-    One that reads objects, such as a framework's modules, states `accepts(source: object) -> bool` besides.
+    One that reads objects, such as a framework's modules, states `accepts(source: object) -> bool` besides. One whose models
+    lie in more than one file states `sha256(path) -> str`, of all of them, and puts the same into the graph's source.
     """
 
     suffixes: tuple[str, ...]
@@ -48,7 +50,28 @@ def load_model(source: object, **options: Any) -> Graph:
     """
     end = front_end_for(source)
     _known_options(end, source, options)
-    return end.read(source, **options)
+    graph = end.read(source, **options)
+    if graph.source.sha256 or not isinstance(source, (str, Path)) or not Path(source).is_file():
+        return graph
+    return replace(graph, source=replace(graph.source, sha256=_hash_by(end, source)))  # no journal binds itself to nothing
+
+
+def model_hash(path: str | Path) -> str:
+    """SHA-256 of every byte that a model is read from, the `source.sha256` of its graph, by which journals and reports know it.
+
+    Raises InputError E-MODEL-MISSING, and what the front end raises where it cannot read the model.
+    """
+    return _hash_by(front_end_for(path), path)
+
+
+def _hash_by(end: FrontEnd, path: str | Path) -> str:
+    own: Callable[[str | Path], str] | None = getattr(end, "sha256", None)
+    if own is not None:
+        return own(path)
+    try:
+        return digest(Path(path).read_bytes())
+    except OSError as error:
+        raise InputError("E-MODEL-MISSING", f"cannot be read: {error.strerror}", where=str(path), hint="check the path of the model") from error
 
 
 def front_end_for(source: object) -> FrontEnd:

@@ -77,7 +77,8 @@ class ClassIndex:
 class Source:
     """Where a graph came from, for reports and for replaying witnesses.
 
-    model: the serialized reference model (bytes), or None.  sha256: of the user's file.  full_input_shape: what the
+    model: the serialized reference model (bytes), or None.  sha256: of every byte the user's model
+    was read from, weights in other files included.  full_input_shape: what the
     reference runtime expects, batch axis included as 1.  prefix: operators applied to the user's input before it.
     float32_executions: False where the model computes in a narrower format, or has kernels (softmax, normalisations) whose
     rounding is not bounded: float32 semantics is refused then.  formats: of its floating-point tensors; None where nobody

@@ -1,22 +1,29 @@
 """One registry class for every kind of plug-in: filled by a decorator, by entry points, or by `--plugin FILE`.
 
 Built-in plug-ins arrive through the same entry points as a stranger's package, so the path users rely on is the one
-that every run exercises.
+that every run exercises. What was written for another version of the contract is refused, whichever way it comes:
+a domain that was right under one contract may prove what is false under the next.
 """
 
 from __future__ import annotations
 
+import ast
 import difflib
-import importlib.util
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from importlib.machinery import SourceFileLoader
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from absint.errors import PluginError, UsageError
 
 T = TypeVar("T")
+
+CONTRACT = 1                        # raised whenever a plug-in that was right could become wrong, or could no longer run
+DECLARATION = "ABSINT_CONTRACT"     # a plug-in's file, or the package around it, says which version it was written for
+_UNDECLARED = 1                     # what says nothing is as old as the declaration, or older
 
 
 class Registry(Generic[T]):
@@ -38,7 +45,11 @@ class Registry(Generic[T]):
         return enter
 
     def add(self, name: str, thing: T) -> None:
-        """Enter one object. The same definition loaded twice (a plug-in file run again) replaces itself silently."""
+        """Enter one object. The same definition loaded twice (a plug-in file run again) replaces itself silently.
+
+        Raises PluginError E-PLUGIN-CONTRACT for another version of the contract, E-PLUGIN-DUPLICATE for a name that is taken.
+        """
+        _supported(_declared(_module(thing)), f"the {self.noun} plug-in '{name}'", _origin(thing))
         points = self._points()
         # An entry point names the object, or a method of the class that stands for it.
         promised = f"{points[name].value.replace(':', '.')}." if name in points and name not in self._entries else ""
@@ -61,7 +72,7 @@ class Registry(Generic[T]):
             return self._entries[name]
         points = self._points()
         if name in points:
-            self.add(name, _load(points[name], self.noun))
+            self.add(name, load_entry(points[name], self.noun))
             return self._entries[name]
         names = self.names()
         near = difflib.get_close_matches(name.lower(), names, n=2, cutoff=0.5)
@@ -83,52 +94,162 @@ class Registry(Generic[T]):
         """Load every entry point of the group (operators register themselves while their module loads)."""
         for point in self._points().values():
             if point.name not in self._entries:
-                loaded = _load(point, self.noun)
+                loaded = load_entry(point, self.noun)
                 self._entries.setdefault(point.name, loaded)
 
     def _points(self) -> dict[str, EntryPoint]:
         return {point.name: point for point in entry_points(group=self.group)}
 
 
-def _origin(thing: object) -> str:
-    owner = getattr(thing, "__self__", None)
-    if isinstance(owner, type):  # a class method stands for its class, also where it is inherited
-        thing = owner
-    kind = thing if isinstance(thing, type) else type(thing)
-    return f"{getattr(thing, '__module__', kind.__module__)}.{getattr(thing, '__qualname__', kind.__qualname__)}"
-
-
-def _load(point: EntryPoint, noun: str) -> Any:
+def load_entry(point: EntryPoint, noun: str) -> Any:
+    """The object that an entry point names. Raises PluginError E-PLUGIN-LOAD or E-PLUGIN-CONTRACT."""
+    plugin = f"the {noun} plug-in '{point.name}'"
     try:
-        return point.load()
+        thing = point.load()
+    except PluginError:
+        raise
     except Exception as error:  # a stranger's code: whatever it raises becomes one coded message
+        # Where the contract is another one, names that are not there are a consequence; the cause is what the user can mend.
+        _supported(_written(point.module), plugin, point.value)
         raise PluginError(
-            "E-PLUGIN-LOAD", f"the {noun} plug-in '{point.name}' could not be loaded: {type(error).__name__}: {error}",
+            "E-PLUGIN-LOAD", f"{plugin} could not be loaded: {type(error).__name__}: {error}",
             where=point.value, hint="reinstall or remove the package that provides it",
         ) from error
+    _supported(_declared(point.module), plugin, point.value)
+    return thing
+
+
+def _owner(thing: object) -> object:
+    """What states where an object was defined: itself, the class of a class method (inherited ones, too), the type of a value."""
+    owner = getattr(thing, "__self__", None)
+    if isinstance(owner, type):
+        return owner
+    return thing if hasattr(thing, "__qualname__") else type(thing)
+
+
+def _module(thing: object) -> str:
+    owner = _owner(thing)
+    return str(getattr(owner, "__module__", None) or type(owner).__module__)
+
+
+def _origin(thing: object) -> str:
+    return f"{_module(thing)}.{getattr(_owner(thing), '__qualname__', type(thing).__qualname__)}"
+
+
+# ---- the contract's version ----------------------------------------------------------------------------------------------
+
+
+def _declared(module: str) -> object:
+    """What a loaded module says, or else the nearest package around it."""
+    while module:
+        said = getattr(sys.modules.get(module), "__dict__", {}).get(DECLARATION)
+        if said is not None:
+            return said
+        module = module.rpartition(".")[0]
+    return _UNDECLARED
+
+
+def _written(module: str) -> object:
+    """What the files of a module and of the packages around it say, none of which is run."""
+    said: object = None
+    path = None
+    parts = module.split(".")
+    for count in range(1, len(parts) + 1):
+        name = ".".join(parts[:count])
+        spec = next((found for finder in sys.meta_path if (found := finder.find_spec(name, path)) is not None), None)
+        source = getattr(spec and spec.loader, "get_source", None)
+        if spec is None or source is None:
+            break
+        try:
+            text = source(name)
+        except (ImportError, OSError):
+            break
+        nearer = _literal(text or "")
+        said = said if nearer is None else nearer
+        path = spec.submodule_search_locations
+    return _UNDECLARED if said is None else said
+
+
+def _literal(source: str | bytes) -> object:
+    """The value written at the top level of a file; None where there is none, or no Python."""
+    try:
+        body = ast.parse(source).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    for node in body:
+        if isinstance(node, (ast.Assign, ast.AnnAssign)):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            if any(isinstance(target, ast.Name) and target.id == DECLARATION for target in targets):
+                return node.value.value if isinstance(node.value, ast.Constant) else node
+    return None
+
+
+def _supported(said: object, plugin: str, where: str) -> None:
+    """Nothing where the version is this absint's. Raises PluginError E-PLUGIN-CONTRACT."""
+    if type(said) is int and said == CONTRACT:  # True is no version
+        return
+    if type(said) is not int:
+        shown = repr(said)[:40] if isinstance(said, (str, float, bool)) else "an expression"
+        raise PluginError("E-PLUGIN-CONTRACT", f"{plugin} declares {shown} as its version of the plug-in contract, which is no whole number",
+                          where=where, hint=f"write {DECLARATION} = {CONTRACT} at the top level of its file")
+    hint = (f"update absint, or install a release of the plug-in for version {CONTRACT}" if said > CONTRACT
+            else f"update the plug-in; once it follows docs/extending.md, it declares {DECLARATION} = {CONTRACT}")
+    raise PluginError("E-PLUGIN-CONTRACT", f"{plugin} was written for version {said} of the plug-in contract; "
+                      f"this absint supports version {CONTRACT}", where=where, hint=hint)
+
+
+# ---- files ---------------------------------------------------------------------------------------------------------------
+
+
+class _Content(SourceFileLoader):
+    """Runs the bytes that were read: no bytecode of another state of the file, and none left beside it."""
+
+    def __init__(self, name: str, file: Path, content: bytes) -> None:
+        super().__init__(name, str(file))
+        self._content = content
+
+    def get_data(self, path: str) -> bytes:
+        """The bytes, whatever the file holds by now."""
+        return self._content
+
+    def path_stats(self, path: str) -> Mapping[str, Any]:
+        """None: the cache of bytecode, which trusts a file's time and size, is passed over."""
+        raise OSError
 
 
 def load_plugin(path: str | Path) -> None:
     """Run one Python file so that its decorators register what it defines (`--plugin FILE`).
 
-    Raises PluginError E-PLUGIN-LOAD where the file is missing or raises.
+    Raises PluginError E-PLUGIN-LOAD where the file is missing or raises, E-PLUGIN-CONTRACT, before anything of it runs, where
+    it was written for another version of the contract.
     """
     file = Path(path)
     if not file.is_file():
         raise PluginError("E-PLUGIN-LOAD", "no such plug-in file", where=str(path), hint="check the path after --plugin")
-    name = f"absint_plugin_{file.stem}"
-    spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None:
+    if file.suffix != ".py":
         raise PluginError("E-PLUGIN-LOAD", "not a Python file", where=str(path), hint="give a file that ends in .py")
-    module = importlib.util.module_from_spec(spec)
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise PluginError("E-PLUGIN-LOAD", f"cannot be read: {error.strerror}", where=str(path), hint="check its rights") from error
+    said = _literal(content)
+    _supported(_UNDECLARED if said is None else said, f"the plug-in '{file.stem}'", str(path))
+    _run(f"absint_plugin_{file.stem}", file, content)
+
+
+def _run(name: str, file: Path, content: bytes) -> None:
+    loader = _Content(name, file, content)
+    spec = spec_from_loader(name, loader)
+    assert spec is not None
+    module = module_from_spec(spec)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        loader.exec_module(module)
     except PluginError:
         raise
     except Exception as error:  # a stranger's code: whatever it raises becomes one coded message
         sys.modules.pop(name, None)
         raise PluginError(
-            "E-PLUGIN-LOAD", f"the plug-in raised {type(error).__name__}: {error}", where=str(path),
+            "E-PLUGIN-LOAD", f"the plug-in raised {type(error).__name__}: {error}", where=str(file),
             hint="run it with python to see the traceback, or use --debug",
         ) from error

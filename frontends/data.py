@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import hashlib
 import io
 import math
 import re
@@ -27,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from absint.dataset import Dataset, FloatArray, IntArray
+from absint.digest import digest
 from absint.errors import AbsintError, InputError, PluginError
 from absint.layout import Layout
 from absint.registry import Registry
@@ -84,19 +84,21 @@ class DataFrontEnd:
         A folder goes to the reader registered as "folder".
         Raises InputError E-DATA-MISSING, -EMPTY, -TRUNCATED, -FORMAT, -PICKLE, -RAGGED, -CELL, -LABELS, -SHAPE.
         """
-        source, digest = _open(Path(path))
+        source, raw = _open(Path(path))
         content = _read_with(_format_of(source), source)
         inputs, scaling = _to_float(content.images, source)
         notes = (*content.notes, *scaling)
+        sha256 = content.sha256 or digest(raw)
         labels = None if content.labels is None else _whole_labels(content.labels, source)
         separate = Path(labels_path) if labels_path is not None else _idx_sibling(source.path)
         if separate is not None:
-            labels = _read_labels(separate)
+            labels, raw = _read_labels(separate)
+            sha256 = digest(sha256.encode(), raw)
             notes = (*notes, f"labels read from {separate.name}")
         if labels is not None and len(labels) != len(inputs):
             what = f"{len(inputs)} inputs but {len(labels)} labels"
             raise source.fail("E-DATA-LABELS", what, "are inputs and labels of the same split?")
-        return Dataset(inputs, labels, str(path), content.sha256 or digest, notes, layout=content.layout)
+        return Dataset(inputs, labels, str(path), sha256, notes, layout=content.layout)
 
 
 def _read_with(name: str, source: Source) -> Content:
@@ -119,10 +121,10 @@ def _read_with(name: str, source: Source) -> Content:
 # --- files ----------------------------------------------------------------------------------------------------------
 
 
-def _open(path: Path) -> tuple[Source, str]:
-    """The file, unzipped, and the SHA-256 of its bytes as they lie on disk; a folder as it is."""
+def _open(path: Path) -> tuple[Source, bytes]:
+    """The file, unzipped, and its bytes as they lie on disk; a folder as it is."""
     if path.is_dir():
-        return Source(path, b""), hashlib.sha256(b"").hexdigest()
+        return Source(path, b""), b""
     if not path.is_file():
         raise InputError("E-DATA-MISSING", "no such file", where=str(path), hint="check the path of the data file")
     try:
@@ -135,7 +137,7 @@ def _open(path: Path) -> tuple[Source, str]:
     data = _unzip(source) if raw.startswith(_GZIP_MAGIC) else raw
     if not data:
         raise source.fail("E-DATA-EMPTY", "the file is empty once unzipped")
-    return Source(path, data), hashlib.sha256(raw).hexdigest()
+    return Source(path, data), raw
 
 
 def _unzip(source: Source) -> bytes:
@@ -195,10 +197,10 @@ def _whole_labels(labels: AnyArray, source: Source) -> IntArray:
     return flat.astype(np.int64)
 
 
-def _read_labels(path: Path) -> IntArray:
-    """(N,) labels of a file of their own: IDX, npy, npz (a label key) or CSV with one label a line."""
-    source, _ = _open(path)
-    return _whole_labels(_label_array(source), source)
+def _read_labels(path: Path) -> tuple[IntArray, bytes]:
+    """(N,) labels of a file of their own, and its bytes: IDX, npy, npz (a label key) or CSV with one label a line."""
+    source, raw = _open(path)
+    return _whole_labels(_label_array(source), source), raw
 
 
 def _label_array(source: Source) -> AnyArray:

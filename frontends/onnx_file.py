@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import heapq
 import zlib
 from collections import defaultdict
@@ -15,12 +14,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnx.external_data_helper
+import onnx.helper
 import onnx.inliner
 from onnx import numpy_helper
 
+from absint.digest import digest
 from absint.errors import AbsintError, InputError, UnsupportedError
 from absint.frontends.onnx_end import STANDARD_DOMAINS, Ending, cut
+from absint.frontends.onnx_external import read_external
 from absint.frontends.onnx_formats import FLOATS
 from absint.op import Shape
 
@@ -74,13 +75,7 @@ def open_model(path: str | Path, content: bytes | None = None) -> OnnxFile:
     Raises InputError or UnsupportedError with a code E-MODEL-*.
     """
     file = Path(path)
-    raw = read_bytes(file) if content is None else content
-    sha256 = hashlib.sha256(raw).hexdigest()
-    data = _unzipped(raw, file)
-    proto = _parsed(data, file)
-    if _external(proto):
-        data = _with_external_data(proto, file)
-        sha256 = hashlib.sha256(data).hexdigest()  # of the weights, too: the file alone does not say what is analysed
+    proto, data, sha256 = _read(file, content)
     try:
         if _opened(proto):
             data = bytes(proto.SerializeToString())
@@ -94,6 +89,30 @@ def open_model(path: str | Path, content: bytes | None = None) -> OnnxFile:
         raise
     except Exception as error:  # damage that the parser let through: whatever onnx raises becomes one coded message
         raise _malformed(file, f"{type(error).__name__}: {_first_line(error)}") from error
+
+
+def model_hash(path: str | Path) -> str:
+    """The hash that `open_model` gives the same file. Raises InputError E-MODEL-* where it cannot be read."""
+    return _read(Path(path), None)[2]
+
+
+def _read(file: Path, content: bytes | None) -> tuple[onnx.ModelProto, bytes, str]:
+    """The model with all its weights, its self-contained bytes, and the hash of every byte that was read, each once."""
+    raw = read_bytes(file) if content is None else content
+    data = _unzipped(raw, file)
+    proto = _parsed(data, file)
+    outside = read_external(proto, file if content is None else None)
+    if outside:
+        data = _self_contained(proto, file)
+    return proto, data, digest(raw, *outside)
+
+
+def _self_contained(proto: onnx.ModelProto, file: Path) -> bytes:
+    try:
+        return bytes(proto.SerializeToString())
+    except Exception as error:  # protobuf's EncodeError, a ValueError: beyond 2 GiB
+        raise InputError("E-MODEL-EXTERNAL", f"with its external weights it cannot be handled: {_first_line(error)}", where=str(file),
+                         hint="the format allows for 2 GiB") from error
 
 
 def read_bytes(file: Path) -> bytes:
@@ -157,33 +176,6 @@ def _parsed(data: bytes, file: Path) -> onnx.ModelProto:
     if not proto.opset_import:
         raise _malformed(file, "it names no operator set (truncated?)")
     return proto
-
-
-def _external(proto: onnx.ModelProto) -> list[onnx.TensorProto]:
-    """Tensors whose values lie in another file."""
-    inside = [a.t for node in proto.graph.node for a in node.attribute if a.type == onnx.AttributeProto.TENSOR]
-    return [t for t in (*proto.graph.initializer, *inside) if t.data_location == onnx.TensorProto.EXTERNAL]
-
-
-def _inside(tensor: onnx.TensorProto, file: Path) -> bool:
-    """Whether a tensor's file lies in the model's folder or below it, links followed."""
-    location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
-    folder = file.parent.resolve()
-    return bool(location) and (folder / location).resolve().is_relative_to(folder)
-
-
-def _with_external_data(proto: onnx.ModelProto, file: Path) -> bytes:
-    """Weights stored beside the model, read into it; returns self-contained bytes."""
-    outside = [f"'{t.name}'" for t in _external(proto) if not _inside(t, file)]
-    if outside:
-        raise InputError("E-MODEL-EXTERNAL", "its external weights lie outside its folder", where=str(file), details=outside,
-                         hint="keep the weight file beside the model")
-    try:
-        onnx.external_data_helper.load_external_data_for_model(proto, str(file.parent))
-        return bytes(proto.SerializeToString())
-    except Exception as error:  # missing, outside the folder, too short, beyond 2 GiB: onnx raises many types
-        raise InputError("E-MODEL-MISSING", f"its external weights cannot be read: {_first_line(error)}", where=str(file),
-                         hint="keep the weight file beside the model, or save the model in one file") from error
 
 
 def _checked(proto: onnx.ModelProto, data: bytes, sha256: str, file: Path, ending: Ending | None) -> OnnxFile:

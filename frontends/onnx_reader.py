@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
-from absint.frontends.onnx_file import open_model
+from absint.frontends.onnx_file import model_hash, open_model
 from absint.frontends.onnx_formats import executions_known, formats
 from absint.frontends.onnx_translate import NodeReport, translate
 from absint.graph import Graph
@@ -45,6 +45,10 @@ class OnnxFrontEnd:
         if check:
             check_import(graph, *(check_range or DEFAULT_RANGE))
         return graph
+
+    def sha256(self, path: str | Path) -> str:
+        """Of every byte that `read` reads the model from, weights in other files included. Raises InputError E-MODEL-*."""
+        return model_hash(path)
 
     def survey(self, path: str | Path) -> tuple[NodeReport, ...]:
         """What becomes of every node the output needs, supported or not. Raises InputError E-MODEL-* for a broken file."""

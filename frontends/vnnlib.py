@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import gzip
 import hashlib
+import io
 import re
 import zlib
 from collections.abc import Iterator
@@ -74,18 +75,24 @@ def _text(path: Path) -> tuple[str, str]:
             raw = file.read(_MAX_BYTES + 1)
     except OSError as error:
         raise InputError("E-VNNLIB-MISSING", f"cannot be read: {error.strerror}", where=where) from error
+    if len(raw) > _MAX_BYTES:
+        raise _too_long(where)
     data = _unzipped(raw, path) if raw.startswith(_GZIP) else raw
     if len(data) > _MAX_BYTES:
-        raise InputError("E-VNNLIB-SIZE", f"the query is longer than {_MAX_BYTES} bytes", where=where, hint="split it into several files")
+        raise _too_long(where)
     if path.name.endswith(".gz") and not raw.startswith(_GZIP) and raw:
         raise InputError("E-VNNLIB-FORMAT", "ends in .gz but is not gzipped", where=where, hint="rename or fetch the file again")
     return _decoded(data, where), hashlib.sha256(raw).hexdigest()
 
 
+def _too_long(where: str) -> InputError:
+    return InputError("E-VNNLIB-SIZE", f"the query is longer than {_MAX_BYTES} bytes", where=where, hint="split it into several files")
+
+
 def _unzipped(raw: bytes, path: Path) -> bytes:
     """At most one byte more than is accepted, whatever the file would unpack to."""
     try:
-        with gzip.open(path) as stream:
+        with gzip.GzipFile(fileobj=io.BytesIO(raw)) as stream:  # what is hashed is what is read
             return stream.read(_MAX_BYTES + 1)
     except EOFError as error:
         raise InputError("E-VNNLIB-FORMAT", "the gzip stream ends early", where=str(path), hint="fetch the file again") from error

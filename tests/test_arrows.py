@@ -37,8 +37,8 @@ ROWS = (
     ("ops",),
     ("op", "elementwise", "pieces"),
     ("query",),
-    ("region", "regions", "spec", "verdict", "backend", "kernels", "rounding", "registry", "errors", "interval", "rational", "rational_linear",
-     "dataset", "samples", "layout", "arrangement"),
+    ("region", "regions", "spec", "verdict", "backend", "kernels", "rounding", "registry", "errors", "digest", "interval", "rational",
+     "rational_linear", "dataset", "samples", "layout", "arrangement"),
 )
 BOTTOM = ROWS[-1]
 # Plug-ins see the contract they implement, not the engine around it. Domain.memory takes a Graph.

@@ -18,9 +18,11 @@ from typing import Annotated
 import typer
 
 from absint.cli.solver_checks import found_solvers
+from absint.errors import PluginError
+from absint.registry import load_entry
 
 _CONSTRAINTS = Path(__file__).resolve().parents[2] / "constraints.txt"
-_GROUPS = ("domains", "frontends", "data", "data_formats", "ops", "attacks", "reports", "solvers", "analyses")
+_GROUPS = ("domains", "frontends", "queries", "data", "data_formats", "ops", "attacks", "reports", "solvers", "analyses")
 _NEEDED_PYTHON = (3, 11)
 _NEEDED_MEMORY = 1 << 30
 _REINSTALL = "pip install --force-reinstall --no-deps absint"
@@ -181,9 +183,9 @@ def _plugins() -> Iterator[Check]:
         for point in sorted(entry_points(group=f"absint.{kind}"), key=lambda point: point.name):
             package = point.dist.name if point.dist else "the package that provides it"
             try:
-                point.load()
-            except Exception as error:  # a stranger's code
-                found = f"{type(error).__name__}: {error}".splitlines()[0]
+                load_entry(point, kind)
+            except PluginError as error:
+                found = f"{error.code}: {error.what}".splitlines()[0]
                 yield Check(f"{kind} {point.name}", False, f"{found} ({point.value})", f"pip install --force-reinstall {package}")
             else:
                 yield Check(f"{kind} {point.name}", True, f"{point.value} of {package}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 from collections import Counter
@@ -104,13 +103,12 @@ def examine(net: Path, plugins: tuple[str, ...] = ()) -> Inspection:
     from absint.analyses.inspect import checked_import, view
     from absint.cli.inputs import check_model
     from absint.errors import AbsintError, UnsupportedError
-    from absint.frontend import front_end_for
+    from absint.frontend import front_end_for, model_hash
 
     check_model(net)
     front_end: Any = front_end_for(net)
     survey = getattr(front_end, "survey", None)  # what a front end may offer besides `read`
     rows = tuple(_file_node(report) for report in survey(net)) if survey is not None else ()
-    digest = hashlib.sha256(net.read_bytes()).hexdigest() if net.is_file() else ""
     graph: Graph | None = None
     nodes: tuple[NodeView, ...] = ()
     check: ImportCheck | None = None
@@ -123,7 +121,8 @@ def examine(net: Path, plugins: tuple[str, ...] = ()) -> Inspection:
         if not rows or (not isinstance(error, UnsupportedError) and not any(row["reason"] for row in rows)):
             raise
         problem = error
-    return Inspection(str(net), digest, rows, graph, nodes, check, problem, plugins)
+    sha256 = graph.source.sha256 if graph is not None and graph.source.sha256 else model_hash(net) if net.is_file() else ""
+    return Inspection(str(net), sha256, rows, graph, nodes, check, problem, plugins)
 
 
 def _file_node(report: Any) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from typing import ClassVar
 from absint.domain import BackwardDomain, Context, Interval, Node, Relaxation, register_domain
 from absint.op import Nonlinear
 
+ABSINT_CONTRACT = 1
+
 
 @register_domain("fastlin")
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ from torch import Tensor
 from absint.elementwise import Curvature, Elementwise, KernelError, Knot, Piece
 from absint.op import OnnxNode, register_op, unsupported
 
+ABSINT_CONTRACT = 1
+
 
 @register_op("Shrink")
 @dataclass(frozen=True, eq=False)
