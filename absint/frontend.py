@@ -71,7 +71,8 @@ def _hash_by(end: FrontEnd, path: str | Path) -> str:
     try:
         return digest(Path(path).read_bytes())
     except OSError as error:
-        raise InputError("E-MODEL-MISSING", f"cannot be read: {error.strerror}", where=str(path), hint="check the path of the model") from error
+        raise InputError("E-MODEL-MISSING", f"cannot be read: {error.strerror}", where=str(path),
+                         hint="check the path of the model") from error
 
 
 def front_end_for(source: object) -> FrontEnd:

@@ -190,7 +190,7 @@ def _supported(said: object, plugin: str, where: str) -> None:
         return
     if type(said) is not int:
         shown = repr(said)[:40] if isinstance(said, (str, float, bool)) else "an expression"
-        raise PluginError("E-PLUGIN-CONTRACT", f"{plugin} declares {shown} as its version of the plug-in contract, which is no whole number",
+        raise PluginError("E-PLUGIN-CONTRACT", f"{plugin} declares {shown} as its version of the plug-in contract, no whole number",
                           where=where, hint=f"write {DECLARATION} = {CONTRACT} at the top level of its file")
     hint = (f"update absint, or install a release of the plug-in for version {CONTRACT}" if said > CONTRACT
             else f"update the plug-in; once it follows docs/extending.md, it declares {DECLARATION} = {CONTRACT}")

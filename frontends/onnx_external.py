@@ -36,7 +36,8 @@ def read_external(proto: onnx.ModelProto, file: Path | None) -> list[bytes]:
         return []
     if file is None:
         raise InputError("E-MODEL-EXTERNAL", f"{len(tensors)} tensors of a model in memory have their values in other files",
-                         where="model", details=[f"'{t.name}'" for t in tensors[:10]], hint="give the path of its file, or put them into it")
+                         where="model", details=[f"'{t.name}'" for t in tensors[:10]],
+                         hint="give the path of its file, or put them into it")
     places = [_place(tensor, file) for tensor in tensors]
     outside = [f"'{tensor.name}'" for tensor, place in zip(tensors, places, strict=True) if place is None]
     if outside:
@@ -97,7 +98,8 @@ def _range(tensor: onnx.TensorProto, file: Path) -> tuple[int, int]:
         given[key] = int(text or 0)
     size = _size(tensor, file)
     if _entry(tensor, "length") and given["length"] != size:
-        raise _damaged(tensor, file, f"{given['length']} bytes do not hold its shape ({', '.join(map(str, tensor.dims))}), which takes {size}")
+        shape = ", ".join(map(str, tensor.dims))
+        raise _damaged(tensor, file, f"{given['length']} bytes are not the {size} that its shape ({shape}) takes")
     return given["offset"], size
 
 

@@ -38,7 +38,7 @@ ROWS = (
     ("op", "elementwise", "pieces"),
     ("query",),
     ("region", "regions", "spec", "verdict", "backend", "kernels", "rounding", "registry", "errors", "digest", "interval", "rational",
-     "rational_linear", "dataset", "samples", "layout", "arrangement"),
+     "rational_linear", "dataset", "samples", "layout", "arrangement", "child"),
 )
 BOTTOM = ROWS[-1]
 # Plug-ins see the contract they implement, not the engine around it. Domain.memory takes a Graph.

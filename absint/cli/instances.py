@@ -7,7 +7,7 @@ verdict. Workers have their own process groups, which are killed past the limit 
 from __future__ import annotations
 
 import csv
-import hashlib
+import json
 import signal
 import sys
 import threading
@@ -28,7 +28,9 @@ from absint.cli.output import check_out, interrupts_deferred, opened
 from absint.cli.query import check_other
 from absint.cli.settings import VerifySettings
 from absint.cli.workers import ANSWERS, Instance, answered, word, worker_options
-from absint.errors import InputError, UsageError
+from absint.digest import digest
+from absint.errors import AbsintError, InputError, UsageError
+from absint.registry import load_plugin
 from absint.reports.notes import noted, split_notes
 from absint.verdict import Assurance, InstanceResult
 
@@ -41,7 +43,10 @@ _OTHER = ("eps", "norm", "patch", "brightness", "contrast", "data", "labels", "i
 def execute(settings: VerifySettings) -> int:
     """Answer every instance; returns the exit code: 0, or 130 after an interrupt."""
     instances = prepare(settings)
-    journal = None if settings.journal is None else Journal.open(settings.journal, _binding(settings, instances), resume=settings.resume)
+    journal = None
+    if settings.journal is not None:
+        instances = _hashed(settings, instances)
+        journal = Journal.open(settings.journal, _binding(settings, instances), resume=settings.resume)
     with nullcontext() if journal is None else closing(journal), opened(settings.out) as stream, _terminable():
         return _Benchmark(settings, instances, stream, journal).run()
 
@@ -99,24 +104,40 @@ def _file(folder: Path, name: str) -> Path:
     return other if not path.exists() and other.exists() else path
 
 
+def _hashed(settings: VerifySettings, instances: Sequence[Instance]) -> list[Instance]:
+    """The instances with the hashes of all that their answers depend on, each file read once."""
+    for file in settings.plugin:
+        load_plugin(file)  # front ends among them know what else belongs to a model
+    networks = {file: _model_digest(file) for file in {instance.network for instance in instances}}
+    queries = {file: _digest(file) for file in {instance.query for instance in instances}}
+    return [replace(one, sha256=(networks[one.network], queries[one.query])) for one in instances]
+
+
 def _binding(settings: VerifySettings, instances: Sequence[Instance]) -> Mapping[str, Any]:
-    """All that the rows of a journal depend on: the list, the contents of every file it names, options and plug-ins."""
-    assert settings.instances is not None
-    contents = {file: _digest(file) for instance in instances for file in (instance.network, instance.query)}
-    files = "\n".join(f"{contents[instance.network]} {contents[instance.query]}" for instance in instances)
+    """All that the rows of a journal depend on: the list as it was read, every byte of every file it names, options and plug-ins."""
+    lines = [[one.onnx, one.vnnlib, one.timeout] for one in instances]
     return {
-        "absint": __version__, "instances_sha256": hashlib.sha256(settings.instances.read_bytes()).hexdigest(),
+        "absint": __version__, "instances_sha256": digest(json.dumps(lines).encode()),
         "timeout": settings.timeout, "options": worker_options(replace(settings, plugin=())),
-        "files_sha256": hashlib.sha256(files.encode()).hexdigest(),
-        "plugins": [hashlib.sha256(file.read_bytes()).hexdigest() for file in settings.plugin if file.is_file()],
+        "files_sha256": digest(json.dumps([one.sha256 for one in instances]).encode()),
+        "plugins": [_digest(file) for file in settings.plugin],
     }
+
+
+def _model_digest(file: Path) -> str:
+    """Of a network with its external weights; empty where it cannot be read, which its worker will report."""
+    from absint.frontend import model_hash  # torch is imported where a journal is kept only
+
+    try:
+        return model_hash(file)
+    except AbsintError:
+        return ""
 
 
 def _digest(file: Path) -> str:
     """SHA-256 of a file; empty where it cannot be read, which its worker will report."""
     try:
-        with file.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return digest(file.read_bytes()) if file.is_file() else ""
     except OSError:
         return ""
 

@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from absint.child import python_command, python_environment
 from absint.cli.settings import VerifySettings
 from absint.verdict import Assurance, InstanceResult, Reason, Verdict
 
@@ -33,7 +33,10 @@ _PASSED = {"domain": "--domain", "device": "--device", "dtype": "--dtype", "batc
 
 @dataclass(frozen=True)
 class Instance:
-    """One line of the list. onnx, vnnlib: as written.  network, query: the files.  timeout: seconds, perhaps capped."""
+    """One line of the list. onnx, vnnlib: as written.  network, query: the files.  timeout: seconds, perhaps capped.
+
+    sha256: of network and query, where an answer is kept under these hashes; empty for a file that could not be read.
+    """
 
     index: int
     onnx: str
@@ -41,6 +44,7 @@ class Instance:
     network: Path
     query: Path
     timeout: float
+    sha256: tuple[str, str] | None = None
 
 
 def worker_options(settings: VerifySettings) -> list[str]:
@@ -111,12 +115,10 @@ class Workers:
             _kill(process)
 
     def _started(self, instance: Instance) -> subprocess.Popen[bytes] | None:
-        words = [sys.executable, "-m", "absint", "verify", os.path.abspath(instance.query), "--network",
-                 os.path.abspath(instance.network), f"--timeout={instance.timeout}", "--format=json", "--quiet", *self.options]
-        environment = dict(os.environ)
-        for option in self.options:
-            if option.startswith("--threads="):
-                environment["OMP_NUM_THREADS"] = option.partition("=")[2]
+        words = python_command("-m", "absint", "verify", os.path.abspath(instance.query), "--network", os.path.abspath(instance.network),
+                               f"--timeout={instance.timeout}", "--format=json", "--quiet", *self.options)
+        threads = next((option.partition("=")[2] for option in self.options if option.startswith("--threads=")), None)
+        environment = python_environment() if threads is None else python_environment(OMP_NUM_THREADS=threads)
         with self.lock:  # between stop() and the start of a process nothing may slip through
             if self.stopped:
                 return None
@@ -138,6 +140,15 @@ def unknown(instance: Instance, time_s: float, why: str) -> InstanceResult:
     return InstanceResult(instance.index, Verdict.UNKNOWN, time_s=time_s, detail=why)
 
 
+def _hashes(document: dict[str, Any]) -> tuple[str, str] | None:
+    """Of the network and the query that a worker analysed; None where it does not say, which no instance is kept under."""
+    try:
+        network, query = document["model"]["sha256"], document["query"]["sha256"]
+    except (KeyError, TypeError):
+        return None
+    return (network, query) if network and query else None
+
+
 def result_of(instance: Instance, code: int, out: bytes, err: bytes, time_s: float) -> InstanceResult:
     """What a worker that ended by itself says. Only a whole document and exit code 0 are believed."""
     if code != 0:
@@ -150,6 +161,8 @@ def result_of(instance: Instance, code: int, out: bytes, err: bytes, time_s: flo
         said = [str(note["note"]) for note in document.get("notes", ())]
     except (ValueError, KeyError, TypeError):
         return unknown(instance, time_s, "no answer")
+    if verdict is not Verdict.UNKNOWN and instance.sha256 is not None and instance.sha256 != _hashes(document):
+        return unknown(instance, time_s, "E-INSTANCES-CHANGED")  # an answer about other bytes than those it would be kept under
     if not isinstance(margin, float) or not isfinite(margin):
         margin = None
     return InstanceResult(

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from absint.child import python_environment
 from absint.solvers.model import Limits, SolverError
 
 _POLL = 0.02
@@ -20,13 +21,15 @@ def run_isolated(command: Sequence[str], folder: Path, limits: Limits, grace: fl
 
     Its standard input is a pipe that nothing is written to: it sees the end of it once this process has died, and must kill
     its own process group then. Its whole group is killed when it ends, at the limit, at `stop` and on any exception here.
+    Where it is Python, `python_command` makes the command.
     Output goes to the file `log` in `folder`.  Raises SolverError E-SOLVER-HANG `grace` seconds past the limit, E-SOLVER-CRASH
     where the exit status is not 0.
     """
     deadline = time.monotonic() + limits.seconds + grace
     with (folder / "log").open("wb") as log:
         try:
-            child = subprocess.Popen(command, cwd=folder, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True)
+            child = subprocess.Popen(command, cwd=folder, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True,
+                                     env=python_environment())
         except OSError as error:
             raise SolverError("E-SOLVER-MISSING", f"cannot be started: {error}", where=command[0]) from error
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import warnings
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from absint.child import python_command
 from absint.solvers.highs import present
 from absint.solvers.interface import Engine, Presence, Solver, missing
 from absint.solvers.model import Claim, Limits, Model, SolverError, Status
@@ -76,8 +76,7 @@ class _PulpEngine(Engine):
             folder = Path(place)
             self._write(folder / "model.npz")
             script = str(Path(__file__).with_name("pulp_child.py"))
-            # -I: neither the user's directory nor environment variables decide what the child imports.
-            if not run_isolated([sys.executable, "-I", script, self._name, repr(float(limits.seconds))], folder, limits, _GRACE):
+            if not run_isolated(python_command(script, self._name, repr(float(limits.seconds))), folder, limits, _GRACE):
                 return Claim(Status.INTERRUPTED)
             try:
                 with np.load(folder / "answer.npz") as answer:
