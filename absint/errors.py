@@ -5,8 +5,17 @@ The command line prints `render()` and leaves with `exit_code`; a library user c
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import ClassVar
+
+# What moves a cursor, rings, recolours or reorders on a terminal: C0 and C1 but for tab and line feed, and bidirectional marks.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def printable(text: str) -> str:
+    """Text out of a user's file, for people to read: control characters as escapes, which no terminal obeys."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
 class AbsintError(Exception):
@@ -34,7 +43,7 @@ class AbsintError(Exception):
         lines = [f"error[{self.code}] {place}{self.what}", *(f"  {line}" for line in self.details)]
         if self.hint:
             lines.append(f"  hint: {self.hint}")
-        return "\n".join(lines)
+        return printable("\n".join(lines))
 
     def __str__(self) -> str:
         return self.render()

@@ -18,7 +18,7 @@ from absint.cli.choosing import domain_of
 from absint.cli.header import installed, model_of, options_of, versions
 from absint.cli.inputs import check_model, memory_of, set_up_device, warn_of
 from absint.cli.settings import VerifySettings
-from absint.errors import InputError, UsageError
+from absint.errors import InputError, UsageError, printable
 from absint.frontend import load_model
 from absint.graph import Graph
 from absint.query import Query, read_query
@@ -49,7 +49,7 @@ def answer(settings: VerifySettings, name: str | None, path: Path) -> Answered:
     set_up_device(settings)
     query = read_query(settings.net)
     for line in query.vacuous:
-        sys.stderr.write(f"warning[E-VNNLIB-VACUOUS] {line}\n")
+        sys.stderr.write(f"warning[E-VNNLIB-VACUOUS] {printable(line)}\n")
     _check_name(query, name)
     check_model(path)
     graph = load_model(path, fold=settings.semantics != "float32", check=False)  # verify() compares on the query's own boxes
@@ -108,7 +108,7 @@ def _save_witness(settings: VerifySettings, folder: Path, query: Query, graph: G
     saved = save_witnesses(folder, replace(graph, source=graph.source.whole), proved, info)
     if not settings.quiet:
         for line in (f"{len(saved.files)} counterexample files in {folder}", *saved.notes):
-            sys.stderr.write(f"{line}\n")
+            sys.stderr.write(f"{printable(line)}\n")
 
 
 def serialise(query: Query, graph: Graph, witness: Assignment, folder: Path) -> None:

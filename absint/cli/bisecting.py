@@ -39,7 +39,7 @@ from absint.cli.output import check_out, check_writable, interrupts_deferred, op
 from absint.cli.parsing import parse_clip
 from absint.cli.settings import RadiusSettings
 from absint.dataset import Dataset
-from absint.errors import InputError, UsageError
+from absint.errors import InputError, UsageError, printable
 from absint.frontend import load_model
 from absint.graph import Graph
 from absint.region import parse_eps
@@ -128,7 +128,8 @@ def _run(job: Job, journal: Journal | None) -> int:
     found = {index: done[index] for index in asked if index in done}
     interrupted = False
     if not settings.quiet:
-        sys.stderr.write(f"bisecting {len(asked) - len(found)} inputs of {job.data.name}, {job.options.halvings} halvings each\n")
+        name = printable(job.data.name)
+        sys.stderr.write(f"bisecting {len(asked) - len(found)} inputs of {name}, {job.options.halvings} halvings each\n")
         sys.stderr.flush()
     try:
         _bisect(job, found, journal, begin)

@@ -33,7 +33,7 @@ from absint.cli.parsing import parse_clip
 from absint.cli.regions import RegionChoice, parse_region
 from absint.cli.settings import BoundsSettings, VerifySettings
 from absint.dataset import Dataset
-from absint.errors import UsageError
+from absint.errors import UsageError, printable
 from absint.frontend import load_model
 from absint.graph import Graph
 from absint.region import Region
@@ -135,7 +135,7 @@ def _found(settings: BoundsSettings) -> tuple[Graph, dict[str, str]]:
         graph = load_model(settings.net, fold=False)
         _check_names(settings.tensors, graph)
         if not settings.quiet:
-            sys.stderr.write(f"note: the network is taken without its rewrites, which remove {_quoted(removed)}\n")
+            sys.stderr.write(f"note: the network is taken without its rewrites, which remove {printable(_quoted(removed))}\n")
     return graph, {name: graph.tensors[name] for name in settings.tensors}
 
 
@@ -165,7 +165,7 @@ def _bounded(job: Job) -> list[DomainBounds]:
         left = BoundsOptions(options.domain, options.dtype, options.device, options.rounding, options.batch, options.memory,
                              max(end - begin, 1e-9))
         if not job.settings.quiet:
-            sys.stderr.write(f"bounding {len(nodes)} tensors over {len(job.data)} inputs of {job.data.name} with {text}\n")
+            sys.stderr.write(f"bounding {len(nodes)} tensors over {len(job.data)} inputs of {printable(job.data.name)} with {text}\n")
             sys.stderr.flush()
         found = bounds(job.graph, job.region, nodes, left)
         tensors = {label: found[node] for label, node in job.names.items()}

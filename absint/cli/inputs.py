@@ -14,7 +14,7 @@ from absint.cli.parsing import parse_index, parse_numbers
 from absint.cli.settings import InputSettings
 from absint.data_frontend import read_data
 from absint.dataset import Dataset
-from absint.errors import InputError, UnsupportedError, UsageError
+from absint.errors import InputError, UnsupportedError, UsageError, printable
 from absint.frontend import FRONTENDS, normalised
 from absint.graph import Graph
 from absint.input_axes import axes_of
@@ -117,7 +117,7 @@ def read_inputs(settings: InputSettings, graph: Graph) -> Dataset:
         shaped = data.shaped_for(shape, settings.layout, known)
         if not settings.quiet:
             for note in shaped.notes:
-                sys.stderr.write(f"note: {data.name}: {note}\n")
+                sys.stderr.write(f"note: {printable(data.name)}: {printable(note)}\n")
         return shaped
     if settings.labels is not None:
         raise UsageError("E-USAGE", "labels without the data they belong to", where="--labels", hint="add --data FILE")

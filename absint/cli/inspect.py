@@ -144,6 +144,7 @@ def _file_node(report: Any) -> dict[str, Any]:
 
 
 def _print(found: Inspection) -> None:
+    from absint.errors import printable
     from absint.reports.terminal import is_plain, print_table
 
     plain = is_plain(sys.stdout) or len(found.file_nodes) > _RICH_ROWS
@@ -158,7 +159,7 @@ def _print(found: Inspection) -> None:
     lines = _summary(found)
     width = max(len(name) for name, _ in lines)
     for name, value in lines:
-        sys.stdout.write(f"{name:<{width}}  {value}\n")
+        sys.stdout.write(f"{name:<{width}}  {printable(value)}\n")
     sys.stdout.flush()
 
 

@@ -29,7 +29,7 @@ from absint.cli.query import check_other
 from absint.cli.settings import VerifySettings
 from absint.cli.workers import ANSWERS, Instance, answered, word, worker_options
 from absint.digest import digest
-from absint.errors import AbsintError, InputError, UsageError
+from absint.errors import AbsintError, InputError, UsageError, printable
 from absint.registry import load_plugin
 from absint.reports.notes import noted, split_notes
 from absint.verdict import Assurance, InstanceResult
@@ -179,7 +179,7 @@ class _Benchmark:
             if not self.settings.quiet and not known:
                 instance = self.instances[result.index]
                 sys.stderr.write(f"{len(self.results)}/{len(self.instances)}  {word(result):9}  {result.time_s:7.2f} s  "
-                                 f"{instance.onnx}  {instance.vnnlib}\n")
+                                 f"{printable(instance.onnx)}  {printable(instance.vnnlib)}\n")
                 sys.stderr.flush()
 
     def _write(self, *, everything: bool) -> None:
@@ -207,7 +207,7 @@ class _Benchmark:
         left = len(self.instances) - len(times)
         if left:
             lines.append(f"{left} of {len(self.instances)} instances are not decided")
-        sys.stderr.write("\n".join(lines) + "\n")
+        sys.stderr.write(printable("\n".join(lines)) + "\n")
         sys.stderr.flush()
 
 

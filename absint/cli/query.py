@@ -22,7 +22,7 @@ from typing import Any
 from absint.cli.output import check_out, check_writable, opened
 from absint.cli.parsing import parse_format
 from absint.cli.settings import VerifySettings
-from absint.errors import ResourceError, UnsupportedError, UsageError
+from absint.errors import ResourceError, UnsupportedError, UsageError, printable
 
 _NAMED = re.compile(r"([A-Za-z_][\w.-]*)=(.+)", re.DOTALL)
 _GRACE = 0.5    # seconds past the limit before the watch answers
@@ -136,7 +136,7 @@ def _tell(settings: VerifySettings, document: dict[str, Any]) -> None:
         return
     for note in document["notes"]:
         if note["note"] not in document["model"]["caveats"]:  # a warning told of these
-            sys.stderr.write(f"note: {note['note']}\n")
+            sys.stderr.write(f"note: {printable(note['note'])}\n")
     why = document["reason"] or document["stage"]
     sys.stderr.write(f"{document['answer']}{f' ({why})' if why else ''} after {document['time_s']:.2f} s\n")
     if document["answer"] == "unknown" and document["reason"] == "solver":

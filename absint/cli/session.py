@@ -37,7 +37,7 @@ from absint.cli.regions import RegionChoice, parse_region
 from absint.cli.settings import VerifySettings
 from absint.dataset import Dataset
 from absint.domain import Domain
-from absint.errors import AbsintError, InputError, PluginError, UsageError
+from absint.errors import AbsintError, InputError, PluginError, UsageError, printable
 from absint.frontend import load_model
 from absint.graph import Graph
 from absint.region import Region
@@ -170,7 +170,7 @@ def _accuracy(graph: Graph, data: Dataset, settings: VerifySettings) -> tuple[in
     correct = int((predicted == data.labels[:count]).sum())
     if 2 * correct < count:
         sys.stderr.write(
-            f"warning: the network classifies only {correct} of {count} inputs of {data.name} correctly\n"
+            f"warning: the network classifies only {correct} of {count} inputs of {printable(data.name)} correctly\n"
             "  hint: is the normalisation or the layout wrong? try --mean and --std as in training, --layout chw or hwc, "
             "or other --data\n"
         )
@@ -225,7 +225,7 @@ class Session:
             found = data["accuracy"]
             known = "" if found is None else f", {found['correct']} of {found['of']} classified correctly"
             origin = "bundled sample " if data["bundled"] else ""
-            sys.stderr.write(f"verifying {len(self.job.asked)} instances of {origin}{data['name']}{known}\n")
+            sys.stderr.write(f"verifying {len(self.job.asked)} instances of {origin}{printable(data['name'])}{known}\n")
             sys.stderr.flush()
 
     def _verify(self, display: Progress) -> None:
@@ -272,7 +272,7 @@ class Session:
         saved = save_witnesses(directory, job.graph, self.results.values(), WitnessInfo(originals, provenance, axes=job.choice.axes))
         if not job.settings.quiet:
             for line in (f"{len(saved.files)} counterexample files in {directory}", *saved.notes):
-                sys.stderr.write(f"{line}\n")
+                sys.stderr.write(f"{printable(line)}\n")
 
     def _deliver(self, result: InstanceResult, display: Progress, *, journal: bool = True) -> None:
         """To the journal first: what was shown is never lost."""

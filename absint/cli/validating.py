@@ -34,7 +34,7 @@ from absint.cli.output import check_out, check_writable, opened, opened_file
 from absint.cli.parsing import parse_clip, parse_format, parse_numbers
 from absint.cli.validate_settings import ValidateSettings
 from absint.dataset import Dataset
-from absint.errors import InputError, UsageError
+from absint.errors import InputError, UsageError, printable
 from absint.frontend import load_model
 from absint.graph import Graph
 from absint.region import parse_eps
@@ -224,7 +224,7 @@ def _named(settings: ValidateSettings, data: Dataset) -> str:
 
 def _tell(settings: ValidateSettings, line: str) -> None:
     if not settings.quiet:
-        sys.stderr.write(f"{line}\n")
+        sys.stderr.write(f"{printable(line)}\n")
         sys.stderr.flush()
 
 

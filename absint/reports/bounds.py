@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, TextIO
 import numpy as np
 
 from absint.analyses.widths import LayerWidths, TensorBounds
+from absint.errors import printable
 from absint.reports.notes import caveats, model_notes
 from absint.reports.terminal import is_plain, print_table
 
@@ -104,7 +105,7 @@ def write_text(document: BoundsDocument, stream: TextIO) -> None:
         ("command", header["command"]),
     ]
     for name, value in lines:
-        stream.write(f"{name:<8}  {value}\n")
+        stream.write(f"{name:<8}  {printable(value)}\n")
     stream.flush()
 
 

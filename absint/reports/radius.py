@@ -11,6 +11,7 @@ from statistics import mean, median
 from typing import Any, TextIO
 
 from absint.analyses.radius import RadiusResult
+from absint.errors import printable
 from absint.region import float_above
 from absint.reports.bounds import outward
 from absint.reports.notes import caveats, model_notes
@@ -121,7 +122,7 @@ def write_text(document: RadiusDocument, stream: TextIO) -> None:
         ("command", header["command"]),
     )
     for name, value in lines:
-        stream.write(f"{name:<8}  {value}\n")
+        stream.write(f"{name:<8}  {printable(value)}\n")
     stream.flush()
 
 

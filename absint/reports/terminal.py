@@ -6,6 +6,10 @@ import os
 from collections.abc import Sequence
 from typing import TextIO
 
+from absint.errors import printable
+
+_ONE_LINE = {ord("\n"): "\\n", ord("\t"): "\\t"}
+
 
 def is_plain(stream: TextIO) -> bool:
     """Whether a stream wants ASCII without colours or cursor movements: no terminal, TERM=dumb, or the C locale."""
@@ -16,6 +20,7 @@ def is_plain(stream: TextIO) -> bool:
 def print_table(stream: TextIO, columns: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequence[str] = (), *,
                 plain: bool) -> None:
     """Rows of cells under their column names; styles: one a row, for terminals (NO_COLOR is respected)."""
+    rows = [[printable(cell).translate(_ONE_LINE) for cell in cells] for cells in rows]  # names come from files
     if plain:
         _plain(stream, columns, rows)
     else:

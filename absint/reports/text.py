@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TextIO
 
+from absint.errors import printable
 from absint.reports.interface import Header, Report, Summary
 from absint.reports.terminal import is_plain, print_table
 from absint.verdict import InstanceResult, Verdict
@@ -40,7 +41,7 @@ class Text(Report):
         lines = [*_outcome(summary), *([] if self.header is None else _origin(self.header))]
         width = max(len(name) for name, _ in lines)
         for name, value in lines:
-            self.stream.write(f"{name:<{width}}  {value}\n")
+            self.stream.write(f"{name:<{width}}  {printable(value)}\n")
         self.stream.flush()
 
 

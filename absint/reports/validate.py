@@ -12,6 +12,7 @@ from absint.analyses.validate import Decision
 from absint.analyses.validate_calibration import Calibration
 from absint.analyses.validate_evaluation import Evaluation, summary
 from absint.analyses.validate_window import Window
+from absint.errors import printable
 from absint.reports.notes import caveats, model_notes
 from absint.reports.radius import exact
 from absint.reports.terminal import is_plain, print_table
@@ -70,7 +71,7 @@ def calibration_lines(calibration: Calibration) -> list[tuple[str, str]]:
 def write_calibration_text(calibration: Calibration, stream: TextIO) -> None:
     """One line each."""
     for name, value in calibration_lines(calibration):
-        stream.write(f"{name:<9}  {value}\n")
+        stream.write(f"{name:<9}  {printable(value)}\n")
 
 
 # ---- decisions ------------------------------------------------------------------------------------------------------
