@@ -64,7 +64,7 @@ def main(name: str, seconds: float) -> None:
     os.environ.update(dict.fromkeys(("TMPDIR", "TEMP", "TMP"), os.getcwd()))
     import pulp
 
-    data = np.load("model.npz")
+    data = np.load("model.npz", allow_pickle=False)
     made, columns, constraints = problem(pulp, data)
     chosen = pulp.getSolver(name, msg=False, timeLimit=seconds)
     made.solve(chosen)

@@ -79,7 +79,7 @@ class _PulpEngine(Engine):
             if not run_isolated(python_command(script, self._name, repr(float(limits.seconds))), folder, limits, _GRACE):
                 return Claim(Status.INTERRUPTED)
             try:
-                with np.load(folder / "answer.npz") as answer:
+                with np.load(folder / "answer.npz", allow_pickle=False) as answer:
                     return self._claim(answer)
             except (OSError, ValueError, KeyError) as error:
                 raise SolverError("E-SOLVER-CRASH", f"left no readable answer: {error}", where=f"pulp:{self._name}") from error
