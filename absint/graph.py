@@ -310,7 +310,7 @@ def chain(first: Graph, second: Graph) -> Graph:
         raise UnsupportedError("E-OP-UNSUPPORTED", f"the first network ends in {first.source.chooses.node}: its output is a class index",
                                where=first.source.path or None, hint="only the last network of a chain may end in ArgMax")
     name = {second.input.name: first.output.name}
-    nodes = list(first.nodes)
+    nodes = [*first.nodes[:-1], replace(first.output, read_as=first.output.read_as | second.input.read_as)]
     for node in second.nodes[1:]:
         name[node.name] = f"then/{node.name}"
         nodes.append(replace(node.reading(name), name=name[node.name], tensors=tuple(f"then/{t}" for t in node.tensors)))

@@ -18,7 +18,7 @@ from absint.analyses.patches import verify_patches
 from absint.analyses.verify import VerifyOptions
 from absint.errors import UsageError
 from absint.frontend import normalised
-from absint.graph import Graph
+from absint.graph import Graph, chain
 from absint.input_axes import axes_of
 from absint.layout import Axes, Layout, agreed, parse_layout, readings
 from absint.reference import runtime
@@ -94,6 +94,11 @@ def test_the_operators_that_read_the_input_tell_its_axes(read: Read, name: str, 
     graph = read(nodes, shape, constants, fold=fold)
     assert axes_of(graph) == expected
     assert axes_of(normalised(graph, 0.5, 2)) == expected
+
+
+def test_a_network_behind_another_still_tells(read: Read) -> None:
+    before = read([node("Mul", "x k", "y")], [1, 3, 3, 3], {"k": weights(1)})
+    assert axes_of(chain(before, read(*FIRST["max-pool"][:3]))) == Axes((3, 3, 3), 0)
 
 
 # ---- radii and normalisation ---------------------------------------------------------------------------------------------
