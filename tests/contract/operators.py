@@ -19,7 +19,7 @@ from absint.ops.power import Power
 from absint.ops.product import SumLast, Times
 from absint.ops.reduce import AxisMap, Reduce, mean_of
 from absint.ops.relu import LeakyRelu, Relu
-from absint.ops.shape import Concat, Gather, Identity, Pad, Reshape, Transpose
+from absint.ops.shape import Concat, Gather, Identity, Narrowed, Pad, Reshape, Transpose
 from absint.ops.sigmoid import Sigmoid, Tanh
 from absint.ops.smooth import Asinh, Atan, Cosh, Erf, Gelu, Mish, Sinh, Softsign, TanhGelu
 from absint.ops.step import Ceil, Floor, Round, Sign
@@ -82,6 +82,7 @@ LINEAR = {
     "batch-norm": lambda: (Affine(_numbers(2, 1, 1), _numbers(2, 1, 1), 3, _numbers(2, 1, 1).abs() * 1e-15), ((2, 3, 2),)),
     "affine-broadcast": lambda: (Affine(_numbers(3), _numbers(2, 3), fan_out=2), ((3,),)),
     "identity": lambda: (Identity(), ((2, 3),)),
+    **{f"narrowed({name})": lambda name=name: (Narrowed.to(getattr(torch, name)), ((2, 3),)) for name in ("float32", "bfloat16")},
     "reshape": lambda: (Reshape((3, 2)), ((2, 3),)),
     "transpose": lambda: (Transpose((2, 0, 1)), ((2, 3, 4),)),
     "concat": lambda: (Concat(1), ((2, 3), (2, 1), (2, 2))),
@@ -158,7 +159,7 @@ COVERED = {
     "Add": "add", "Sub": "sub", "Mul": "scale", "Div": "scale", "Neg": "negate", "BatchNormalization": "batch-norm", "Gemm": "gemm",
     "MatMul": "matmul-left", "Conv": "conv", "AveragePool": "average-pool", "MaxPool": "maximum", "Relu": "relu",
     "LeakyRelu": "leaky-relu(0.01)", "Sigmoid": "sigmoid", "Tanh": "tanh", "Identity": "identity", "Dropout": "identity",
-    "Cast": "identity",
+    "Cast": "narrowed(float32)",
     "Flatten": "reshape", "Reshape": "reshape", "Squeeze": "reshape", "Unsqueeze": "reshape", "Transpose": "transpose", "Concat": "concat",
     "Pad": "pad", "Slice": "slice", "Split": "slice", "Gather": "gather", "GatherElements": "gather", "GatherND": "gather",
     "Expand": "gather", "Tile": "gather", "DepthToSpace": "gather", "SpaceToDepth": "gather", "Trilu": "assemble", "Where": "assemble",
