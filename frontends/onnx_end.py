@@ -18,12 +18,16 @@ CHOOSING = ("ArgMax", "ArgMin")
 
 @dataclass(frozen=True, eq=False)
 class Ending:
-    """What was cut off. node: as messages call it.  axis, keep, last: as the file has them.  model: the whole file."""
+    """What was cut off. node: as messages call it.  axis, keep, last: as the file has them.  least: of an ArgMin.
+
+    model: the bytes of the whole file.
+    """
 
     node: str
     axis: int
     keep: bool
     last: bool
+    least: bool
     model: bytes
 
     def index(self, shape: Shape, path: str) -> ClassIndex:
@@ -40,7 +44,7 @@ class Ending:
     def caveat(self, classes: int) -> str:
         """What every answer says. One wording for all of them."""
         return (f"E-MODEL-ARGMAX: the network ends in {self.node}: labels, bounds and radii are about the {classes} scores it compares"
-                f"{', negated' if 'ArgMin' in self.node else ''}; the Y of a query is the class index")
+                f"{', negated' if self.least else ''}; the Y of a query is the class index")
 
 
 def cut(proto: onnx.ModelProto, data: bytes) -> Ending | None:
@@ -60,7 +64,7 @@ def cut(proto: onnx.ModelProto, data: bytes) -> Ending | None:
     (node,) = made
     given = {a.name: int(a.i) for a in node.attribute}
     ending = Ending(f"{node.op_type} '{node.name or name}'", given.get("axis", 0), bool(given.get("keepdims", 1)),
-                    bool(given.get("select_last_index", 0)), data)
+                    bool(given.get("select_last_index", 0)), node.op_type == "ArgMin", data)
     scores = str(node.input[0])
     if node.op_type == "ArgMin":
         node.CopyFrom(onnx.helper.make_node("Neg", [scores], [_fresh(proto, f"{scores}/negated")], node.name))
