@@ -25,12 +25,13 @@ from absint.interval import Band, Interval, Relaxation
 from absint.op import Linear, Nonlinear, Op
 from absint.registry import Registry
 from absint.rounding import Numerics
+from absint.row_forms import RowForm, box_rows, row_products
 from absint.spec import Refutation, Spec
 from absint.substitute import input_adjoints, substitute_each
 
 __all__ = [
     "DOMAINS", "Ascent", "BackwardDomain", "Band", "Budget", "Context", "Domain", "Interval", "Node", "Numerics", "Product", "Relaxation",
-    "Rows", "Sense", "Wrapper", "open_rows", "register_domain", "rule", "transfer",
+    "RowForm", "Rows", "Sense", "Wrapper", "box_rows", "open_rows", "register_domain", "row_products", "rule", "transfer",
 ]
 
 E = TypeVar("E")

@@ -17,7 +17,7 @@ FOLDERS = {"absint": ROOT / "absint", "absint.domains": ROOT / "domains", "absin
 ROWS = (
     ("__main__", "cli"),
     ("api",),
-    ("reports", "testing", "_contract", "_contract_ops"),
+    ("reports", "testing", "_contract", "_contract_nets", "_contract_domains", "_contract_rows", "_contract_ops", "_contract_report"),
     ("frontend", "data_frontend"),
     ("analyses",),
     ("attacks", "solvers"),
@@ -29,6 +29,7 @@ ROWS = (
     ("substitute",),
     ("relaxed",),
     ("passage",),
+    ("row_forms",),
     ("context",),
     ("passes",),
     ("import_check",),
@@ -48,7 +49,7 @@ PLUG_INS = {
 }
 # Only these may import the file format and its runtime.
 FORMAT_LIBRARIES = {"onnx", "onnxruntime"}
-FORMAT_USERS = {"frontends", "reference", "import_check", "testing", "_contract", "_contract_ops", "cli"}
+FORMAT_USERS = {"frontends", "reference", "import_check", "testing", "_contract", "_contract_nets", "_contract_ops", "cli"}
 
 # Names of domains outside domains/ that are no choice of an analysis, each with its reason.
 NAMED_DOMAINS = {
