@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from absint.domain import Domain
 from absint.graph import Graph
 from absint.op import Input, Linear, Nonlinear, Op, Shape
 from absint.ops.maximum import Maximum
@@ -30,6 +31,17 @@ SINGLE = Numerics(torch.float32).single()
 Failures = Iterator[str]
 Reference = Callable[[Fraction], Fraction]
 _BITS = 2400  # fixed point of transcendental values: far below the smallest float64
+
+
+def formats(domain: Domain[Any]) -> tuple[Numerics, Numerics]:
+    """What a domain runs in: float64, and float32 matrices or, where it keeps none, float32 throughout."""
+    return (FLOAT64, MIXED) if domain.mixed else (FLOAT64, SINGLE)
+
+
+def format_label(num: Numerics) -> str:
+    """For messages: one name, or matrix/vector."""
+    names = [str(d).removeprefix("torch.") for d in (num.dtype, num.vector)]
+    return names[0] if names[0] == names[1] else "/".join(names)
 
 
 # ---- exact arrays -----------------------------------------------------------------------------------------------------
@@ -122,11 +134,18 @@ def outside(lower: Tensor, upper: Tensor, low: Exact, high: Exact) -> str | None
         bad = ~(given.at_most(true) if sign > 0 else true.at_most(given))
         if bad.any():
             k = int(np.flatnonzero(bad)[0])
-            excess = float(abs(given.fraction(k) - true.fraction(k)))
-            side = "lower" if sign > 0 else "upper"
-            return (f"{int(bad.sum())} {side} bounds are wrong: entry {int(index[k])} has {side} bound "
-                    f"{float(bound[index[k]])!r}, missing the exact value by {excess:.3g}")
+            side, exact = "lower" if sign > 0 else "upper", true.fraction(k)
+            return (f"{int(bad.sum())} of {len(flat_lower)} {side} bounds are wrong, such as entry {int(index[k])}, where the {side} bound "
+                    f"is {float(bound[index[k]])!r} and the exact value {shown(exact)}, off by {shown(abs(given.fraction(k) - exact))}")
     return None
+
+
+def shown(value: Fraction) -> str:
+    """A rational number for messages: as a float, or in words where it is beyond all floats."""
+    try:
+        return f"{float(value)!r}"
+    except OverflowError:
+        return f"beyond {'-' * (value < 0)}1.8e308"
 
 
 # ---- exact functions --------------------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from math import inf
 from typing import Any
@@ -11,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from absint._contract import FLOAT64, MIXED, SINGLE, Exact, Failures, evaluate, outside
+from absint._contract import FLOAT64, Exact, Failures, evaluate, format_label, formats, outside
 from absint._contract_nets import NETS, SCALES, Case, case, network
+from absint._contract_report import Claim, raised
 from absint.context import Context
 from absint.domain import Domain
 from absint.errors import UnsupportedError
@@ -25,15 +25,6 @@ from absint.rounding import Numerics
 from absint.spec import Spec
 
 
-def _settings(domain: Domain[Any]) -> tuple[Numerics, Numerics]:
-    return (FLOAT64, MIXED) if domain.mixed else (FLOAT64, SINGLE)
-
-
-def _label(num: Numerics) -> str:
-    names = [str(d).removeprefix("torch.") for d in (num.dtype, num.vector)]
-    return names[0] if names[0] == names[1] else "/".join(names)
-
-
 def _context(c: Case, num: Numerics) -> Context:
     return Context(network(c.name, c.scale), c.region, num)
 
@@ -43,27 +34,30 @@ def _proved(domain: Domain[Any], ctx: Context, c: Case) -> Failures:
     found, _ = margins(domain, ctx, c.spec)
     wrong = outside(found.lower, found.upper, c.rows, c.rows)
     if wrong is not None:
-        yield f"margins: {wrong}"
+        yield f"margins (rows of the property): {wrong}"
     names = tuple(node.name for node in ctx.graph.nodes)
     for name, bound in tensor_bounds(domain, ctx, names).items():
         wrong = outside(bound.lower, bound.upper, c.low[name], c.high[name])
         if wrong is not None:
-            yield f"bounds of '{name}': {wrong}"
+            yield f"bounds of node '{name}' ({type(ctx.graph[name].op).__name__}): {wrong}"
 
 
 def _enclosed(domain: Domain[Any], ctx: Context, c: Case) -> Failures:
-    where = f"net '{c.name}' at {c.scale:g} in {_label(ctx.numerics)}"
+    where = f"net '{c.name}' at magnitude {c.scale:g} in {format_label(ctx.numerics)}"
     try:
         yield from (f"{where}: {line}" for line in _proved(domain, ctx, c))
-    except UnsupportedError:
-        return  # a refusal is no false proof: constants that float32 cannot hold
+    except UnsupportedError as error:
+        # A refusal is no false proof where float32 cannot hold the constants; elsewhere nothing would be left to check.
+        if all(ctx.graph.fits(dtype) for dtype in (ctx.numerics.dtype, ctx.numerics.vector)):
+            yield f"{where}: {raised(error)}"
     except Exception as error:  # a stranger's code: whatever it raises is a failure to report, with its place
-        yield f"{where}: {type(error).__name__}: {error}"
+        yield f"{where}: {raised(error)}"
 
 
 def _check_net(domain: Domain[Any], name: str) -> Failures:
+    """Bounds of all nodes, and of the property's rows, enclose their exact values at vertices and samples of boxes."""
     for scale in SCALES:
-        for num in _settings(domain):
+        for num in formats(domain):
             c = case(name, scale)
             yield from _enclosed(domain, _context(c, num), c)
 
@@ -71,14 +65,14 @@ def _check_net(domain: Domain[Any], name: str) -> Failures:
 def _check_overflow(domain: Domain[Any]) -> Failures:
     """Sums beyond the largest float: an infinite bound, never NaN and never a finite one by nextafter."""
     for name in ("gemm", "relu", "residual", "conv", "maximum", "leaky-negative", "sigmoid"):
-        for num, scale in zip(_settings(domain), (1e307, 1e38), strict=True):
+        for num, scale in zip(formats(domain), (1e307, 1e38), strict=True):
             c = case(name, scale)
             yield from _enclosed(domain, _context(c, num), c)
 
 
 def _check_underflow(domain: Domain[Any]) -> Failures:
     """Products below the smallest normal number, magnified afterwards."""
-    for num, scale in zip(_settings(domain), (1e-300, 1e-30), strict=True):
+    for num, scale in zip(formats(domain), (1e-300, 1e-30), strict=True):
         c = case("tiny", scale)
         yield from _enclosed(domain, _context(c, num), c)
 
@@ -91,7 +85,7 @@ def _check_subnormal(domain: Domain[Any]) -> Failures:
 
 def _check_known(domain: Domain[Any]) -> Failures:
     """Bounds proved elsewhere are met in; NaN and infinite ones change nothing."""
-    for num in _settings(domain):
+    for num in formats(domain):
         for name in ("relu", "residual", "maximum", "tanh"):
             c = case(name, 1.0)
             ctx = _context(c, num)
@@ -105,11 +99,11 @@ def _check_known(domain: Domain[Any]) -> Failures:
 def _check_zero_width(domain: Domain[Any]) -> Failures:
     """At a point the bounds are as narrow as rounding allows."""
     c = case("residual", 1.0)
-    for num, tolerance in zip(_settings(domain), (1e-9, 1e-2), strict=True):
+    for num, tolerance in zip(formats(domain), (1e-9, 1e-2), strict=True):
         found, _ = margins(domain, _context(c, num), c.spec)
         truth = torch.tensor([float(c.rows[0].fraction(k)) for k in range(3)], dtype=torch.float64)
         if not bool(((found.lower[0].double() - truth).abs() <= tolerance * (1 + truth.abs())).all()):
-            yield f"in {_label(num)} the margins of a single point are {found.lower[0].tolist()}, the exact ones {truth.tolist()}"
+            yield f"in {format_label(num)} the margins of a single point are {found.lower[0].tolist()}, the exact ones {truth.tolist()}"
 
 
 def _check_unrounded(domain: Domain[Any]) -> Failures:
@@ -132,15 +126,15 @@ def _check_batch(domain: Domain[Any]) -> Failures:
     order = torch.tensor([3, 1, 0, 2])
     for name in ("relu", "residual", "conv", "maximum", "tanh"):
         c = case(name, 1.0)
-        for num in _settings(domain):
+        for num in formats(domain):
             ctx = _context(c, num)
             whole = margins(domain, ctx, c.spec)[0].lower
             turned = margins(domain, ctx.take(order), c.spec.take(order))[0].lower
             alone = torch.cat([margins(domain, ctx.take(i), c.spec.take(i))[0].lower for i in torch.arange(4).split(1)])
             if not _close(whole[order], turned, num):
-                yield f"net '{name}' in {_label(num)}: margins depend on the order of the batch"
+                yield f"net '{name}' in {format_label(num)}: margins depend on the order of the batch"
             if not _close(whole, alone, num):
-                yield f"net '{name}' in {_label(num)}: margins of one instance differ from those in a batch"
+                yield f"net '{name}' in {format_label(num)}: margins of one instance differ from those in a batch"
 
 
 def _check_take(domain: Domain[Any]) -> Failures:
@@ -148,19 +142,19 @@ def _check_take(domain: Domain[Any]) -> Failures:
     index = torch.tensor([2, 0, 2, 3])
     for name in ("relu", "residual", "maximum"):
         c = case(name, 1.0)
-        for num in _settings(domain):
+        for num in formats(domain):
             result = analyse(domain, _context(c, num))
             whole = row_bounds(domain, result.element, result.ctx, c.spec).lower
             taken = row_bounds(domain, domain.take(result.element, index), result.ctx.take(index), c.spec.take(index)).lower
             if not _close(whole[index], taken, num):
-                yield f"net '{name}' in {_label(num)}: take changes the bounds"
+                yield f"net '{name}' in {format_label(num)}: take changes the bounds"
 
 
 def _check_split(domain: Domain[Any]) -> Failures:
     """Both halves of a case split enclose the points that lie in them; an empty half, and only it, has margin +inf."""
     for name, where in (("relu", 0), ("leaky-negative", 1), ("tanh", 2), ("residual", 1)):
         c = case(name, 1.0)
-        for num in _settings(domain):
+        for num in formats(domain):
             ctx = _context(c, num)
             node = ctx.graph.nodes[1]
             values = [evaluate(ctx.graph, points) for points in c.points]
@@ -168,7 +162,7 @@ def _check_split(domain: Domain[Any]) -> Failures:
             cuts = (0.0, float((middle.lower + middle.upper)[3, where]) / 2, float(middle.upper[:, where].max()) + 1.0)
             for cut in cuts:
                 for side in (-1, 1):
-                    yield from (f"net '{name}' in {_label(num)}, {node.name}[{where}] {'<>'[side > 0]}= {cut:g}: {line}"
+                    yield from (f"net '{name}' in {format_label(num)}, {node.name}[{where}] {'<>'[side > 0]}= {cut:g}: {line}"
                                 for line in _half(domain, ctx, c, values, (node.name, where, cut, side)))
 
 
@@ -197,7 +191,7 @@ def _half(domain: Domain[Any], ctx: Context, c: Case, values: list[dict[str, Exa
 def _check_slopes(domain: Domain[Any]) -> Failures:
     """Every choice of the free slopes a domain offers is sound."""
     for name in ("relu", "leaky-2.5", "leaky-negative", "tanh", "maximum"):
-        for num in _settings(domain):
+        for num in formats(domain):
             c = case(name, 1.0)
             ctx = _context(c, num)
             done = analyse(domain, ctx).ctx
@@ -250,7 +244,7 @@ def _check_float32(domain: Domain[Any]) -> Failures:
     random = np.random.default_rng(12)
     names = tuple(node.name for node in graph.nodes)
     runs = [[_float32_runs(graph, p, random) for _ in range(6)] for p in points]
-    for num in _settings(domain):
+    for num in formats(domain):
         ctx = Context(network("wide", 1.0), region, replace(num, float32_semantics=True))
         bounds = tensor_bounds(domain, ctx, names)
         found = margins(domain, ctx, spec)[0]
@@ -260,15 +254,24 @@ def _check_float32(domain: Domain[Any]) -> Failures:
                 box = bounds[name].take(torch.tensor([instance]))
                 wrong = outside(box.lower, box.upper, every.reduce("min", 0), every.reduce("max", 0))
                 if wrong is not None:
-                    yield f"in {_label(num)}: '{name}': {wrong}"
+                    yield f"in {format_label(num)}: '{name}': {wrong}"
             rows = every @ Exact.of(spec.weight[instance].T)
             wrong = outside(found.lower[instance], found.upper[instance], rows.reduce("min", 0), rows.reduce("min", 0))
             if wrong is not None:
-                yield f"in {_label(num)}: margins: {wrong}"
+                yield f"in {format_label(num)}: margins: {wrong}"
 
 
-DOMAIN: dict[str, Callable[[Any], Failures]] = {
-    "overflow": _check_overflow, "underflow": _check_underflow, "subnormal": _check_subnormal, "known": _check_known,
-    "zero-width": _check_zero_width, "unrounded": _check_unrounded, "batch": _check_batch, "take": _check_take, "split": _check_split,
-    "slopes": _check_slopes, "float32-semantics": _check_float32,
+NET = Claim(_check_net, "the transformer of the operator named, or the rounding of its result")
+DOMAIN: dict[str, Claim] = {
+    "overflow": Claim(_check_overflow, "`num.down` and `num.up`, which turn overflows and NaN into infinite bounds"),
+    "underflow": Claim(_check_underflow, "`num.floor` and `num.vector_floor`: what a product loses by underflow is no share of it"),
+    "subnormal": Claim(_check_subnormal, "terms such as gamma * |x|, which vanish for subnormal x before a weight magnifies them"),
+    "known": Claim(_check_known, "how bounds in `ctx.known` are met: `Interval.meet` ignores NaN"),
+    "zero-width": Claim(_check_zero_width, "what else than rounding widens the bounds"),
+    "unrounded": Claim(_check_unrounded, "rounding terms that do not come from `ctx.numerics`, or are far too large"),
+    "batch": Claim(_check_batch, "sums, maxima or memories that run over the batch axis"),
+    "take": Claim(_check_take, "`take`: each tensor of the element, in the order of `index`"),
+    "split": Claim(_check_split, "how `ctx.known` is used where a split is assumed, and `ctx.empty`"),
+    "slopes": Claim(_check_slopes, "`relax`: lines must hold for every slope in [0, 1] that `ctx.slopes` may contain"),
+    "float32-semantics": Claim(_check_float32, "`ctx.noise`: what a float32 execution may add at each node"),
 }

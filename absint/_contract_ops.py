@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import product
 from math import inf, prod
@@ -12,14 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from absint._contract import Exact, Reference, dense, image, outside, reference_of
+from absint._contract import Exact, Failures, Reference, dense, image, outside, reference_of
+from absint._contract_report import Claim
 from absint.elementwise import Elementwise
 from absint.interval import Band, Interval, Relaxation
 from absint.op import Linear, Nonlinear, Shape
 from absint.rounding import Numerics, gamma, smallest_normal
-
-Failures = Iterator[str]
-
 
 # ---- linear -----------------------------------------------------------------------------------------------------------
 
@@ -45,6 +42,7 @@ def _numbers(seed: int, *shape: int) -> Tensor:
 
 
 def _check_shape(op: Linear, shapes: tuple[Shape, ...]) -> Failures:
+    """`output_shape` is the shape that `apply` gives."""
     stated = op.output_shape(*shapes)
     actual = tuple(op.apply(*(torch.zeros(2, *s, dtype=torch.float64) for s in shapes)).shape)
     if actual != (2, *stated):
@@ -52,7 +50,7 @@ def _check_shape(op: Linear, shapes: tuple[Shape, ...]) -> Failures:
 
 
 def _check_linearity(op: Linear, shapes: tuple[Shape, ...]) -> Failures:
-    """Against the exact product with the dense matrix, within the stated number of terms; both formats."""
+    """`apply` is the linear map of its own unit images, within gamma of the stated number of terms, in both formats."""
     matrices = [Exact.of(m) for m in dense(op, shapes)]
     xs = [_numbers(k, 4, *s) for k, s in enumerate(shapes)]
     for x in xs:
@@ -71,6 +69,7 @@ def _check_linearity(op: Linear, shapes: tuple[Shape, ...]) -> Failures:
 
 
 def _check_absolute(op: Linear, shapes: tuple[Shape, ...]) -> Failures:
+    """`apply_abs` is the map of the absolute coefficients |L|."""
     for position, matrix in enumerate(dense(op, shapes)):
         inputs = [torch.zeros(prod(shapes[position]), *s, dtype=torch.float64) for s in shapes]
         inputs[position] = _units(shapes[position])
@@ -84,6 +83,7 @@ def _check_absolute(op: Linear, shapes: tuple[Shape, ...]) -> Failures:
 
 
 def _check_adjoint(op: Linear, shapes: tuple[Shape, ...]) -> Failures:
+    """`adjoint` is the transposed map, within gamma of the stated number of terms, in both formats."""
     out = op.output_shape(*shapes)
     matrices = dense(op, shapes)
     for dtype in (torch.float64, torch.float32):
@@ -101,7 +101,7 @@ def _check_adjoint(op: Linear, shapes: tuple[Shape, ...]) -> Failures:
 
 
 def _check_views(op: Linear, shapes: tuple[Shape, ...]) -> Failures:
-    """columns, unit_rows, part and monomial say what the dense matrix says."""
+    """`columns`, `unit_rows`, `part` and `monomial` say what the dense matrix says."""
     matrices = dense(op, shapes)
     out = op.output_shape(*shapes)
     like = torch.zeros((), dtype=torch.float64)
@@ -122,7 +122,7 @@ def _check_views(op: Linear, shapes: tuple[Shape, ...]) -> Failures:
 
 
 def _check_terms(op: Linear, shapes: tuple[Shape, ...]) -> Failures:
-    """At least the true number of nonzeros wherever anything is summed, one more where a coefficient must be cast."""
+    """`forward_terms` and `adjoint_terms` count every product summed, and one more where a coefficient must be cast."""
     matrices = dense(op, shapes)
     whole = np.concatenate(matrices)
     cast = int(bool((whole.astype(np.float32).astype(np.float64) != whole).any()))
@@ -135,6 +135,7 @@ def _check_terms(op: Linear, shapes: tuple[Shape, ...]) -> Failures:
 
 
 def _check_offset(op: Linear, shapes: tuple[Shape, ...]) -> Failures:
+    """`forward` is `apply` plus `offset`, and what is said of the offset's error is a magnitude."""
     zeros = tuple(torch.zeros(2, *s, dtype=torch.float64) for s in shapes)
     at_zero = op.forward(*zeros)
     b = torch.zeros_like(at_zero) if op.offset is None else op.offset.double().expand(at_zero.shape)
@@ -152,7 +153,7 @@ def _check_offset(op: Linear, shapes: tuple[Shape, ...]) -> Failures:
 
 
 def _check_exact(op: Linear, shapes: tuple[Shape, ...]) -> Failures:
-    """`exact` lets the engine map lower bounds to lower bounds by `apply` alone."""
+    """`exact` is claimed only where `apply` alone maps lower bounds to lower bounds without rounding."""
     if not op.exact:
         return
     whole = np.concatenate(dense(op, shapes))
@@ -160,9 +161,15 @@ def _check_exact(op: Linear, shapes: tuple[Shape, ...]) -> Failures:
         yield "exact is claimed, but entries are scaled, summed or shifted"
 
 
-LINEAR: dict[str, Callable[[Any, tuple[Shape, ...]], Failures]] = {
-    "shape": _check_shape, "linearity": _check_linearity, "apply_abs": _check_absolute, "adjoint": _check_adjoint,
-    "views": _check_views, "terms": _check_terms, "offset": _check_offset, "exact": _check_exact,
+LINEAR: dict[str, Claim] = {
+    "shape": Claim(_check_shape, "`output_shape`"),
+    "linearity": Claim(_check_linearity, "`apply` and `forward_terms`"),
+    "apply_abs": Claim(_check_absolute, "`apply_abs`: a missing absolute value makes every radius too small"),
+    "adjoint": Claim(_check_adjoint, "`adjoint` and `adjoint_terms`; the default, a vector-Jacobian product, is right"),
+    "views": Claim(_check_views, "the method named; the defaults are right"),
+    "terms": Claim(_check_terms, "the number named: every rounding bound grows from it"),
+    "offset": Claim(_check_offset, "`forward`, `offset`, `offset_error` and `offset_magnitude`"),
+    "exact": Claim(_check_exact, "`exact`"),
 }
 
 
@@ -274,6 +281,7 @@ def _wrong(bad: Any, what: str, table: Table) -> Failures:
 
 
 def _check_planes(op: Nonlinear, table: Table) -> Failures:
+    """`planes` lie below and above the function on the interval, for every free slope."""
     low, high = _truth(op, table)
     free = op.free_slope(table.intervals)
     for choice in (None,) if free is None else (None, 0.0, 0.35, 1.0):
@@ -301,6 +309,7 @@ def _representable(slopes: tuple[Tensor, ...], num: Numerics) -> Failures:
 
 
 def _check_band(op: Nonlinear, table: Table) -> Failures:
+    """`band` contains the function on the interval."""
     low, high = _truth(op, table)
     found: Band = op.band(table.intervals, table.num)
     if any(bool(t.isnan().any()) for t in (*found.slope, found.offset)) or not bool((found.radius >= 0).all()):
@@ -318,6 +327,7 @@ def _check_band(op: Nonlinear, table: Table) -> Failures:
 
 
 def _check_range(op: Nonlinear, table: Table) -> Failures:
+    """`range` contains every value of the function on the interval."""
     low, high = _truth(op, table)
     count = table.points[0].shape[0]
     found = op.range(table.intervals, table.num)
@@ -327,7 +337,7 @@ def _check_range(op: Nonlinear, table: Table) -> Failures:
 
 
 def _check_infinite(op: Nonlinear, table: Table) -> Failures:
-    """Infinite ends: no NaN in the range, and bounds that still contain the function on finite parts."""
+    """An interval with infinite ends gives bounds that are not NaN and still contain the function on finite parts."""
     for lose_low, lose_high in ((True, False), (False, True), (True, True)):
         intervals = tuple(
             Interval(torch.full_like(i.lower, -inf) if lose_low else i.lower, torch.full_like(i.upper, inf) if lose_high else i.upper)
@@ -340,7 +350,7 @@ def _check_infinite(op: Nonlinear, table: Table) -> Failures:
 
 
 def _check_undecided(op: Nonlinear, table: Table) -> Failures:
-    """Where no entry is undecided the function is affine: planes coincide up to rounding."""
+    """Where no entry is undecided the function is affine, so that planes coincide up to rounding."""
     masks = op.undecided(table.intervals)
     if len(masks) != len(table.intervals) or any(m.shape != i.lower.shape for m, i in zip(masks, table.intervals, strict=True)):
         yield "undecided must give one mask per input, of the input's shape"
@@ -376,6 +386,11 @@ def _plane_at(slopes: tuple[Tensor, ...], offset: Tensor, point: tuple[Tensor, .
     return total
 
 
-NONLINEAR: dict[str, Callable[[Any, Table], Failures]] = {
-    "range": _check_range, "planes": _check_planes, "band": _check_band, "undecided": _check_undecided, "infinite": _check_infinite,
+_TRAITS = "`pieces` (monotony, curvature, where they end), `knots`, `jumps`, `defined`, `codomain` and `error`"
+NONLINEAR: dict[str, Claim] = {
+    "range": Claim(_check_range, f"{_TRAITS}, and `evaluate`"),
+    "planes": Claim(_check_planes, f"{_TRAITS}, and `derivative`"),
+    "band": Claim(_check_band, f"{_TRAITS}, and `derivative`"),
+    "undecided": Claim(_check_undecided, "`undecided`, or `piecewise_linear` and `knots`"),
+    "infinite": Claim(_check_infinite, "`defined` and `codomain`, and whether `evaluate` is finite wherever the function is"),
 }

@@ -87,6 +87,13 @@ class Registry(Generic[T]):
         """Every known name, sorted; loads nothing."""
         return sorted({*self._entries, *self._points()})
 
+    def name_of(self, kind: type) -> str | None:
+        """The first name by which the class, or a method that stands for it, is known; None where it is not. Loads nothing."""
+        whole = f"{kind.__module__}.{kind.__qualname__}"
+        known = {name: _origin(thing) for name, thing in self._entries.items()}
+        promised = {name: point.value.replace(":", ".") for name, point in self._points().items()}
+        return min((name for name, origin in (promised | known).items() if f"{origin}.".startswith(f"{whole}.")), default=None)
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.names())
 

@@ -1,97 +1,44 @@
-"""The conformance kit: what every operator and every abstract domain must satisfy, as one call for plug-in authors.
+"""The conformance kit: what every operator, every abstract domain and every solver must satisfy, as one call for plug-in authors.
 
-`check_op(MyOp(...), shapes)` and `check_domain(MyDomain)` raise ContractError with every failed check;
-`op_checks(...)` and `domain_checks()` give the same as (name, function) pairs for pytest.mark.parametrize.
+`check_op(MyOp(...), shapes)`, `check_domain(MyDomain)` and `check_solver(MySolver())` show each check on stderr while it runs, say
+"passed: N checks" on stdout, and raise ContractError with every failure, each a sentence: which claim, where, what came out, what is
+exact, what to look at. `op_checks(...)`, `domain_checks()` give the same as (name, function) pairs for pytest.mark.parametrize.
 Truth is exact rational arithmetic on vertices and samples (see `absint._contract`); all seeds are fixed. Passing proves
 nothing, but every check here has been seen to fail on an unsound variant (tests/mutants).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from functools import partial
-from math import inf
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor
-
-from absint._contract import NETS, SCALES, Case, Exact, Reference, case, evaluate, network, outside
+from absint._contract import FLOAT64, MIXED, SINGLE, Reference
+from absint._contract_domains import DOMAIN, NET
+from absint._contract_nets import NETS
 from absint._contract_ops import LINEAR, NONLINEAR, Table
-from absint.backend import numeric_mode
-from absint.context import Context
+from absint._contract_report import Check, Claim, ContractError, run_checks
+from absint._contract_rows import ROWS
 from absint.domain import Domain
-from absint.errors import AbsintError, UnsupportedError
-from absint.graph import Graph
-from absint.interpret import analyse, margins, row_bounds, tensor_bounds
-from absint.interval import Interval
 from absint.op import Linear, Nonlinear, Op, Shape
-from absint.region import BoxRegion
-from absint.rounding import Numerics
-from absint.solvers.conformance import check_solver
-from absint.spec import Spec
+from absint.solvers.conformance import solver_checks
+from absint.solvers.interface import Solver
 
-__all__ = ["Check", "ContractError", "check_domain", "check_op", "check_solver", "domain_checks", "op_checks"]
-
-FLOAT64 = Numerics()
-MIXED = Numerics(torch.float32)
-SINGLE = Numerics(torch.float32).single()
-Failures = Iterator[str]
+__all__ = [
+    "FLOAT64", "MIXED", "SINGLE", "Check", "ContractError", "check_domain", "check_op", "check_solver", "domain_checks", "op_checks",
+]
 
 
-class ContractError(AbsintError):
-    """An operator or a domain breaks its contract. details: one line per failed check."""
-
-    exit_code = 4
-
-
-@dataclass(frozen=True)
-class Check:
-    """One named check. `run(subject)` raises ContractError; whatever the subject itself raises counts as a failure."""
-
-    name: str
-    find: Callable[[Any], Failures]
-
-    def failures(self, subject: Any) -> list[str]:
-        """One line per failure."""
-        try:
-            with numeric_mode(), torch.no_grad():
-                return [f"{self.name}: {line}" for line in self.find(subject)]
-        except Exception as error:  # a stranger's code: whatever it raises is a failure to report
-            return [f"{self.name}: {type(error).__name__}: {error}"]
-
-    def __call__(self, subject: Any) -> None:
-        """Raise ContractError with every failure."""
-        _raise(self.failures(subject), subject)
-
-
-def _on(find: Callable[[Any, Any], Failures], argument: Any, subject: Any) -> Failures:
-    return find(subject, argument)
-
-
-def _raise(lines: list[str], subject: object) -> None:
-    if lines:
-        raise ContractError("E-CONTRACT", f"{len(lines)} checks failed", where=type(subject).__name__, details=lines,
-                            hint="an unsound operator or domain proves false statements: repair it before using it")
-
-
-# ======================================================================================================================
-# Operators
-# ======================================================================================================================
-
-
-def check_op(op: Op | type[Op], shapes: tuple[Shape, ...] | None = None, reference: Reference | None = None) -> None:
+def check_op(
+    op: Op | type[Op], shapes: tuple[Shape, ...] | None = None, reference: Reference | None = None, *, quiet: bool = False
+) -> None:
     """Check one operator instance (or a class without parameters).
 
     shapes: of its inputs, without the batch axis; needed for Linear operators.  reference: the exact function of an
     elementwise operator, Fraction -> Fraction (accurate to 1e-40 or so where it is not rational); without one the stated
-    kernel error is trusted.  Raises ContractError E-CONTRACT listing every failed check.
+    kernel error is trusted.  quiet: show nothing.  Raises ContractError E-CONTRACT listing every failure.
     """
     subject = op() if isinstance(op, type) else op
-    lines = [line for _, check in op_checks(subject, shapes, reference) for line in check.failures(subject)]
-    _raise(lines, subject)
+    run_checks([check for _, check in op_checks(subject, shapes, reference)], subject, quiet=quiet)
 
 
 def op_checks(op: Op, shapes: tuple[Shape, ...] | None = None, reference: Reference | None = None) -> list[tuple[str, Check]]:
@@ -99,287 +46,37 @@ def op_checks(op: Op, shapes: tuple[Shape, ...] | None = None, reference: Refere
     if isinstance(op, Linear):
         if shapes is None:
             raise ContractError("E-CONTRACT", "a linear operator is checked on given input shapes", hint="pass shapes=((3,),)")
-        given: Any = shapes
-        found = [Check(f"linear/{name}", partial(_on, f, given)) for name, f in LINEAR.items()]
+        found = [Check(f"linear/{name}", claim, (shapes,)) for name, claim in LINEAR.items()]
     elif isinstance(op, Nonlinear):
         found = []
         wide, narrow = (Table.of(op, shapes, num, reference) for num in (FLOAT64, SINGLE))
         for label, table in (("float64", wide), ("mixed", replace(wide, num=MIXED)), ("float32", narrow)):
-            found += [Check(f"nonlinear/{name}-{label}", partial(_on, f, table)) for name, f in NONLINEAR.items()]
+            found += [Check(f"nonlinear/{name}-{label}", claim, (table,)) for name, claim in NONLINEAR.items()]
     else:
         raise ContractError("E-CONTRACT", f"{type(op).__name__} is neither Linear nor Nonlinear", hint="check the parts it expands into")
     return [(check.name, check) for check in found]
 
 
-
-# ======================================================================================================================
-# Domains
-# ======================================================================================================================
-
-
-def check_domain(domain: Domain[Any] | type[Domain[Any]]) -> None:
+def check_domain(domain: Domain[Any] | type[Domain[Any]], *, quiet: bool = False) -> None:
     """Check one abstract domain (an instance, or a class whose parameters all have defaults).
 
     Runs small networks of every built-in operator family on boxes of relative width 0 to 1 at magnitudes 1e-30 to 1e30, in
-    float64 and with float32 matrices (all-float32 where `mixed` is False), against exact values on vertices and samples;
-    then splits, overflow, batching, free slopes, float32 executions.  Raises ContractError E-CONTRACT listing every failure.
+    float64 and with float32 matrices (all-float32 where `mixed` is False), against exact values on vertices and samples; then rows
+    of networks that only move or scale their input, whose exact bounds are known; then splits, overflow, batching, free slopes,
+    float32 executions.  quiet: show nothing.  Raises ContractError E-CONTRACT listing every failure.
     """
     subject = domain() if isinstance(domain, type) else domain
-    lines = [line for _, check in domain_checks() for line in check.failures(subject)]
-    _raise(lines, subject)
+    run_checks([check for _, check in domain_checks()], subject, quiet=quiet)
 
 
 def domain_checks() -> list[tuple[str, Check]]:
     """(name, check) for every check of `check_domain`; each is called with a domain instance."""
-    found = [Check(f"net/{name}", partial(_on, _check_net, name)) for name in NETS]
-    found += [Check(name, find) for name, find in _DOMAIN.items()]
+    found = [Check(f"net/{name}", NET, (name,)) for name in NETS]
+    found += [Check(name, claim) for name, claim in (ROWS | DOMAIN).items()]
     return [(check.name, check) for check in found]
 
 
-def _settings(domain: Domain[Any]) -> tuple[Numerics, Numerics]:
-    return (FLOAT64, MIXED) if domain.mixed else (FLOAT64, SINGLE)
-
-
-def _label(num: Numerics) -> str:
-    names = [str(d).removeprefix("torch.") for d in (num.dtype, num.vector)]
-    return names[0] if names[0] == names[1] else "/".join(names)
-
-
-def _context(c: Case, num: Numerics) -> Context:
-    return Context(network(c.name, c.scale), c.region, num)
-
-
-def _proved(domain: Domain[Any], ctx: Context, c: Case) -> Failures:
-    """Margins and the bounds of all nodes enclose the exact values."""
-    found, _ = margins(domain, ctx, c.spec)
-    wrong = outside(found.lower, found.upper, c.rows, c.rows)
-    if wrong is not None:
-        yield f"margins: {wrong}"
-    names = tuple(node.name for node in ctx.graph.nodes)
-    for name, bound in tensor_bounds(domain, ctx, names).items():
-        wrong = outside(bound.lower, bound.upper, c.low[name], c.high[name])
-        if wrong is not None:
-            yield f"bounds of '{name}': {wrong}"
-
-
-def _enclosed(domain: Domain[Any], ctx: Context, c: Case) -> Failures:
-    where = f"net '{c.name}' at {c.scale:g} in {_label(ctx.numerics)}"
-    try:
-        yield from (f"{where}: {line}" for line in _proved(domain, ctx, c))
-    except UnsupportedError:
-        return  # a refusal is no false proof: constants that float32 cannot hold
-    except Exception as error:  # a stranger's code: whatever it raises is a failure to report, with its place
-        yield f"{where}: {type(error).__name__}: {error}"
-
-
-def _check_net(domain: Domain[Any], name: str) -> Failures:
-    for scale in SCALES:
-        for num in _settings(domain):
-            c = case(name, scale)
-            yield from _enclosed(domain, _context(c, num), c)
-
-
-def _check_overflow(domain: Domain[Any]) -> Failures:
-    """Sums beyond the largest float: an infinite bound, never NaN and never a finite one by nextafter."""
-    for name in ("gemm", "relu", "residual", "conv", "maximum", "leaky-negative", "sigmoid"):
-        for num, scale in zip(_settings(domain), (1e307, 1e38), strict=True):
-            c = case(name, scale)
-            yield from _enclosed(domain, _context(c, num), c)
-
-
-def _check_underflow(domain: Domain[Any]) -> Failures:
-    """Products below the smallest normal number, magnified afterwards."""
-    for num, scale in zip(_settings(domain), (1e-300, 1e-30), strict=True):
-        c = case("tiny", scale)
-        yield from _enclosed(domain, _context(c, num), c)
-
-
-def _check_subnormal(domain: Domain[Any]) -> Failures:
-    """Subnormal inputs under huge weights: gamma times a magnitude must not underflow to nothing."""
-    c = case("huge", 1e-310)
-    yield from _enclosed(domain, _context(c, FLOAT64), c)
-
-
-def _check_known(domain: Domain[Any]) -> Failures:
-    """Bounds proved elsewhere are met in; NaN and infinite ones change nothing."""
-    for num in _settings(domain):
-        for name in ("relu", "residual", "maximum", "tanh"):
-            c = case(name, 1.0)
-            ctx = _context(c, num)
-            proved = analyse(domain, ctx).ctx.known
-            yield from _enclosed(domain, replace(ctx, known=dict(proved)), c)
-            for empty in (torch.nan, inf):
-                void = {k: Interval(torch.full_like(v.lower, -empty), torch.full_like(v.upper, empty)) for k, v in proved.items()}
-                yield from (f"known bounds of {empty}: {line}" for line in _enclosed(domain, replace(ctx, known=void), c))
-
-
-def _check_zero_width(domain: Domain[Any]) -> Failures:
-    """At a point the bounds are as narrow as rounding allows."""
-    c = case("residual", 1.0)
-    for num, tolerance in zip(_settings(domain), (1e-9, 1e-2), strict=True):
-        found, _ = margins(domain, _context(c, num), c.spec)
-        truth = torch.tensor([float(c.rows[0].fraction(k)) for k in range(3)], dtype=torch.float64)
-        if not bool(((found.lower[0].double() - truth).abs() <= tolerance * (1 + truth.abs())).all()):
-            yield f"in {_label(num)} the margins of a single point are {found.lower[0].tolist()}, the exact ones {truth.tolist()}"
-
-
-def _check_unrounded(domain: Domain[Any]) -> Failures:
-    """Without rounding terms the result is close to the sound one."""
-    for name in sorted(set(NETS) - {"cancelling", "tiny"}):
-        c = case(name, 1.0)
-        sound, _ = margins(domain, _context(c, FLOAT64), c.spec)
-        plain, _ = margins(domain, _context(c, replace(FLOAT64, rounding=False)), c.spec)
-        if not torch.allclose(sound.lower, plain.lower, rtol=1e-7, atol=1e-7):
-            yield f"net '{name}': margins with and without rounding differ by {float((sound.lower - plain.lower).abs().max()):.3g}"
-
-
-def _close(one: Tensor, two: Tensor, num: Numerics) -> bool:
-    tolerance = 1e-9 if num.dtype == torch.float64 else 2e-3
-    return bool(torch.allclose(one.double(), two.double(), rtol=tolerance, atol=tolerance * float(one.abs().max())))
-
-
-def _check_batch(domain: Domain[Any]) -> Failures:
-    """The same margins alone, in a batch, and in another order."""
-    order = torch.tensor([3, 1, 0, 2])
-    for name in ("relu", "residual", "conv", "maximum", "tanh"):
-        c = case(name, 1.0)
-        for num in _settings(domain):
-            ctx = _context(c, num)
-            whole = margins(domain, ctx, c.spec)[0].lower
-            turned = margins(domain, ctx.take(order), c.spec.take(order))[0].lower
-            alone = torch.cat([margins(domain, ctx.take(i), c.spec.take(i))[0].lower for i in torch.arange(4).split(1)])
-            if not _close(whole[order], turned, num):
-                yield f"net '{name}' in {_label(num)}: margins depend on the order of the batch"
-            if not _close(whole, alone, num):
-                yield f"net '{name}' in {_label(num)}: margins of one instance differ from those in a batch"
-
-
-def _check_take(domain: Domain[Any]) -> Failures:
-    """Elements taken after the analysis give the bounds of the instances taken."""
-    index = torch.tensor([2, 0, 2, 3])
-    for name in ("relu", "residual", "maximum"):
-        c = case(name, 1.0)
-        for num in _settings(domain):
-            result = analyse(domain, _context(c, num))
-            whole = row_bounds(domain, result.element, result.ctx, c.spec).lower
-            taken = row_bounds(domain, domain.take(result.element, index), result.ctx.take(index), c.spec.take(index)).lower
-            if not _close(whole[index], taken, num):
-                yield f"net '{name}' in {_label(num)}: take changes the bounds"
-
-
-def _check_split(domain: Domain[Any]) -> Failures:
-    """Both halves of a case split enclose the points that lie in them; an empty half, and only it, has margin +inf."""
-    for name, where in (("relu", 0), ("leaky-negative", 1), ("tanh", 2), ("residual", 1)):
-        c = case(name, 1.0)
-        for num in _settings(domain):
-            ctx = _context(c, num)
-            node = ctx.graph.nodes[1]
-            values = [evaluate(ctx.graph, points) for points in c.points]
-            middle = analyse(domain, ctx).ctx.known[node.name]
-            cuts = (0.0, float((middle.lower + middle.upper)[3, where]) / 2, float(middle.upper[:, where].max()) + 1.0)
-            for cut in cuts:
-                for side in (-1, 1):
-                    yield from (f"net '{name}' in {_label(num)}, {node.name}[{where}] {'<>'[side > 0]}= {cut:g}: {line}"
-                                for line in _half(domain, ctx, c, values, (node.name, where, cut, side)))
-
-
-def _half(domain: Domain[Any], ctx: Context, c: Case, values: list[dict[str, Exact]], split: tuple[str, int, float, int]) -> Failures:
-    node, where, cut, side = split
-    shape = (ctx.batch, *ctx.graph[node].shape)
-    lower = torch.full(shape, -inf, dtype=ctx.numerics.vector)
-    upper = torch.full(shape, inf, dtype=ctx.numerics.vector)
-    (upper if side < 0 else lower)[:, where] = cut
-    cut_exact = Exact.of(float(upper[0, where] if side < 0 else lower[0, where]))
-    found, after = margins(domain, replace(ctx, assumed={node: Interval(lower, upper)}), c.spec)
-    for instance, value in enumerate(values):
-        at = value[node][:, where]
-        inside = at.at_most(cut_exact) if side < 0 else cut_exact.at_most(at)
-        if inside.any():
-            rows = value[ctx.graph.output.name][inside] @ Exact.of(c.spec.weight[instance].T)
-            truth = (rows + Exact.of(c.spec.bias[instance].reshape(1, -1))).reduce("min", 0)
-            wrong = outside(found.lower[instance], found.upper[instance], truth, truth)
-            if wrong is not None:
-                yield f"instance {instance}: {wrong}"
-    void = torch.isposinf(found.lower).all(1)
-    if not torch.equal(void, after.empty) or bool((torch.isposinf(found.lower).any(1) & ~void).any()):
-        yield "margins are +inf where the split is not known to be empty, or finite where it is"
-
-
-def _check_slopes(domain: Domain[Any]) -> Failures:
-    """Every choice of the free slopes a domain offers is sound."""
-    for name in ("relu", "leaky-2.5", "leaky-negative", "tanh", "maximum"):
-        for num in _settings(domain):
-            c = case(name, 1.0)
-            ctx = _context(c, num)
-            done = analyse(domain, ctx).ctx
-            starts = {node.name: domain.parameters(node, done) for node in ctx.graph.nodes}
-            for seed in range(3):
-                random = torch.Generator().manual_seed(seed)
-                slopes = {k: torch.rand(v.shape, generator=random, dtype=v.dtype) for k, v in starts.items() if v is not None}
-                yield from _enclosed(domain, replace(ctx, slopes=slopes), c)
-
-
-def _wide_net() -> tuple[Graph, BoxRegion, Spec, Any]:
-    """A network of float32 constants with long sums, boxes with float32 corners, and float32 points in them."""
-    random = np.random.default_rng(11)
-    graph = network("wide", 1.0)
-    center = random.normal(size=(3, 1, 96)).astype(np.float32)
-    radius = np.array([0, 1e-6, 1e-2], dtype=np.float32)[:, None, None]
-    lower, upper = (v.astype(np.float32) for v in (center - radius, center + radius))
-    points = np.where(random.random(size=(3, 8, 96)) < 0.5, lower, upper).astype(np.float32)
-    region = BoxRegion(torch.from_numpy(lower[:, 0]).double(), torch.from_numpy(upper[:, 0]).double())
-    weight = torch.from_numpy(random.normal(size=(3, 2, 2)))
-    return graph, region, Spec.rows(weight, torch.zeros(3, 2, dtype=torch.float64)), points
-
-
-def _float32_runs(graph: Graph, x: Any, random: np.random.Generator) -> dict[str, Any]:
-    """One float32 execution with sequential sums in a random order; x: (points, inputs)."""
-    values = {graph.input.name: x}
-    for node in graph.nodes[1:]:
-        source = values[node.inputs[0]]
-        if isinstance(node.op, Linear):
-            weight = _weight(node.op)
-            order = random.permutation(source.shape[1])
-            total = np.zeros((len(x), weight.shape[0]), dtype=np.float32)
-            for k in order:
-                total = total + source[:, k : k + 1] * weight[None, :, k]  # float32 throughout
-            bias = node.op.offset
-            values[node.name] = total if bias is None else total + bias.numpy().astype(np.float32)
-        else:
-            values[node.name] = node.op.forward(torch.from_numpy(source)).numpy()
-    return values
-
-
-def _weight(op: Linear) -> Any:
-    """The float32 matrix (outputs, inputs) of a dense layer."""
-    return op.constants()[0].numpy().astype(np.float32)
-
-
-def _check_float32(domain: Domain[Any]) -> Failures:
-    """`--semantics float32`: bounds also cover float32 executions in any summation order."""
-    graph, region, spec, points = _wide_net()
-    random = np.random.default_rng(12)
-    names = tuple(node.name for node in graph.nodes)
-    runs = [[_float32_runs(graph, p, random) for _ in range(6)] for p in points]
-    for num in _settings(domain):
-        ctx = Context(network("wide", 1.0), region, replace(num, float32_semantics=True))
-        bounds = tensor_bounds(domain, ctx, names)
-        found = margins(domain, ctx, spec)[0]
-        for instance, many in enumerate(runs):
-            for name in names:
-                every = Exact.of(np.concatenate([run[name] for run in many]).astype(np.float64))
-                box = bounds[name].take(torch.tensor([instance]))
-                wrong = outside(box.lower, box.upper, every.reduce("min", 0), every.reduce("max", 0))
-                if wrong is not None:
-                    yield f"in {_label(num)}: '{name}': {wrong}"
-            rows = every @ Exact.of(spec.weight[instance].T)
-            wrong = outside(found.lower[instance], found.upper[instance], rows.reduce("min", 0), rows.reduce("min", 0))
-            if wrong is not None:
-                yield f"in {_label(num)}: margins: {wrong}"
-
-
-_DOMAIN: dict[str, Callable[[Any], Failures]] = {
-    "overflow": _check_overflow, "underflow": _check_underflow, "subnormal": _check_subnormal, "known": _check_known,
-    "zero-width": _check_zero_width, "unrounded": _check_unrounded, "batch": _check_batch, "take": _check_take, "split": _check_split,
-    "slopes": _check_slopes, "float32-semantics": _check_float32,
-}
+def check_solver(solver: Solver, *, quiet: bool = False) -> None:
+    """Check one solver. Raises ContractError E-CONTRACT listing every failure; bounds stay safe, but with such a solver prove little."""
+    look = "the interface's signs and units (docs/solvers.md)"
+    run_checks([Check(name, Claim(find, look)) for name, find in solver_checks()], solver, quiet=quiet)

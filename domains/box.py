@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import ClassVar
 
 from torch import Tensor
@@ -63,7 +64,7 @@ def _pulled(form: RowForm, node: Node, op: Linear, ctx: Context) -> RowForm:
     batch, k, n = form.weight.shape
     (back,) = op.adjoint(form.weight.reshape(batch * k, *node.shape), shapes)
     if op.exact and op.adjoint_terms <= 1:
-        return RowForm(back.reshape(batch, k, -1), form.bias, form.error)
+        return RowForm(back.reshape(batch, k, prod(shapes[0])), form.bias, form.error)
     size = ctx.known[node.inputs[0]].filled.magnitude
     if op.single and op.offset is None and op.adjoint_terms <= 1 and node.name not in ctx.noise:
         floor = 2 * num.vector_floor * size.flatten(1).sum(1, keepdim=True)
@@ -81,4 +82,4 @@ def _pulled(form: RowForm, node: Node, op: Linear, ctx: Context) -> RowForm:
     lost = 2 * (op.adjoint_terms + 2) * num.vector_floor * size.flatten(1).sum(1, keepdim=True)
     error = form.error + row_products(form.weight.abs(), cost.expand(batch, *node.shape).flatten(1)) * (1 + g)
     error = (error + g * (form.bias.abs() + bias.abs())) * (1 + num.vector_gamma(4)) + lost + 4 * n * num.vector_floor
-    return RowForm(back.reshape(batch, k, -1), bias, error.detach())
+    return RowForm(back.reshape(batch, k, prod(shapes[0])), bias, error.detach())

@@ -17,7 +17,8 @@ FOLDERS = {"absint": ROOT / "absint", "absint.domains": ROOT / "domains", "absin
 ROWS = (
     ("__main__", "cli"),
     ("api",),
-    ("reports", "testing", "_contract", "_contract_nets", "_contract_domains", "_contract_rows", "_contract_ops", "_contract_report"),
+    ("reports", "testing", "_contract", "_contract_nets", "_contract_probes", "_contract_domains", "_contract_rows", "_contract_ops",
+     "_contract_report"),
     ("frontend", "data_frontend"),
     ("analyses",),
     ("attacks", "solvers"),

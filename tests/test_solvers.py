@@ -19,9 +19,10 @@ from solver_contract import LIES, Lying, columns, context, evaluate, networks, p
 from absint.errors import AbsintError, PluginError
 from absint.registry import load_plugin
 from absint.solvers import SOLVERS, Claim, Engine, Limits, Model, Presence, SafeBounds, Session, Solver, SolverError, Status, highs, solver
-from absint.solvers.conformance import check_solver, hard, problem, solver_checks
+from absint.solvers.conformance import hard, problem, solver_checks
 from absint.solvers.encode import encode
 from absint.solvers.process import run_isolated
+from absint.testing import check_solver
 
 BUILT_IN = ("highs", "scipy", "pulp", "gurobi")
 MAGNITUDES = (1e-30, 1e-5, 1.0, 1e8, 1e30)

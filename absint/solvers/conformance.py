@@ -1,4 +1,4 @@
-"""What every solver plug-in must satisfy, as one call for its author: `check_solver(MySolver())`.
+"""What every solver plug-in must satisfy; `absint.testing.check_solver(MySolver())` runs and reports it.
 
 Bounds are safe whatever a solver says (docs/solvers.md); these checks tell whether it is of any use: whether its claims are
 right, its multipliers have the sign that the interface asks for, it changes in place, stops, and fails with a coded error.
@@ -13,7 +13,6 @@ from math import inf, isfinite
 
 import numpy as np
 
-from absint.errors import PluginError
 from absint.solvers.interface import Solver
 from absint.solvers.model import Limits, Model, Status
 from absint.solvers.session import Session
@@ -22,19 +21,6 @@ Failures = Iterator[str]
 _LIMITS = Limits(seconds=20.0)
 _CLOSE = 1e-5
 _PATIENCE = 12.0
-
-
-def check_solver(solver: Solver) -> None:
-    """Raise PluginError E-CONTRACT with one line per failed check."""
-    lines = []
-    for name, check in solver_checks():
-        try:
-            lines += [f"{name}: {line}" for line in check(solver)]
-        except Exception as error:  # a stranger's code: whatever it raises is a failure to report
-            lines.append(f"{name}: {type(error).__name__}: {error}")
-    if lines:
-        raise PluginError("E-CONTRACT", f"{len(lines)} checks failed", where=type(solver).__name__, details=lines,
-                          hint="absint's bounds stay safe, but with this solver they prove little")
 
 
 def solver_checks() -> Iterator[tuple[str, Callable[[Solver], Failures]]]:
@@ -62,6 +48,7 @@ def problem(seed: int, rows: int = 12, columns: int = 8) -> tuple[Model, float]:
 
 
 def _optimum(solver: Solver) -> Failures:
+    """The optimum is found, and its multipliers prove it."""
     for seed in range(4):
         model, truth = problem(seed)
         with Session(model, (solver,)) as session:
@@ -75,7 +62,7 @@ def _optimum(solver: Solver) -> Failures:
 
 
 def _in_place(solver: Solver) -> Failures:
-    """min x + y, then -x - y, then with x fixed, on x + 2y >= 2 in [0, 3] x [0, 3]."""
+    """Changes of cost and bounds in place are seen: min x + y, then -x - y, then with x fixed, on x + 2y >= 2 in [0, 3] x [0, 3]."""
     model = Model.of([[1.0, 2.0]], (np.array([2.0]), np.array([inf])), (np.zeros(2), np.full(2, 3.0)), np.ones(2))
     with Session(model, (solver,)) as session:
         found = [session.solve(_LIMITS).bound]
@@ -92,7 +79,7 @@ def _in_place(solver: Solver) -> Failures:
 
 
 def _infeasible(solver: Solver) -> Failures:
-    """x + y >= 1.5 and x + y <= 1.2."""
+    """Infeasibility is proved: x + y >= 1.5 and x + y <= 1.2."""
     model = Model.of([[1.0, 1.0], [1.0, 1.0]], (np.array([1.5, -inf]), np.array([inf, 1.2])), (np.zeros(2), np.ones(2)), np.ones(2))
     with Session(model, (solver,)) as session:
         if not session.solve(_LIMITS).infeasible:
@@ -100,7 +87,7 @@ def _infeasible(solver: Solver) -> Failures:
 
 
 def _unbounded(solver: Solver) -> Failures:
-    """Nothing bounds it: no bound may come out, and no crash."""
+    """A problem that nothing bounds gets no bound, and no crash."""
     model = Model.of([[1.0, -1.0]], (np.array([0.0]), np.array([inf])), (np.zeros(2), np.full(2, inf)), np.array([-1.0, 0.0]))
     with Session(model, (solver,)) as session:
         answer = session.solve(_LIMITS)
@@ -120,6 +107,7 @@ def hard(columns: int = 60) -> Model:
 
 
 def _limit(solver: Solver) -> Failures:
+    """A limit of time ends the search, and what it ends is not called optimal."""
     if not solver.integers:
         return
     begin = time.monotonic()
@@ -132,6 +120,7 @@ def _limit(solver: Solver) -> Failures:
 
 
 def _stop(solver: Solver) -> Failures:
+    """A search ends when it is asked to."""
     if not solver.integers:
         return
     begin = time.monotonic()
@@ -142,7 +131,7 @@ def _stop(solver: Solver) -> Failures:
 
 
 def _whole(solver: Solver) -> Failures:
-    """min 2a + 3b + 4c with 3a + 5b + 7c >= 8 and whole numbers 0 or 1: 5, the relaxation's 4.67."""
+    """Whole numbers are kept whole: min 2a + 3b + 4c with 3a + 5b + 7c >= 8 and a, b, c in {0, 1} is 5, the relaxation's 4.67."""
     if not solver.integers:
         return
     cost, one = np.array([2.0, 3.0, 4.0]), np.ones(3)
