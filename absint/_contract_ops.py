@@ -349,6 +349,20 @@ def _check_infinite(op: Nonlinear, table: Table) -> Failures:
             yield "an infinite interval is called decided"
 
 
+def _check_defined(op: Nonlinear, table: Table) -> Failures:
+    """The function has a value wherever `defined` says so."""
+    if not isinstance(op, Elementwise):
+        return
+    interval, points = table.intervals[0], table.points[0]
+    mask = op.defined(interval.lower, interval.upper)
+    inside = torch.ones_like(interval.lower, dtype=torch.bool) if mask is None else mask
+    bad = (op.evaluate(points).isnan() & inside).any(0)
+    if bool(bad.any()):
+        k = int(bad.nonzero()[0][0])
+        box = (interval.lower[k].tolist(), interval.upper[k].tolist())
+        yield f"`evaluate` is NaN at points of {int(bad.sum())} of {len(bad)} intervals on which it is said to be defined, such as {box}"
+
+
 def _check_undecided(op: Nonlinear, table: Table) -> Failures:
     """Where no entry is undecided the function is affine, so that planes coincide up to rounding."""
     masks = op.undecided(table.intervals)
@@ -391,6 +405,7 @@ NONLINEAR: dict[str, Claim] = {
     "range": Claim(_check_range, f"{_TRAITS}, and `evaluate`"),
     "planes": Claim(_check_planes, f"{_TRAITS}, and `derivative`"),
     "band": Claim(_check_band, f"{_TRAITS}, and `derivative`"),
+    "defined": Claim(_check_defined, "`defined`, and `evaluate` at the ends of where the function is defined"),
     "undecided": Claim(_check_undecided, "`undecided`, or `piecewise_linear` and `knots`"),
     "infinite": Claim(_check_infinite, "`defined` and `codomain`, and whether `evaluate` is finite wherever the function is"),
 }

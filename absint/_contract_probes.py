@@ -108,6 +108,12 @@ def sums(bits: type) -> Probe:
     return Probe.of("cancelling sums", (np.array(points), np.array(points)), rows)
 
 
+def drowned(bits: type) -> Probe:
+    """A thousand terms of nearly half an ulp of one beside 64 ones: whatever is added to a sum that holds a one is lost."""
+    point = np.concatenate([np.ones(64), np.full(960, 0.9 * float(np.finfo(bits).eps) / 2)])[None]
+    return Probe.of("many small terms", (held(point, bits), held(point, bits)), both_signs(0, np.ones(point.shape[1])))
+
+
 def boxes(bits: type) -> Probe:
     """Boxes an ulp wide, lopsided, around zero and wide: centres and radii that no float is; rows of any sign, with a bias."""
     random = np.random.default_rng(43)
@@ -197,4 +203,8 @@ SCALED: dict[str, Callable[[int], tuple[Op, ...]]] = {
     "y = a x": lambda n: (Affine(_factors(n)),),
     "y = x + b": lambda n: (Affine(shift=_factors(n) - 1.05),),
     "y = -2 x": lambda n: (Affine(torch.tensor(-2.0, dtype=torch.float64)),),
+}
+OFF: dict[str, Callable[[int], tuple[Op, ...]]] = {
+    "y = x + (b within e)": lambda n: (Affine(shift=_factors(n) - 1.05, shift_error=_factors(n) * 1e-3),),
+    "y = I x + (0 within e)": lambda n: (Gemm(torch.eye(n, dtype=torch.float64), None, 0, _factors(n) * 1e-3),),
 }

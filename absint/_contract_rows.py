@@ -18,6 +18,7 @@ import torch
 from absint._contract import FLOAT64, Exact, Failures, evaluate, format_label, formats, outside
 from absint._contract_probes import (
     IDENTITIES,
+    OFF,
     POSITIVE,
     SCALED,
     Array,
@@ -25,6 +26,7 @@ from absint._contract_probes import (
     both_signs,
     boxes,
     chain,
+    drowned,
     held,
     magnitudes,
     products,
@@ -37,7 +39,7 @@ from absint.domain import Domain
 from absint.graph import Graph
 from absint.interpret import analyse, margins, tensor_bounds
 from absint.interval import Interval
-from absint.op import Op
+from absint.op import Linear, Op
 from absint.ops.affine import Affine
 from absint.ops.gemm import Gemm
 from absint.ops.relu import Relu
@@ -50,7 +52,10 @@ from absint.spec import Spec
 
 
 def _exact(graph: Graph, low: Exact, high: Exact, weight: Array, bias: Array) -> tuple[Exact, Exact]:
-    """Exact bounds of the rows weight . y + bias, for a graph that is affine; low, high: (R, n), the box of each row's instance."""
+    """Exact bounds of the rows weight . y + bias, for an affine graph; low, high: (R, n), the box of each row's instance.
+
+    What the last operator's offset may be off by counts as a value that it may have.
+    """
     n = graph.input.size
     shift = evaluate(graph, np.zeros((1, n)))[graph.output.name]
     matrix = evaluate(graph, np.eye(n))[graph.output.name] - shift
@@ -59,7 +64,12 @@ def _exact(graph: Graph, low: Exact, high: Exact, weight: Array, bias: Array) ->
     each = rows @ Exact(matrix.value.T, matrix.exponent)
     one, two = each * low, each * high
     below = one.at_most(two)
-    return ((one.where(below, two)).reduce("sum", 1) + total.reshape(-1), (two.where(below, one)).reduce("sum", 1) + total.reshape(-1))
+    least, most = one.where(below, two).reduce("sum", 1) + total.reshape(-1), two.where(below, one).reduce("sum", 1) + total.reshape(-1)
+    error = graph.output.op.offset_error if isinstance(graph.output.op, Linear) else None
+    if error is not None:
+        off = (rows.abs() @ Exact.of(error.expand(graph.output.shape).reshape(-1, 1))).reshape(-1)
+        least, most = least - off, most + off
+    return least, most
 
 
 def _region_truth(region: Region) -> tuple[Exact, Exact]:
@@ -154,6 +164,32 @@ def _check_boxes(domain: Domain[Any]) -> Failures:
 def _check_products(domain: Domain[Any]) -> Failures:
     """A single product has bounds that contain it, also where no float is equal to it."""
     yield from _probed(domain, (products,), {"y = x": IDENTITIES["y = x"]} | SCALED)
+
+
+def _check_long(domain: Domain[Any]) -> Failures:
+    """Sums of a thousand terms lose what a thousand roundings may lose, in rows and in linear operators."""
+    for num in formats(domain):
+        for bits in _bits(num):
+            probe = _probe(drowned, bits)
+            region = BoxRegion(torch.from_numpy(probe.lower), torch.from_numpy(probe.upper))
+            total = (Exact.of(probe.weight) * Exact.of(probe.lower)).reduce("sum", 1)
+            add = Gemm(torch.from_numpy(probe.weight[:1]))
+            for what, op, weight in (("a row", Identity(), probe.weight), ("an operator", add, np.array([[1.0], [-1.0]]))):
+                graph = chain(probe.size, op)
+                result = analyse(domain, Context(graph, region, num))
+                rows = Rows(graph.output.name, torch.from_numpy(probe.instance), torch.from_numpy(weight))
+                found = domain.bounds(result.element, rows, result.ctx, Sense.BOTH)
+                yield from (f"{probe.text} summed by {what} in {format_label(num)}: {line}"
+                            for line in _wrong(found, (total, total), len(rows), num))
+            whole = tensor_bounds(domain, Context(graph, region, num), (graph.output.name,))[graph.output.name]
+            problem = outside(whole.lower, whole.upper, total[:1], total[:1])
+            if problem is not None:
+                yield f"{probe.text} summed by an operator in {format_label(num)}: bounds of the sum: {problem}"
+
+
+def _check_offset_error(domain: Domain[Any]) -> Failures:
+    """An operator's `offset_error`, what folding constants may have lost, widens its result."""
+    yield from _probed(domain, (boxes,), OFF)
 
 
 def _check_magnitudes(domain: Domain[Any]) -> Failures:
@@ -261,6 +297,8 @@ ROWS: dict[str, Claim] = {
     "rows/cancelling": Claim(_check_cancelling, "`bounds` of weighted rows: each product and each sum rounds (`box_rows` accounts for it)"),
     "rows/boxes": Claim(_check_boxes, "`enclose`, `hull`, `bounds`: a centre rounds, so round the radius up and the ends outward"),
     "rows/products": Claim(_check_products, "`linear` and `bounds`: a product rounds, and so does a weight that is converted to float32"),
+    "rows/long": Claim(_check_long, "the number of terms that `gamma` is given: those of a row, or `op.forward_terms`, and a few more"),
+    "rows/offset-error": Claim(_check_offset_error, "`linear`: `op.constant(\"offset_error\", like)` belongs into the radius"),
     "rows/magnitudes": Claim(_check_magnitudes, "`bounds`: `num.down` and `num.up` of an overflow, `num.vector_floor` for an underflow"),
     "rows/senses": Claim(_check_senses, "`bounds`: what it makes of `sense`"),
     "rows/layout": Claim(_check_layout, "`bounds`: `rows.instance` and the padded layout (`padded`, `padded_bias`, `unpadded`)"),

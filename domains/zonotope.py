@@ -172,10 +172,9 @@ class Zonotope(Domain[Zono]):
 
     def _constant_error(self, op: Linear, like: Tensor, count: int, num: Numerics) -> Tensor | float:
         """gamma |b| + db + underflow of every product of every generator."""
-        floor = 4 * op.forward_terms * ((count + 1) * num.floor + num.vector_floor)
-        if op.offset is None:
-            return floor
-        error = op.constant("offset", like, absolute=True) * num.vector_gamma(op.forward_terms + 5) + floor
+        error: Tensor | float = 4 * op.forward_terms * ((count + 1) * num.floor + num.vector_floor)
+        if op.offset is not None:
+            error = op.constant("offset", like, absolute=True) * num.vector_gamma(op.forward_terms + 5) + error
         if op.offset_error is not None:
             error = error + op.constant("offset_error", like) * (1 + num.vector_gamma(4))
         return error
