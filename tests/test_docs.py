@@ -15,7 +15,7 @@ def blocks(page: str, language: str) -> list[str]:
 
 def test_the_extending_page_shows_the_tested_files_word_for_word():
     shown = blocks("docs/extending.md", "python") + blocks("docs/extending.md", "toml")
-    files = [PLUGIN / "absint_example_plugin/shrink.py", PLUGIN / "absint_example_plugin/fastlin.py", PLUGIN / "pyproject.toml"]
+    files = [*(PLUGIN / "absint_example_plugin" / name for name in ("shrink.py", "fastlin.py", "centred.py")), PLUGIN / "pyproject.toml"]
     assert shown == [file.read_text() for file in files]
 
 

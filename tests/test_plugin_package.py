@@ -1,4 +1,4 @@
-"""A stranger's package: one domain and one operator, really installed by pip, used from a fresh interpreter."""
+"""A stranger's package: two domains and one operator, really installed by pip, used from a fresh interpreter."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from absint import samples
 
 PACKAGE = Path(__file__).parent / "plugins" / "absint_example_plugin"
 FILES = PACKAGE / "absint_example_plugin"
-DOMAINS = ("box", "zonotope", "deeppoly", "fastlin")
+DOMAINS = ("box", "zonotope", "deeppoly", "fastlin", "centred")
 CHECK = f"""
 import json, sys
 import numpy as np
@@ -101,6 +101,8 @@ def _judge(out: dict[str, object]) -> None:
     assert all(found[name]["inside"] for name in DOMAINS)
     assert found["fastlin"]["verified"] > 0
     assert found["zonotope"]["verified"] >= found["box"]["verified"]
+    # It keeps what the box keeps, and asks the engine's box for the rest.
+    assert found["centred"]["verified"] == found["box"]["verified"]
     # Parallel planes on Shrink are the zonotope's band: the same relaxation, walked backward.
     assert found["fastlin"]["verified"] == found["zonotope"]["verified"]
     assert found["deeppoly"]["width"] < found["box"]["width"] * (1 + 1e-9)
@@ -110,8 +112,8 @@ def test_an_installed_package_brings_its_domain_and_operator(model: Path, site: 
     _judge(json.loads(_run([sys.executable, "-c", CHECK, str(model)], path=site).stdout))
 
 
-def test_two_plugin_files_do_the_same_without_a_package(model: Path) -> None:
-    files = [str(FILES / "fastlin.py"), str(FILES / "shrink.py")]
+def test_the_plugin_files_do_the_same_without_a_package(model: Path) -> None:
+    files = [str(FILES / name) for name in ("fastlin.py", "centred.py", "shrink.py")]
     _judge(json.loads(_run([sys.executable, "-c", CHECK, str(model), *files]).stdout))
 
 
@@ -128,7 +130,7 @@ def test_the_command_line_uses_the_package(model: Path, site: Path, domain: str)
 
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_the_command_line_takes_plugin_files(model: Path, domain: str) -> None:
-    plugins = [word for name in ("fastlin.py", "shrink.py") for word in ("--plugin", str(FILES / name))]
+    plugins = [word for name in ("fastlin.py", "centred.py", "shrink.py") for word in ("--plugin", str(FILES / name))]
     _judge_report(_run([*_command(model, domain), *plugins], expect=(0, 1)).stdout, domain)
 
 
@@ -145,9 +147,13 @@ def _judge_report(text: str, domain: str) -> None:
 
 
 @pytest.mark.skipif(find_spec("absint.testing") is None, reason="the conformance kit is not installed")
-def test_the_conformance_kit_accepts_both(site: Path) -> None:
+def test_the_conformance_kit_accepts_all_three(site: Path) -> None:
     program = ("import torch; torch.set_num_threads(1)\nfrom fractions import Fraction\n"
                "from absint.testing import check_domain, check_op\n"
-               "from absint_example_plugin.fastlin import FastLin\nfrom absint_example_plugin.shrink import Shrink\n"
-               "half = Fraction(1, 2)\ncheck_op(Shrink, reference=lambda x: max(x - half, 0) + min(x + half, 0))\ncheck_domain(FastLin)")
-    _run([sys.executable, "-c", program], path=site)
+               "from absint_example_plugin.centred import Centred\nfrom absint_example_plugin.fastlin import FastLin\n"
+               "from absint_example_plugin.shrink import Shrink\n"
+               "half = Fraction(1, 2)\ncheck_op(Shrink, reference=lambda x: max(x - half, 0) + min(x + half, 0))\n"
+               "check_domain(FastLin)\ncheck_domain(Centred)")
+    done = _run([sys.executable, "-c", program], path=site)
+    assert [line.partition(" passed: ")[0] for line in done.stdout.splitlines()] == [
+        "operator 'Shrink'", "domain 'fastlin'", "domain 'centred'"]
