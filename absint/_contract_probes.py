@@ -71,7 +71,8 @@ def triples(bits: type) -> Probe:
     """Points with x + y - z tiny against x, y and z: z is the rounded sum, and the exact result what it lost. Every order."""
     random = np.random.default_rng(41)
     pairs = [(0.1, 0.2), (1 / 3, 2 / 3), (1e16, 1.0), *((1.0, 2.0**-k * 1.37) for k in range(12, 60, 7)), *random.random(size=(20, 2))]
-    points, rows = [], []
+    points: list[Array] = []
+    rows: list[tuple[int, Array, float]] = []
     for x, y in held(pairs, bits):
         for order in permutations(range(3)):
             weight = np.array([1.0, 1.0, -1.0])[list(order)]
@@ -87,7 +88,8 @@ def sums(bits: type) -> Probe:
     """Points whose weighted sum of 4 to 33 products is cancelled by the last entry, by the bias, or by mirrored products."""
     random = np.random.default_rng(42)
     n = 33
-    points, rows = [], []
+    points: list[Array] = []
+    rows: list[tuple[int, Array, float]] = []
     for terms in (4, 5, 9, 17, 32):
         for scale in (1.0, 1e6):
             point = held(random.random(n) + 0.1, bits)
@@ -117,7 +119,7 @@ def drowned(bits: type) -> Probe:
 def boxes(bits: type) -> Probe:
     """Boxes an ulp wide, lopsided, around zero and wide: centres and radii that no float is; rows of any sign, with a bias."""
     random = np.random.default_rng(43)
-    one = np.array(1.0, dtype=bits)
+    one: Array = bits(1)
     ends = [(1.0, float(np.nextafter(one, bits(2)))), (float(np.nextafter(one, bits(0))), 1.0), (-1.0, 2.0**-60), (-(2.0**-60), 1.0),
             (0.1, 0.7), (-0.3, 0.1), (0.1, 1e6), (-1e6, 0.1), (0.0, 1 / 3), (1 / 3, 1 / 3)]
     low, high = held([a for a, _ in ends], bits), held([b for _, b in ends], bits)
