@@ -9,10 +9,10 @@ import onnx
 import onnx.helper
 
 from absint.errors import UnsupportedError
+from absint.frontends.onnx_functions import STANDARD_DOMAINS
 from absint.graph import ClassIndex
 from absint.op import Shape
 
-STANDARD_DOMAINS = ("", "ai.onnx")
 CHOOSING = ("ArgMax", "ArgMin")
 
 

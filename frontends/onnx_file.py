@@ -6,7 +6,7 @@ import gzip
 import heapq
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,14 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import onnx.helper
-import onnx.inliner
 from onnx import numpy_helper
 
 from absint.digest import digest
 from absint.errors import AbsintError, InputError, UnsupportedError
-from absint.frontends.onnx_end import STANDARD_DOMAINS, Ending, cut
+from absint.frontends.onnx_end import Ending, cut
 from absint.frontends.onnx_external import read_external
 from absint.frontends.onnx_formats import FLOATS
+from absint.frontends.onnx_functions import STANDARD_DOMAINS, inline_functions
 from absint.op import Shape
 
 AnyArray = npt.NDArray[Any]
@@ -33,10 +33,13 @@ _GZIP_MAGIC = b"\x1f\x8b"
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One node of the file. position: its place in the file, which messages count in."""
+    """One node, behind the expansion of local functions. index: its own.  position: the place in the file of the node, or
+    of the call, that it comes from; messages count in it.
+    """
 
-    position: int
+    index: int
     proto: onnx.NodeProto
+    position: int
 
     @property
     def name(self) -> str:
@@ -51,6 +54,7 @@ class OnnxFile:
     model: self-contained bytes for the reference runtime.  dims: of the input, None where unknown.
     constants: initialisers that are used.  used: every tensor that a step or the graph's output reads.
     ending: the ArgMax at the end, which was cut off so that the output is the scores it compares; else None.
+    written: the nodes as they stand in the file, calls of functions included.  functions: which they call.
     """
 
     path: str
@@ -67,6 +71,8 @@ class OnnxFile:
     used: frozenset[str]
     notes: tuple[str, ...] = field(default=())
     ending: Ending | None = None
+    written: tuple[onnx.NodeProto, ...] = ()
+    functions: tuple[onnx.FunctionProto, ...] = ()
 
 
 def open_model(path: str | Path, content: bytes | None = None) -> OnnxFile:
@@ -82,8 +88,6 @@ def open_model(path: str | Path, content: bytes | None = None) -> OnnxFile:
         ending = cut(proto, data)
         if ending is not None:
             data = bytes(proto.SerializeToString())
-        if proto.functions:
-            proto = onnx.inliner.inline_local_functions(proto)
         return _checked(proto, data, sha256, file, ending)
     except AbsintError:
         raise
@@ -180,13 +184,15 @@ def _parsed(data: bytes, file: Path) -> onnx.ModelProto:
 
 def _checked(proto: onnx.ModelProto, data: bytes, sha256: str, file: Path, ending: Ending | None) -> OnnxFile:
     opset = _opset(proto, file)
+    written, functions = tuple(proto.graph.node), tuple(proto.functions)
+    places = inline_functions(proto, str(file))
     if proto.graph.sparse_initializer:
         raise UnsupportedError("E-MODEL-SPARSE", "sparse initialisers are not supported", where=str(file),
                                hint="store the weights dense")
     stored = {t.name: t for t in proto.graph.initializer}
     info = _single_input(proto, stored, file)
     output = _single_output(proto, file)
-    steps = _needed(_sorted(proto, {info.name, *stored}, output, file), output)
+    steps = _needed(_sorted(proto, places, {info.name, *stored}, output, file), output)
     used = frozenset({output, *(i for step in steps for i in step.proto.input if i)})
     constants = {name: to_array(tensor) for name, tensor in stored.items() if name in used}
     _finite(constants, steps, file)
@@ -195,7 +201,7 @@ def _checked(proto: onnx.ModelProto, data: bytes, sha256: str, file: Path, endin
     notes = [f"{' and '.join(sorted(formats))} weights taken exactly; proofs are about the exact-real network"] if formats else []
     return OnnxFile(
         str(file), sha256, data, proto, opset, str(info.name), FLOATS[element.elem_type], _dims(info, file), output,
-        steps, constants, used, tuple(notes), ending,
+        steps, constants, used, tuple(notes), ending, written, functions,
     )
 
 
@@ -258,9 +264,9 @@ def _dims(info: onnx.ValueInfoProto, file: Path) -> tuple[int | None, ...]:
     return dims
 
 
-def _sorted(proto: onnx.ModelProto, given: Iterable[str], output: str, file: Path) -> list[Step]:
+def _sorted(proto: onnx.ModelProto, places: Sequence[int], given: Iterable[str], output: str, file: Path) -> list[Step]:
     """All nodes in a topological order that keeps the file's order where it can. Raises on undefined names and cycles."""
-    steps = [Step(k, node) for k, node in enumerate(proto.graph.node)]
+    steps = [Step(k, node, place) for k, (node, place) in enumerate(zip(proto.graph.node, places, strict=True))]
     defined, twice = set(given), []
     producer: dict[str, int] = {}
     for step in steps:
@@ -268,7 +274,7 @@ def _sorted(proto: onnx.ModelProto, given: Iterable[str], output: str, file: Pat
             if name in defined:
                 twice.append(f"'{name}' again by node {step.position} '{step.name}'")
             defined.add(name)
-            producer[name] = step.position
+            producer[name] = step.index
     if twice:
         raise InputError("E-MODEL-DUPLICATE", "tensors are defined more than once", where=str(file), details=twice, hint="repair the model")
     missing = [f"'{i}' read by node {s.position} '{s.name}'" for s in steps for i in s.proto.input if i and i not in defined]
@@ -280,12 +286,12 @@ def _sorted(proto: onnx.ModelProto, given: Iterable[str], output: str, file: Pat
 
 
 def _topological(steps: list[Step], producer: Mapping[str, int], file: Path) -> list[Step]:
-    waiting = {s.position: {producer[i] for i in s.proto.input if i in producer} for s in steps}
+    waiting = {s.index: {producer[i] for i in s.proto.input if i in producer} for s in steps}
     readers: dict[int, list[int]] = defaultdict(list)
-    for position, sources in waiting.items():
+    for index, sources in waiting.items():
         for source in sources:
-            readers[source].append(position)
-    ready = [position for position, sources in waiting.items() if not sources]
+            readers[source].append(index)
+    ready = [index for index, sources in waiting.items() if not sources]
     heapq.heapify(ready)
     order = []
     while ready:
@@ -296,8 +302,8 @@ def _topological(steps: list[Step], producer: Mapping[str, int], file: Path) -> 
             if not waiting[reader]:
                 heapq.heappush(ready, reader)
     if len(order) != len(steps):
-        placed = {s.position for s in order}
-        stuck = [f"node {s.position} '{s.name}' {s.proto.op_type}" for s in steps if s.position not in placed]
+        placed = {s.index for s in order}
+        stuck = [f"node {s.position} '{s.name}' {s.proto.op_type}" for s in steps if s.index not in placed]
         raise InputError("E-MODEL-CYCLE", "nodes wait for one another in a circle, or for nodes that do", where=str(file),
                          details=stuck, hint="recurrent networks must be unrolled before export")
     return order

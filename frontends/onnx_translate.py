@@ -250,6 +250,8 @@ class Translation:
 
     def _known(self, node: onnx.NodeProto) -> None:
         if not standard(node.domain):
+            if node.domain in {f.domain for f in self.file.functions}:
+                raise _ProblemError(f"calls a function '{node.domain}.{node.op_type}' that the model doesn't define", "repair the model")
             raise _ProblemError(f"belongs to the custom domain '{node.domain}'", "export with standard ONNX operators only")
         if node.op_type not in OPS:
             if node.op_type in _REFUSED:
