@@ -1,32 +1,44 @@
 """The check that an imported graph computes what the user's model computes.
 
 Analysing a graph that is not the user's model is the worst bug of this field, so every import, and every region before it
-is analysed, is compared with onnxruntime (graph optimisations off, one thread) on corners and random points.
+is analysed, is compared with onnxruntime (graph optimisations off, one thread) on corners and random points; `node_check`
+compares the nodes one by one beside it. At every tensor that the graph and the file share the graph is compared and goes on
+from the runtime's own value: what is accepted is what the operators between two of these tensors may err by
+(`forward_error`), however much a network cancels or amplifies.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from absint.backend import numeric_mode
 from absint.errors import UnsupportedError
-from absint.graph import Graph
-from absint.reference import FloatArray, Runtime, open_session, runtime
-
-if TYPE_CHECKING:
-    import onnx
+from absint.forward_error import Followed, follow
+from absint.graph import Graph, Node
+from absint.op import Input
+from absint.reference import FloatArray, Runtime, probes
+from absint.rounding import smallest_normal, unit_roundoff
 
 POINTS = 34  # two extreme corners, eight random ones, the rest uniform
 _CORNERS = 8
-# Largest deviation of the runtime from the exact-real network, relative to the output scale, that rounding explains.
-# Measured on 44 VNN-COMP networks in float32: at most 9e-6 (tests/test_vnncomp_import.py holds them to 1e-5).
+# Bounds of rounding errors are met this many times over at most: once by the runtime, once by the evaluation here, and twice
+# because they are computed in the same format.
+FACTOR = 4.0
+_CHUNK = 8
+# What a check of a torch module against its own execution accepts, relative to the output's scale.
 TOLERANCES: dict[type[np.floating[Any]], float] = {np.float32: 1e-4, np.float64: 1e-9, np.float16: 2e-2}
+# Formats as onnxruntime writes them; whole numbers round nothing.
+STORED = {
+    "tensor(float)": torch.float32, "tensor(double)": torch.float64, "tensor(float16)": torch.float16, "tensor(bool)": torch.float64,
+    **{f"tensor({sign}int{bits})": torch.float64 for sign in ("", "u") for bits in (8, 16, 32, 64)},
+}
 
 
 class Bounds(Protocol):
@@ -44,41 +56,178 @@ class Bounds(Protocol):
 def check_import(
     graph: Graph, low: float = 0.0, high: float = 1.0, region: Bounds | None = None, *, points: int = POINTS, seed: int = 0
 ) -> float:
-    """Compare the graph (float64) with onnxruntime on corners and random points of the range, or of the region's boxes.
+    """Compare the graph with onnxruntime on corners and random points of the range, or of the region's boxes.
 
-    Returns the largest deviation relative to the output scale, the largest output met. Accepted are `TOLERANCES` of the
-    model's format, or 16 times the deviation of a float32 evaluation of the graph, where outputs are small against what
-    is computed on the way. Reproducible: the points follow from `seed`.
+    Returns the largest deviation of a compared tensor, relative to the largest value it took. Accepted is `FACTOR` times
+    what an execution may err by since the tensors compared before. Evaluated in float32, and in float64 where that does not
+    suffice to accept. Reproducible: the points follow from `seed`.
     Raises UnsupportedError E-IMPORT-MISMATCH with both values and the first tensor that differs.
     """
-    reference = runtime(graph.source)
+    reference = probes(graph.source)
     if region is None:
         shape = (1, *graph.input.shape)
         region = _Box(np.full(shape, low), np.full(shape, high))
     x = _sample(np.asarray(region.lower, dtype=np.float64), np.asarray(region.upper, dtype=np.float64), max(points, 1), seed)
     x = x if reference.prefix else reference.round(x)
-    ours, theirs = _evaluate(graph, x, torch.float64), reference.run(x)
-    if ours.shape != theirs.shape:
-        raise _mismatch(graph, reference, x[0], f"the output has shape {ours.shape[1:]}, onnxruntime's {theirs.shape[1:]}")
-    deviation = np.where(ours == theirs, 0.0, np.abs(ours - theirs))
-    # Each output entry has a scale of its own: a large output must not hide what is wrong with a small one.
-    scale = np.abs(theirs).max(axis=0, initial=0.0)
-    scale = np.where(scale > 0, scale, np.abs(ours).max(axis=0, initial=0.0))
-    share = np.where(deviation > 0, deviation / np.where(scale > 0, scale, 1.0), 0.0)
-    worst = np.unravel_index(int(np.argmax(np.where(np.isfinite(share), share, np.inf))), deviation.shape)
-    if np.isfinite(ours).all() and np.isfinite(theirs).all():
-        tolerance = TOLERANCES[reference.input_dtype]
-        if bool((share <= tolerance).all()) or _only_rounding(graph, x, ours, deviation, tolerance * scale):
-            return float(deviation.max(initial=0.0)) / (float(scale.max(initial=0.0)) or 1.0)
-    entry = tuple(int(k) for k in worst[1:])
-    text = f"output entry {entry}: absint {ours[worst]:.9g}, onnxruntime {theirs[worst]:.9g} (scale of this output {scale[worst[1:]]:.3g})"
-    raise _mismatch(graph, reference, x[worst[0]], text)
+    shared = _Shared.of(graph, reference)
+    largest: dict[str, float] = {}
+    worst: dict[str, float] = {}
+    with torch.no_grad(), numeric_mode():
+        for start in range(0, len(x), _CHUNK):
+            for tensor, (deviation, scale) in _agree(graph, reference, shared, x[start : start + _CHUNK]).items():
+                worst[tensor], largest[tensor] = max(worst.get(tensor, 0.0), deviation), max(largest.get(tensor, 0.0), scale)
+    return max((worst[t] / (largest[t] or 1.0) for t in worst), default=0.0)
 
 
 @dataclass(frozen=True, eq=False)
 class _Box:
     lower: FloatArray
     upper: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class _Shared:
+    """Graph nodes by name -> the tensors of the file that are compared with them. output: the file's.  stored: formats."""
+
+    tensors: Mapping[str, tuple[str, ...]]
+    output: str
+    stored: Mapping[str, torch.dtype]
+
+    @classmethod
+    def of(cls, graph: Graph, reference: Runtime) -> _Shared:
+        formats = reference.formats
+        stored = {name: STORED[kind] for name, kind in formats.items() if kind in STORED}
+        output = next(iter(formats))
+        stored[reference.input_name] = STORED[str(reference.session.get_inputs()[0].type)]
+        names = {node.name: dict.fromkeys((node.name, *node.tensors)) for node in graph.nodes}
+        tensors = {node: tuple(t for t in found if t in stored and t != output) for node, found in names.items()}
+        tensors[graph.output.name] += (output,)
+        if not reference.prefix:
+            tensors[graph.input.name] = ()
+        return cls(tensors, output, stored)
+
+
+class _DifferenceError(Exception):
+    """One entry that no rounding explains. point: which instance of the chunk."""
+
+    def __init__(self, point: int, text: str) -> None:
+        super().__init__(text)
+        self.point, self.text = point, text
+
+
+def _agree(graph: Graph, reference: Runtime, shared: _Shared, x: FloatArray) -> dict[str, tuple[float, float]]:
+    """Largest deviation and value of every compared tensor. Raises where one differs, in float64 and instance by instance."""
+    narrow = all(unit_roundoff(s) >= unit_roundoff(torch.float32) for t, s in shared.stored.items() if _computes(reference, t))
+    attempts = [(torch.float32, reference.batchable), (torch.float64, reference.batchable), (torch.float64, False)]
+    theirs: dict[str, list[npt.NDArray[Any]]] | None = None
+    fetched: bool | None = None
+    for dtype, together in dict.fromkeys(attempts if narrow else attempts[1:]):
+        if fetched is not together or theirs is None:
+            theirs, fetched = _theirs(reference, shared, x, together=together), together
+        last = (dtype, together) == attempts[-1]
+        if theirs is None:
+            continue
+        try:
+            return _walk(graph, reference, shared, x, theirs, dtype)
+        except _DifferenceError as found:
+            if last:
+                raise _mismatch(graph, reference, shared, x[found.point], found) from found
+    raise AssertionError  # the last attempt returns or raises
+
+
+def _computes(reference: Runtime, tensor: str) -> bool:
+    """Whether a tensor holds floating-point numbers."""
+    kind = reference.formats.get(tensor, "")
+    return "float" in kind or "double" in kind or not kind
+
+
+def _theirs(reference: Runtime, shared: _Shared, x: FloatArray, *, together: bool) -> dict[str, list[npt.NDArray[Any]]] | None:
+    names = list(dict.fromkeys(t for found in shared.tensors.values() for t in found if t != reference.input_name))
+    try:
+        values = reference.values(names, x, together=together)
+    except UnsupportedError:
+        if not together:
+            raise
+        return None
+    if values is not None:
+        values[reference.input_name] = list(reference.feeds(x))
+    return values
+
+
+def _walk(
+    graph: Graph, reference: Runtime, shared: _Shared, x: FloatArray, theirs: Mapping[str, Sequence[npt.NDArray[Any]]], dtype: torch.dtype,
+) -> dict[str, tuple[float, float]]:
+    """Follow the graph, going on from the runtime's value wherever there is one. Raises _DifferenceError."""
+    values: dict[str, Followed] = {}
+    found: dict[str, tuple[float, float]] = {}
+    for node in graph.nodes:
+        names = shared.tensors[node.name]
+        if isinstance(node.op, Input):
+            start = torch.as_tensor(x).to(dtype)
+            error = start.abs() * unit_roundoff(dtype) if reference.prefix else None
+            here = Followed(start, error, shared.stored[reference.input_name])
+        else:
+            stored = [shared.stored[t] for t in names if _computes(reference, t)]
+            here = follow(node.op, [values[i] for i in node.inputs], stored[0] if stored else None)
+        for name in node.inputs:
+            if graph.last_use[name] == node.name:
+                values.pop(name, None)
+        compared = [(t, _Comparison.of(t, node, here, theirs[t], shared)) for t in names]
+        found.update((t, (c.deviation, c.scale)) for t, c in compared)
+        final = node is graph.output
+        values[node.name] = compared[0][1].restart if compared and not final else here
+        if dtype == torch.float32 and not bool(values[node.name].value.isfinite().all()):
+            raise _DifferenceError(0, "overflow")
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Comparison:
+    """deviation, scale: the largest met.  restart: what the walk goes on from."""
+
+    deviation: float
+    scale: float
+    restart: Followed
+
+    @classmethod
+    def of(cls, tensor: str, node: Node, here: Followed, rows: Sequence[npt.NDArray[Any]], shared: _Shared) -> _Comparison:
+        """Raises _DifferenceError at the entry that exceeds its bound the most."""
+        ours, name = here.value, f"'{tensor}' ({type(node.op).__name__})"
+        for point, row in enumerate(rows):
+            if row.size != node.size:
+                raise _DifferenceError(point, f"{name}: {node.size} entries, onnxruntime has {row.size}")
+        exact = torch.as_tensor(np.stack([np.asarray(row, dtype=np.float64).reshape(node.shape) for row in rows]))
+        theirs = exact.to(ours.dtype)
+        allowed, deviation = accepted(here, theirs, shared.stored[tensor])
+        if tensor == shared.output:
+            allowed = torch.where(ours.isfinite() & theirs.isfinite(), allowed, -1.0)
+        if not bool((deviation <= allowed).all()):
+            excess = torch.where(deviation <= allowed, 0.0, (deviation / allowed.clamp(min=1e-300)).nan_to_num(torch.inf, posinf=torch.inf))
+            worst = int(torch.where(allowed < 0, torch.inf, excess).argmax())
+            point, entry = divmod(worst, node.size)
+            mine, other, bound = (float(t.flatten()[worst]) for t in (ours, exact, allowed.clamp(min=0)))
+            raise _DifferenceError(point, f"{name}, flat entry {entry}: absint {mine:.9g}, onnxruntime {other:.9g} "
+                                          f"(rounding explains {bound:.2g})")
+        size = theirs.abs()[theirs.isfinite()]
+        known = deviation[deviation.isfinite()]
+        restart = Followed(theirs, None if theirs.dtype == torch.float64 or shared.stored[tensor] != torch.float64
+                           else theirs.abs() * unit_roundoff(theirs.dtype), here.format if len(rows) == 0 else shared.stored[tensor])
+        return cls(float(known.max()) if known.numel() else 0.0, float(size.max()) if size.numel() else 0.0, restart)
+
+
+def accepted(here: Followed, theirs: Tensor, stored: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Bounds on the deviations that rounding explains, and the deviations. theirs: as here.value.  stored: its format.
+
+    A bound is infinite where nothing is known of an entry: the value, or an execution's, may not be finite there.
+    """
+    ours = here.value
+    error = torch.zeros_like(ours) if here.error is None else here.error
+    allowed = FACTOR * error + 2 * unit_roundoff(stored) * ours.abs() + smallest_normal(stored)
+    limit = torch.finfo(stored).max / 2
+    unknown = ~ours.isfinite() | error.isnan() | (ours.abs() + error > limit)
+    allowed = torch.where(unknown, torch.inf, allowed)
+    deviation = torch.where((ours == theirs) | (ours.isnan() & theirs.isnan()), 0.0, (ours - theirs).abs())
+    return allowed, torch.where(deviation.isnan(), torch.where(unknown, 0.0, torch.inf), deviation)
 
 
 def _sample(lower: FloatArray, upper: FloatArray, count: int, seed: int) -> FloatArray:
@@ -92,68 +241,19 @@ def _sample(lower: FloatArray, upper: FloatArray, count: int, seed: int) -> Floa
     return points
 
 
-def _evaluate(graph: Graph, x: FloatArray, dtype: torch.dtype) -> FloatArray:
-    values = torch.as_tensor(x).to(dtype)
-    with torch.no_grad(), numeric_mode():
-        return torch.cat([graph(part) for part in values.split(8)]).double().numpy()
-
-
-def _only_rounding(graph: Graph, x: FloatArray, ours: FloatArray, deviation: FloatArray, tolerance: FloatArray) -> bool:
-    """Whether every entry stays within its tolerance or 16 times what a float32 evaluation of the graph deviates there."""
-    single = np.abs(_evaluate(graph, x, torch.float32) - ours)
-    allowed = np.maximum(tolerance, 16 * single.max(axis=0, initial=0.0))
-    return bool(np.isfinite(single).all() and (deviation <= allowed).all())
-
-
-def _mismatch(graph: Graph, reference: Runtime, x: FloatArray, text: str) -> UnsupportedError:
-    details = [text]
-    found = _first_difference(graph, reference, x)
-    if found is not None:
-        details.append(f"first tensor that differs: {found}")
+def _mismatch(graph: Graph, reference: Runtime, shared: _Shared, x: FloatArray, found: _DifferenceError) -> UnsupportedError:
+    ours = graph(torch.as_tensor(x)[None]).flatten()
+    values = reference.values([shared.output], x[None], together=False)
+    assert values is not None
+    theirs = np.asarray(values[shared.output][0], dtype=np.float64).reshape(-1)
+    if theirs.size != ours.numel():
+        details = [f"the output has {ours.numel()} entries, onnxruntime's {theirs.size}"]
+    else:
+        gap = np.nan_to_num(np.abs(ours.numpy() - theirs), nan=np.inf)
+        k = int(gap.argmax())
+        details = [f"output entry {k}: absint {float(ours[k]):.9g}, onnxruntime {theirs[k]:.9g}"]
     return UnsupportedError(
         "E-IMPORT-MISMATCH", "the imported graph does not compute what onnxruntime computes", where=graph.source.path or None,
-        details=details, hint="nothing was analysed; report this with the model, it is a bug of absint or of the model",
+        details=[*details, f"first tensor that differs: {found.text}"],
+        hint="nothing was analysed; report this with the model, it is a bug of absint or of the model",
     )
-
-
-def _first_difference(graph: Graph, reference: Runtime, x: FloatArray) -> str | None:
-    """The first node, in topological order, whose value is not the runtime's; None where no common tensor differs."""
-    import onnx
-
-    assert graph.source.model is not None
-    proto = onnx.load_model_from_string(graph.source.model)
-    produced = {str(o) for node in proto.graph.node for o in node.output if o}
-    pairs = [(n, next((t for t in (n.name, *n.tensors) if t in produced), None)) for n in graph.nodes]
-    common = [(node, tensor) for node, tensor in pairs if tensor is not None]
-    theirs = _intermediates(proto, [tensor for _, tensor in common], reference, x)
-    with torch.no_grad(), numeric_mode():
-        ours = graph.evaluate(torch.as_tensor(x)[None], [node.name for node, _ in common])
-    for node, tensor in common:
-        if tensor not in theirs:
-            continue
-        a, b = ours[node.name].numpy().reshape(-1), theirs[tensor].reshape(-1)
-        if a.shape != b.shape:
-            return f"'{tensor}' ({type(node.op).__name__}): {a.size} entries, onnxruntime has {b.size}"
-        gap = np.where(a == b, 0.0, np.abs(a - b))
-        gap = np.where(np.isfinite(gap), gap, np.inf)
-        if gap.max(initial=0.0) > TOLERANCES[reference.input_dtype] * (np.abs(b[np.isfinite(b)]).max(initial=0.0) or 1.0):
-            k = int(gap.argmax())
-            return f"'{tensor}' ({type(node.op).__name__}), flat entry {k}: absint {a[k]:.9g}, onnxruntime {b[k]:.9g}"
-    return None
-
-
-def _intermediates(proto: onnx.ModelProto, names: Sequence[str], reference: Runtime, x: FloatArray) -> dict[str, FloatArray]:
-    """Values of tensors inside the model; {} where onnxruntime does not give them."""
-    from onnx import helper
-
-    if not names:
-        return {}
-    known = {o.name for o in proto.graph.output}
-    proto.graph.output.extend(helper.make_empty_tensor_value_info(n) for n in dict.fromkeys(names) if n not in known)
-    wanted = list(islice(dict.fromkeys(names), len(names)))
-    try:
-        session = open_session.__wrapped__(proto.SerializeToString())
-        values = session.run(wanted, {reference.input_name: reference.feeds(x[None])[0]})
-    except Exception:  # only the message depends on it
-        return {}
-    return {n: np.asarray(v, dtype=np.float64) for n, v in zip(wanted, values, strict=True) if np.asarray(v).dtype.kind in "fiub"}

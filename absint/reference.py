@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx
+import onnx.helper
 import onnxruntime
 import torch
 
@@ -37,6 +39,25 @@ class Runtime:
     prefix: tuple[Op, ...]
     input_dtype: type[np.floating[Any]]
     batchable: bool
+
+    @property
+    def formats(self) -> Mapping[str, str]:
+        """Outputs of the session, the results that `probes` adds among them, and their types as onnxruntime writes them."""
+        return {o.name: o.type for o in self.session.get_outputs()}
+
+    def values(self, names: Sequence[str], x: npt.NDArray[Any], *, together: bool) -> dict[str, list[npt.NDArray[Any]]] | None:
+        """Results by name for raw inputs x (N, *shape), one entry an instance, in their own formats.
+
+        together: in one call; None where the results do not have the batch's size. Raises E-IMPORT-RUNTIME as `run` does.
+        """
+        feeds = self.feeds(x)
+        if not together:
+            rows = [self._fetch(names, feed) for feed in feeds]
+            return {name: [row[k] for row in rows] for k, name in enumerate(names)}
+        found = self._fetch(names, feeds[:, 0])
+        if any(value.shape[:1] != (len(feeds),) for value in found):
+            return None
+        return {name: list(value) for name, value in zip(names, found, strict=True)}
 
     def run(self, x: npt.NDArray[Any]) -> FloatArray:
         """Outputs (N, *out) in float64 for raw inputs x (N, *shape): prefix in float64, cast to the model's format, run.
@@ -69,12 +90,14 @@ class Runtime:
         return output[0] if self.batched and output.shape[:1] == (1,) else output
 
     def _call(self, feed: npt.NDArray[np.floating[Any]]) -> FloatArray:
+        return np.asarray(self._fetch(None, feed)[0], dtype=np.float64)
+
+    def _fetch(self, names: Sequence[str] | None, feed: npt.NDArray[np.floating[Any]]) -> list[npt.NDArray[Any]]:
         try:
-            (output,) = self.session.run(None, {self.input_name: feed})
+            return [np.asarray(value) for value in self.session.run(names, {self.input_name: feed})]
         except Exception as error:  # onnxruntime raises a type of its own for each status code
             raise UnsupportedError("E-IMPORT-RUNTIME", f"onnxruntime fails on the model: {_first_line(error)}",
                                    hint="repair or re-export the model") from error
-        return np.asarray(output, dtype=np.float64)
 
     def _together(self, feeds: npt.NDArray[np.floating[Any]]) -> FloatArray | None:
         """All instances in few calls; None where the model turns out not to keep them apart (then never again)."""
@@ -102,6 +125,10 @@ def _first_line(error: Exception) -> str:
 @lru_cache(maxsize=8)
 def open_session(model: bytes) -> Any:
     """One session per model; bytes keep their hash, so that a lookup is cheap."""
+    return _session(model)
+
+
+def _session(model: bytes) -> Any:
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -109,16 +136,41 @@ def open_session(model: bytes) -> Any:
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"], enable_fallback=0)
 
 
+@lru_cache(maxsize=2)
+def open_probes(model: bytes) -> Any:
+    """A session whose outputs are all results of the model's own nodes, behind its outputs; the plain one where that fails."""
+    proto = onnx.load_model_from_string(model)
+    known = {o.name for o in proto.graph.output}
+    names = dict.fromkeys(o for node in proto.graph.node for o in node.output if o and o not in known)
+    if not names:
+        return open_session(model)
+    # Serialized messages are merged by joining their bytes, which spares a second copy of the weights.
+    more = onnx.ModelProto(graph=onnx.GraphProto(output=[onnx.helper.make_empty_tensor_value_info(n) for n in names]))
+    try:
+        return _session(model + more.SerializeToString())
+    except Exception:  # some result is no tensor, or of a format that onnxruntime cannot give out
+        return open_session(model)
+
+
+def probes(source: Source) -> Runtime:
+    """As `runtime`, but `Runtime.values` also gives results inside the model. Raises as `runtime` does."""
+    return _opened(source, open_probes)
+
+
 def runtime(source: Source) -> Runtime:
     """The reference runtime of a source. Raises UsageError E-RUNTIME-NONE where it has no model.
 
     Raises UnsupportedError E-IMPORT-RUNTIME where onnxruntime refuses the model.
     """
+    return _opened(source, open_session)
+
+
+def _opened(source: Source, opener: Callable[[bytes], Any]) -> Runtime:
     if source.model is None:
         raise UsageError("E-RUNTIME-NONE", "this graph has no reference model to run", where=source.path or None,
                          hint="import the model itself; parts and chains of graphs have none")
     try:
-        session = open_session(source.model)
+        session = opener(source.model)
     except Exception as error:  # onnxruntime raises a type of its own for each status code
         raise UnsupportedError("E-IMPORT-RUNTIME", f"onnxruntime refuses the model: {_first_line(error)}", where=source.path or None,
                                hint="repair or re-export the model") from error

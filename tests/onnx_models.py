@@ -7,7 +7,8 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from absint.frontends.onnx_reader import OnnxFrontEnd
-from absint.import_check import check_import, runtime
+from absint.import_check import check_import
+from absint.reference import runtime
 
 torch.set_num_threads(1)
 RNG = np.random.default_rng(7)

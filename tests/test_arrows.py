@@ -33,7 +33,7 @@ ROWS = (
     ("row_forms",),
     ("context",),
     ("passes",),
-    ("import_check",),
+    ("import_check", "forward_error"),
     ("input_axes",),
     ("graph", "reference"),
     ("ops",),
@@ -50,7 +50,7 @@ PLUG_INS = {
 }
 # Only these may import the file format and its runtime.
 FORMAT_LIBRARIES = {"onnx", "onnxruntime"}
-FORMAT_USERS = {"frontends", "reference", "import_check", "testing", "_contract", "_contract_nets", "_contract_ops", "cli"}
+FORMAT_USERS = {"frontends", "reference", "node_check", "import_check", "testing", "_contract", "_contract_nets", "_contract_ops", "cli"}
 
 # Names of domains outside domains/ that are no choice of an analysis, each with its reason.
 NAMED_DOMAINS = {
