@@ -22,6 +22,9 @@ from absint.rounding import Numerics, gamma, smallest_normal, unit_roundoff
 # Kernels of which nothing is stated (`execution` None, or a coefficient that executions compute in a way of their own) are
 # taken to be this precise: 2^-14 of the result is 500 times the worst measured, and far below a slope wrong by 1 %.
 ALLOWANCE = 2.0**-14
+# Bounds of rounding errors are met this many times over at most: once by the runtime, once by the evaluation here, and twice
+# because they are computed in the same format.
+FACTOR = 4.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,9 +57,19 @@ def follow(op: Op, inputs: Sequence[Followed], stored: torch.dtype | None = None
     fmt = narrowest(formats)
     value = op.forward(*(i.value for i in inputs))
     if isinstance(op, Linear):
-        return Followed(value, _linear(op, inputs, fmt), fmt)
-    assert isinstance(op, Nonlinear)
-    return Followed(value, _nonlinear(op, inputs, value, fmt), fmt)
+        error = _linear(op, inputs, fmt)
+    else:
+        assert isinstance(op, Nonlinear)
+        error = _nonlinear(op, inputs, value, fmt)
+    return Followed(value, _or_overflow(value, error, fmt), fmt)
+
+
+def _or_overflow(value: Tensor, error: Tensor | None, fmt: torch.dtype) -> Tensor | None:
+    """Nothing is known of entries that an execution may not be able to hold."""
+    large = ~(value.abs() <= torch.finfo(fmt).max / 16)
+    if not bool(large.any()):
+        return error
+    return torch.where(large, inf, torch.zeros_like(value) if error is None else error)
 
 
 def _linear(op: Linear, inputs: Sequence[Followed], fmt: torch.dtype) -> Tensor | None:
@@ -94,3 +107,18 @@ def _nonlinear(op: Nonlinear, inputs: Sequence[Followed], value: Tensor, fmt: to
     error = torch.where(error == inf, allowed, error)
     wider = unit_roundoff(fmt) / unit_roundoff(torch.float32)
     return reach + error * max(1.0, wider) + smallest_normal(fmt)
+
+
+def accepted(here: Followed, theirs: Tensor, stored: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Bounds on the deviations that rounding explains, and the deviations. theirs: as here.value.  stored: its format.
+
+    A bound is infinite where nothing is known of an entry: the value, or an execution's, may not be finite there.
+    """
+    ours = here.value
+    error = torch.zeros_like(ours) if here.error is None else here.error
+    allowed = FACTOR * error + 2 * unit_roundoff(stored) * ours.abs() + smallest_normal(stored)
+    limit = torch.finfo(stored).max / 2
+    unknown = ~ours.isfinite() | error.isnan() | (ours.abs() + error > limit)
+    allowed = torch.where(unknown, torch.inf, allowed)
+    deviation = torch.where((ours == theirs) | (ours.isnan() & theirs.isnan()), 0.0, (ours - theirs).abs())
+    return allowed, torch.where(deviation.isnan(), torch.where(unknown, 0.0, torch.inf), deviation)

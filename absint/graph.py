@@ -58,6 +58,16 @@ class Node:
         return prod(self.shape)
 
 
+@dataclass(frozen=True)
+class NodeCoverage:
+    """What was compared of a file's nodes one by one: `nodes` of `total`, `visited` of the `pieces` of their functions."""
+
+    nodes: int
+    total: int
+    visited: int
+    pieces: int
+
+
 @dataclass(frozen=True, eq=False)
 class ClassIndex:
     """A network that ends in ArgMax: its output is the index of the greatest entry of the graph's output, its scores.
@@ -85,6 +95,7 @@ class Source:
     knows.  chooses: how the network itself ends where the graph ends with its scores.
     caveats: where what is analysed is not what the file seems to say, as "E-CODE: text"; every answer carries them. They are
     among the `notes`, too, without their code.
+    node_check: None where the file's nodes were not compared.
     """
 
     path: str = ""
@@ -100,6 +111,7 @@ class Source:
     formats: frozenset[str] | None = None
     chooses: ClassIndex | None = None
     caveats: tuple[str, ...] = ()
+    node_check: NodeCoverage | None = None
 
     @property
     def whole(self) -> Source:

@@ -16,21 +16,17 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from absint.backend import numeric_mode
 from absint.errors import UnsupportedError
-from absint.forward_error import Followed, follow
+from absint.forward_error import Followed, accepted, follow
 from absint.graph import Graph, Node
 from absint.op import Input
 from absint.reference import FloatArray, Runtime, probes
-from absint.rounding import smallest_normal, unit_roundoff
+from absint.rounding import unit_roundoff
 
 POINTS = 34  # two extreme corners, eight random ones, the rest uniform
 _CORNERS = 8
-# Bounds of rounding errors are met this many times over at most: once by the runtime, once by the evaluation here, and twice
-# because they are computed in the same format.
-FACTOR = 4.0
 _CHUNK = 8
 # What a check of a torch module against its own execution accepts, relative to the output's scale.
 TOLERANCES: dict[type[np.floating[Any]], float] = {np.float32: 1e-4, np.float64: 1e-9, np.float16: 2e-2}
@@ -58,9 +54,9 @@ def check_import(
 ) -> float:
     """Compare the graph with onnxruntime on corners and random points of the range, or of the region's boxes.
 
-    Returns the largest deviation of a compared tensor, relative to the largest value it took. Accepted is `FACTOR` times
-    what an execution may err by since the tensors compared before. Evaluated in float32, and in float64 where that does not
-    suffice to accept. Reproducible: the points follow from `seed`.
+    Returns the largest deviation of a compared tensor, relative to the largest value it took. Accepted is what an execution
+    may err by since the tensors compared before, times `forward_error.FACTOR`. Evaluated in float32, and in float64 where
+    that does not suffice to accept. Reproducible: the points follow from `seed`.
     Raises UnsupportedError E-IMPORT-MISMATCH with both values and the first tensor that differs.
     """
     reference = probes(graph.source)
@@ -213,21 +209,6 @@ class _Comparison:
         restart = Followed(theirs, None if theirs.dtype == torch.float64 or shared.stored[tensor] != torch.float64
                            else theirs.abs() * unit_roundoff(theirs.dtype), here.format if len(rows) == 0 else shared.stored[tensor])
         return cls(float(known.max()) if known.numel() else 0.0, float(size.max()) if size.numel() else 0.0, restart)
-
-
-def accepted(here: Followed, theirs: Tensor, stored: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Bounds on the deviations that rounding explains, and the deviations. theirs: as here.value.  stored: its format.
-
-    A bound is infinite where nothing is known of an entry: the value, or an execution's, may not be finite there.
-    """
-    ours = here.value
-    error = torch.zeros_like(ours) if here.error is None else here.error
-    allowed = FACTOR * error + 2 * unit_roundoff(stored) * ours.abs() + smallest_normal(stored)
-    limit = torch.finfo(stored).max / 2
-    unknown = ~ours.isfinite() | error.isnan() | (ours.abs() + error > limit)
-    allowed = torch.where(unknown, torch.inf, allowed)
-    deviation = torch.where((ours == theirs) | (ours.isnan() & theirs.isnan()), 0.0, (ours - theirs).abs())
-    return allowed, torch.where(deviation.isnan(), torch.where(unknown, 0.0, torch.inf), deviation)
 
 
 def _sample(lower: FloatArray, upper: FloatArray, count: int, seed: int) -> FloatArray:

@@ -125,10 +125,11 @@ def _first_line(error: Exception) -> str:
 @lru_cache(maxsize=8)
 def open_session(model: bytes) -> Any:
     """One session per model; bytes keep their hash, so that a lookup is cheap."""
-    return _session(model)
+    return one_session(model)
 
 
-def _session(model: bytes) -> Any:
+def one_session(model: bytes) -> Any:
+    """A session of its own: graph optimisations off, one thread."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -147,7 +148,7 @@ def open_probes(model: bytes) -> Any:
     # Serialized messages are merged by joining their bytes, which spares a second copy of the weights.
     more = onnx.ModelProto(graph=onnx.GraphProto(output=[onnx.helper.make_empty_tensor_value_info(n) for n in names]))
     try:
-        return _session(model + more.SerializeToString())
+        return one_session(model + more.SerializeToString())
     except Exception:  # some result is no tensor, or of a format that onnxruntime cannot give out
         return open_session(model)
 

@@ -11,6 +11,7 @@ from absint.frontends.onnx_formats import executions_known, formats
 from absint.frontends.onnx_translate import NodeReport, translate
 from absint.graph import Graph
 from absint.import_check import check_import
+from absint.node_check import check_nodes
 from absint.passes import apply_passes
 
 DEFAULT_RANGE = (0.0, 1.0)
@@ -32,7 +33,8 @@ class OnnxFrontEnd:
     ) -> Graph:
         """The graph of a file, behind all passes, or only the exact ones (fold=False).
 
-        check: compare with onnxruntime on 34 points of `check_range`, [0, 1] by default, which is sampled entry by entry.
+        Every node of the file is compared with onnxruntime by itself.  check: the whole network, too, on 34 points of
+        `check_range`, [0, 1] by default, which is sampled entry by entry.
         content: the bytes of a model in memory, which `path` then only names.
         Raises InputError E-MODEL-* (missing, empty, not ONNX, NaN weights, inputs, outputs, shapes, cycles) and
         UnsupportedError E-OP-UNSUPPORTED (all nodes at once), E-IMPORT-MISMATCH, E-IMPORT-RUNTIME.
@@ -42,6 +44,8 @@ class OnnxFrontEnd:
         graph = translation.graph(notes)
         source = replace(graph.source, float32_executions=executions_known(file.proto), formats=formats(file.proto))
         graph = apply_passes(replace(graph, source=source), fold=fold)
+        compared = check_nodes(translation.file_nodes(), graph.source)
+        graph = replace(graph, source=replace(graph.source, node_check=compared))
         if check:
             check_import(graph, *(check_range or DEFAULT_RANGE))
         return graph

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
 from math import prod
 from typing import Any
 
@@ -23,6 +24,7 @@ from absint.frontends.onnx_file import AnyArray, OnnxFile, Step, input_shape, st
 from absint.frontends.onnx_fold import NotExactError, fold, foldable
 from absint.frontends.onnx_integers import guard, integer_type, reads_integers
 from absint.graph import Graph, GraphBuilder, Source
+from absint.node_check import FileNode
 from absint.op import OPS, OnnxNode, Op, Shape
 
 _FOLD_HINT = "fold the constants before the import (onnxsim, or export with constant folding)"
@@ -117,12 +119,33 @@ class Translation:
         self.constants: dict[str, AnyArray] = dict(file.constants)
         self.shapes: dict[str, Shape | None] = {file.input_name: self.full_input}
         self.integers: dict[str, int] = {}  # computed tensors of integers, and their types
+        self._parts: dict[int, list[str]] = {}
         self.reports = [self._step(step) for step in file.steps]
 
     @property
     def problems(self) -> list[NodeReport]:
         """Nodes that are not supported."""
         return [r for r in self.reports if r.reason is not None]
+
+    def file_nodes(self) -> list[FileNode]:
+        """Every node of the file that the graph computes, with what stands for it; a call of a function is one."""
+        file = self.file
+        bare = onnx.ModelProto(ir_version=file.proto.ir_version, opset_import=file.proto.opset_import)
+        calling = onnx.ModelProto(ir_version=file.proto.ir_version, opset_import=file.proto.opset_import, functions=file.functions)
+        called = {(f.domain, f.name) for f in file.functions}
+        found = []
+        for position, names in self._parts.items():
+            proto = file.written[position]
+            own = dict.fromkeys(names)
+            outputs = tuple(o for o in proto.output if o in own)
+            inputs = {i: self.shapes[i] or () for i in proto.input if i and i not in self.constants}
+            constants = {i: self.constants[i] for i in proto.input if i in self.constants}
+            if outputs:
+                parts = tuple(self.builder.nodes[name] for name in names)
+                label = f"node {position} '{proto.name or proto.output[0]}' {proto.op_type}"
+                around = calling if (proto.domain, proto.op_type) in called else bare
+                found.append(FileNode(label, proto, constants, inputs, outputs, parts, self.batched, around))
+        return found
 
     def graph(self, notes: tuple[str, ...]) -> Graph:
         """The finished graph. Raises what `problems` tells, and E-MODEL-OUTPUTS for a constant output."""
@@ -172,7 +195,10 @@ class Translation:
         try:
             if standard(node.domain) and self._fold(node, computed):
                 return replace(report, folded=True)
+            before = len(self.builder.nodes)
             op = self._import(node, computed)
+            added = list(islice(reversed(self.builder.nodes), len(self.builder.nodes) - before))
+            self._parts.setdefault(step.position, []).extend(reversed(added))
             return replace(report, op=op, output=self.shapes.get(next(o for o in node.output if o in self.file.used)))
         except _ProblemError as problem:
             return replace(report, output=self._place(node), code=problem.code, reason=problem.reason, hint=problem.hint)

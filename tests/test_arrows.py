@@ -33,7 +33,7 @@ ROWS = (
     ("row_forms",),
     ("context",),
     ("passes",),
-    ("import_check", "forward_error"),
+    ("import_check", "node_check", "node_points", "forward_error"),
     ("input_axes",),
     ("graph", "reference"),
     ("ops",),
@@ -46,11 +46,13 @@ BOTTOM = ROWS[-1]
 # Plug-ins see the contract they implement, not the engine around it. Domain.memory takes a Graph.
 PLUG_INS = {
     "domains": {"domains", "domain", "context", "graph", "op", "solvers", *BOTTOM},
-    "frontends": {"frontends", "frontend", "data_frontend", "query", "graph", "op", "ops", "passes", "reference", "import_check", *BOTTOM},
+    "frontends": {"frontends", "frontend", "data_frontend", "query", "graph", "op", "ops", "passes", "reference", "import_check", "node_check", *BOTTOM},
 }
 # Only these may import the file format and its runtime.
 FORMAT_LIBRARIES = {"onnx", "onnxruntime"}
-FORMAT_USERS = {"frontends", "reference", "node_check", "import_check", "testing", "_contract", "_contract_nets", "_contract_ops", "cli"}
+FORMAT_USERS = {
+    "frontends", "reference", "node_check", "node_points", "import_check", "testing", "_contract", "_contract_nets", "_contract_ops", "cli",
+}
 
 # Names of domains outside domains/ that are no choice of an analysis, each with its reason.
 NAMED_DOMAINS = {
