@@ -66,9 +66,11 @@ def follow(op: Op, inputs: Sequence[Followed], stored: torch.dtype | None = None
 
 def _or_overflow(value: Tensor, error: Tensor | None, fmt: torch.dtype) -> Tensor | None:
     """Nothing is known of entries that an execution may not be able to hold."""
-    large = ~(value.abs() <= torch.finfo(fmt).max / 16)
-    if not bool(large.any()):
+    limit = torch.finfo(fmt).max / 16
+    low, high = value.aminmax()
+    if -limit <= float(low) and float(high) <= limit:
         return error
+    large = ~(value.abs() <= limit)
     return torch.where(large, inf, torch.zeros_like(value) if error is None else error)
 
 
@@ -109,16 +111,22 @@ def _nonlinear(op: Nonlinear, inputs: Sequence[Followed], value: Tensor, fmt: to
     return reach + error * max(1.0, wider) + smallest_normal(fmt)
 
 
-def accepted(here: Followed, theirs: Tensor, stored: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Bounds on the deviations that rounding explains, and the deviations. theirs: as here.value.  stored: its format.
+def accepted(here: Followed, theirs: Tensor, stored: torch.dtype) -> tuple[Tensor, Tensor, bool]:
+    """Bounds on the deviations that rounding explains, the deviations, and whether all are within. stored: theirs' format.
 
     A bound is infinite where nothing is known of an entry: the value, or an execution's, may not be finite there.
     """
     ours = here.value
+    size = ours.abs()
+    allowed = torch.add(size.mul(2 * unit_roundoff(stored)), smallest_normal(stored))
+    if here.error is not None:
+        allowed.add_(here.error, alpha=FACTOR)
+    deviation = (ours - theirs).abs_()
+    if bool((deviation <= allowed).all()):  # nothing is NaN
+        return allowed, deviation, True
     error = torch.zeros_like(ours) if here.error is None else here.error
-    allowed = FACTOR * error + 2 * unit_roundoff(stored) * ours.abs() + smallest_normal(stored)
-    limit = torch.finfo(stored).max / 2
-    unknown = ~ours.isfinite() | error.isnan() | (ours.abs() + error > limit)
-    allowed = torch.where(unknown, torch.inf, allowed)
-    deviation = torch.where((ours == theirs) | (ours.isnan() & theirs.isnan()), 0.0, (ours - theirs).abs())
-    return allowed, torch.where(deviation.isnan(), torch.where(unknown, 0.0, torch.inf), deviation)
+    unknown = ~ours.isfinite() | error.isnan() | (size + error > torch.finfo(stored).max / 2)
+    allowed = torch.where(unknown, inf, allowed)
+    deviation = torch.where((ours == theirs) | (ours.isnan() & theirs.isnan()), 0.0, deviation)
+    deviation = torch.where(deviation.isnan(), torch.where(unknown, 0.0, inf), deviation)
+    return allowed, deviation, bool((deviation <= allowed).all())
