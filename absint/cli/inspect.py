@@ -6,7 +6,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +15,7 @@ import typer
 if TYPE_CHECKING:
     from absint.analyses.inspect import ImportCheck, NodeView
     from absint.errors import AbsintError
-    from absint.graph import Graph
+    from absint.graph import Graph, NodeCoverage
 
 SCHEMA = "absint-inspect/1"
 _RANGE = (0.0, 1.0)
@@ -55,8 +55,10 @@ class Inspection:
         from absint.analyses.inspect import totals
 
         source = graph.source
-        check = None if self.check is None else {"points": self.check.points, "relative_deviation": self.check.deviation,
-                                                 "range": list(_RANGE)}
+        check = None if self.check is None else {
+            "points": self.check.points, "relative_deviation": self.check.deviation, "range": list(_RANGE),
+            **({} if source.node_check is None else asdict(source.node_check)),
+        }
         return {
             "input": {"tensor": source.input_tensor or graph.input.name, "shape": list(graph.input.shape),
                       "full_shape": list(source.full_input_shape), "batch_axis": 0 if source.batched else None, "declared_range": None},
@@ -216,7 +218,17 @@ def _analysed(found: Inspection, graph: Graph) -> list[tuple[str, str]]:
         *(("note", note) for note in source.notes),
     ]
     if found.check is not None:
-        deviation = found.check.deviation
-        lines.append(("import", "not compared with onnxruntime: too large for a quick look; every analysis does" if deviation is None
-                      else f"agrees with onnxruntime on {found.check.points} points: deviation {deviation:.2g} of the output scale"))
+        lines.append(("import", _compared(found.check, source.node_check)))
     return lines
+
+
+def _compared(check: ImportCheck, nodes: NodeCoverage | None) -> str:
+    """What was compared with onnxruntime: the whole network, and the file's nodes one by one."""
+    parts = [] if check.deviation is None else [f"{check.points} points of the whole network"]
+    if nodes is not None:
+        pieces = "every piece" if nodes.visited == nodes.pieces else f"{nodes.visited} of {nodes.pieces} pieces"
+        parts.append(f"{nodes.nodes} of {nodes.total} nodes" + (f", {pieces}" if nodes.pieces else ""))
+    if check.deviation is None:
+        parts.append("the whole is too large for a quick look; every analysis compares it")
+        return "; ".join(parts) if nodes is None else f"agrees with onnxruntime on {'; '.join(parts)}"
+    return f"agrees with onnxruntime on {', '.join(parts)}: deviation at most {check.deviation:.2g} of a tensor's scale"
