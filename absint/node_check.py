@@ -231,7 +231,7 @@ def _compare(
             operands = [values[i] for i in part.inputs]
             values[part.name] = follow(part.op, operands)
             if isinstance(part.op, Elementwise):
-                seen = _pieces(part.op, operands[0], values[part.name])
+                seen = _pieces(part.op, operands[0], values[part.name], whole=part.inputs[0] in node.inputs)
                 pieces, visited = pieces + len(seen), visited + sum(seen)
         for k, output in enumerate(node.outputs):
             text = _differs(node, feeds, values[output], [run[k] for run in runs])
@@ -268,20 +268,20 @@ def _some(value: AnyArray) -> str:
     return "[" + ", ".join(flat) + (", ..." if value.size > len(flat) else "") + "]"
 
 
-def _pieces(op: Elementwise, x: Followed, y: Followed) -> list[bool]:
-    """For every piece of a function whether a value inside it was compared."""
+def _pieces(op: Elementwise, x: Followed, y: Followed, *, whole: bool) -> list[bool]:
+    """For every piece of a function whether a value inside it was compared. whole: it is applied to the node's own operand.
+
+    Left out are pieces where nothing is defined and, inside an expansion, where its values do not reach.
+    """
     told = y.value.isfinite() & (torch.ones_like(y.value, dtype=torch.bool) if y.error is None else y.error.isfinite())
+    fine = op.defined(x.value, x.value)
     cuts = {k.x for k in op.knots} | {j.x for j in op.jumps}
     with suppress(NotImplementedError):  # it states its pieces where it needs them
         cuts |= {end for piece in op.pieces for end in (piece.low, piece.high)}
-    ends = [-inf, *sorted(c for c in cuts if abs(c) < inf), inf]
-    tried = [(x.value > low) & (x.value < high) for low, high in pairwise(ends)]
-    known = [bool((inside & told).any()) for inside in tried]
-    # Where nothing is defined there is nothing to compare.
-    defined = [not bool(inside.any()) or bool((inside & _defined(op, x)).any()) for inside in tried]
-    return [k for k, d in zip(known, defined, strict=True) if d]
-
-
-def _defined(op: Elementwise, x: Followed) -> torch.Tensor:
-    fine = op.defined(x.value, x.value)
-    return torch.ones_like(x.value, dtype=torch.bool) if fine is None else fine
+    seen = []
+    for low, high in pairwise([-inf, *sorted(c for c in cuts if abs(c) < inf), inf]):
+        inside = (x.value > low) & (x.value < high)
+        tried = bool(inside.any())
+        if (tried or whole) and (not tried or fine is None or bool((inside & fine).any())):
+            seen.append(bool((inside & told).any()))
+    return seen

@@ -56,13 +56,17 @@ def _text(key: Key) -> str:
 
 @dataclass(eq=False)
 class _Expansion:
-    """One model's functions, the names that are taken, and what is wrong. sizes: nodes that a call expands into."""
+    """One model's functions, the names that are taken, and what is wrong.
+
+    sizes: nodes that a call expands into.  endless: nothing can be expanded at all.
+    """
 
     proto: onnx.ModelProto
     problems: list[str] = field(default_factory=list)
     functions: dict[Key, onnx.FunctionProto] = field(default_factory=dict)
     sizes: dict[Key, int] = field(default_factory=dict)
     taken: set[str] = field(default_factory=set)
+    endless: bool = False
 
     def __post_init__(self) -> None:
         for function in self.proto.functions:
@@ -74,7 +78,7 @@ class _Expansion:
                 self.problems.append(f"function {_text(key)} has the name of a standard operator")
             self.functions[key] = function
         for key in self.functions:
-            if not self.problems:
+            if not self.endless:
                 self._size(key, ())
         graph = self.proto.graph
         if self.functions:
@@ -84,6 +88,7 @@ class _Expansion:
     def _size(self, key: Key, above: tuple[Key, ...]) -> int:
         """Nodes that a call of `key` becomes; notes recursion and functions that grow without measure."""
         if key in above or len(above) > _DEEPEST:
+            self.endless = True
             chain = " -> ".join(_text(k) for k in (*above[above.index(key) if key in above else -3:], key))
             self.problems.append(f"functions call themselves: {chain}" if key in above else f"functions nest too deeply: {chain}")
             return 1
@@ -98,7 +103,7 @@ class _Expansion:
         if loose:
             text = f"node '{node.name}' {node.op_type} stands in no function"
             self.problems.append(f"{text}, but refers to attributes of one: {', '.join(loose)}")
-        if self.problems or function_key(node) not in self.functions:
+        if self.endless or function_key(node) not in self.functions:
             yield node
             return
         if self.sizes[function_key(node)] > _MOST_NODES:
