@@ -238,5 +238,5 @@ def _signature(op_type: str, version: int | None) -> tuple[object, ...] | None:
         schema = onnx.defs.get_schema(op_type, version or 0, "")
     except onnx.defs.SchemaError:
         return None
-    attributes = sorted((name, int(a.type.value), a.default_value.SerializeToString()) for name, a in schema.attributes.items())
+    attributes = sorted((name, str(a.type), a.default_value.SerializeToString()) for name, a in schema.attributes.items())
     return (*attributes, schema.min_input, schema.max_input, schema.min_output, schema.max_output)
