@@ -27,7 +27,8 @@ from absint.rounding import unit_roundoff
 
 POINTS = 34  # two extreme corners, eight random ones, the rest uniform
 _CORNERS = 8
-_CHUNK = 8
+_CHUNK = 8  # at least so many instances at once, more of small networks
+_ENTRIES = 1 << 20
 # What a check of a torch module against its own execution accepts, relative to the output's scale.
 TOLERANCES: dict[type[np.floating[Any]], float] = {np.float32: 1e-4, np.float64: 1e-9, np.float16: 2e-2}
 # Formats as onnxruntime writes them; whole numbers round nothing.
@@ -69,8 +70,9 @@ def check_import(
     largest: dict[str, float] = {}
     worst: dict[str, float] = {}
     with torch.no_grad(), numeric_mode():
-        for start in range(0, len(x), _CHUNK):
-            for tensor, (deviation, scale) in _agree(graph, reference, shared, x[start : start + _CHUNK]).items():
+        chunk = max(_CHUNK, _ENTRIES // sum(node.size for node in graph.nodes))
+        for start in range(0, len(x), chunk):
+            for tensor, (deviation, scale) in _agree(graph, reference, shared, x[start : start + chunk]).items():
                 worst[tensor] = max(worst.get(tensor, 0.0), deviation)
                 largest[tensor] = max(largest.get(tensor, 0.0), scale if scale < np.inf else 0.0)
     return max((worst[t] / (largest[t] or 1.0) for t in worst), default=0.0)

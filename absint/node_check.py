@@ -13,7 +13,7 @@ import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from math import inf, prod
@@ -37,7 +37,7 @@ from absint.reference import one_session, probes
 
 AnyArray = npt.NDArray[Any]
 
-_WEIGHTS = 64  # a floating-point operand of more entries is a weight
+_WEIGHTS, _MATRIX = 64, 8  # a floating-point operand of more entries is a weight; so is one of more entries and several axes
 _PRODUCTS = 2e8  # that the points of one node may cost
 _ENTRIES = 1e6
 _FEWEST = 5
@@ -113,15 +113,15 @@ def check_nodes(nodes: Sequence[FileNode], source: Source) -> NodeCoverage | Non
     except UnsupportedError:  # whoever compares the whole network says so
         return None
     types = {**reference.formats, **{i.name: str(i.type) for i in reference.session.get_inputs()}}
-    visits = []
-    for node in nodes:
-        key = _key(node, types)
-        visit = _Passed.find(key)
-        if visit is None:
-            visit = _visit(node, types)
+    keys = [_key(node, types) for node in nodes]
+    found = [_Passed.find(key) for key in keys]
+    with torch.no_grad(), numeric_mode() if None in found else nullcontext():
+        for k, node in enumerate(nodes):
+            visit = found[k] or _Passed.find(keys[k]) or _visit(node, types)
             if visit.differs is None and visit.ran:
-                _Passed.enter(key, visit)
-        visits.append(visit)
+                _Passed.enter(keys[k], visit)
+            found[k] = visit
+    visits = [v for v in found if v is not None]
     differ = [v.differs for v in visits if v.differs is not None]
     if differ:
         raise UnsupportedError(
@@ -164,7 +164,8 @@ def _is_call(node: FileNode) -> bool:
 def _constant_key(value: AnyArray) -> Hashable:
     """All of it, or of weights what an import rule may branch on."""
     kind = (value.dtype.str, value.shape)
-    if value.dtype.kind != "f" or value.size <= _WEIGHTS:
+    matrix = sum(size > 1 for size in value.shape) > 1 and value.size > _MATRIX
+    if value.dtype.kind != "f" or (value.size <= _WEIGHTS and not matrix):
         return (*kind, hashlib.sha256(np.ascontiguousarray(value).tobytes()).digest())
     low, high = float(value.min()), float(value.max())
     return (*kind, np.sign(low), np.sign(high), low == high, not value.all(), float(np.frexp(max(-low, high))[1]))
@@ -226,17 +227,16 @@ def _compare(
         stacked = np.stack([np.asarray(feed[name], dtype=np.float64).reshape(inner) for feed in feeds])
         values[name] = Followed(torch.as_tensor(stacked).to(dtype), None, _computed_in(STORED[kinds[name]], kinds[name]))
     pieces = visited = 0
-    with torch.no_grad(), numeric_mode():
-        for part in node.parts:
-            operands = [values[i] for i in part.inputs]
-            values[part.name] = follow(part.op, operands)
-            if isinstance(part.op, Elementwise):
-                seen = _pieces(part.op, operands[0], values[part.name], whole=part.inputs[0] in node.inputs)
-                pieces, visited = pieces + len(seen), visited + sum(seen)
-        for k, output in enumerate(node.outputs):
-            text = _differs(node, feeds, values[output], [run[k] for run in runs])
-            if text is not None:
-                return _Visit(pieces, visited, text)
+    for part in node.parts:
+        operands = [values[i] for i in part.inputs]
+        values[part.name] = follow(part.op, operands)
+        if isinstance(part.op, Elementwise):
+            seen = _pieces(part.op, operands[0], values[part.name], whole=part.inputs[0] in node.inputs)
+            pieces, visited = pieces + len(seen), visited + sum(seen)
+    for k, output in enumerate(node.outputs):
+        text = _differs(node, feeds, values[output], [run[k] for run in runs])
+        if text is not None:
+            return _Visit(pieces, visited, text)
     return _Visit(pieces, visited)
 
 
