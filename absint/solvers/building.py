@@ -12,6 +12,10 @@ from absint.solvers.affine import Affine, add_down, add_up, over
 from absint.solvers.model import Model
 
 
+# HiGHS refuses models with coefficients from 1e15 on, and lower bounds from 1e20 on, which it takes for +inf.
+_GREATEST, _INFINITE = 1e14, 1e19
+
+
 @dataclass(frozen=True, eq=False)
 class Block:
     """What some columns stand for in an execution, entry by entry of a node (flat indices).
@@ -107,14 +111,22 @@ class Builder:
         return Choices(*(v[order] for v in joined))
 
     def model(self) -> Model:
-        """The relaxation, without an objective. Rows with no finite side are left out."""
+        """The relaxation, without an objective. Rows with no finite side, or with numbers that no solver takes, are left out, and
+        ends beyond what solvers take for infinite are moved back to it: every execution still satisfies it.
+        """
         matrices = [over(m, self.width) for m, _, _ in self._rows] or [sparse.csr_array((0, self.width))]
         none = [np.zeros(0)]
         low = np.concatenate([low for _, low, _ in self._rows] or none)
         high = np.concatenate([high for _, _, high in self._rows] or none)
+        matrix = sparse.csr_array(sparse.vstack(matrices, format="csr"))
         kept = np.isfinite(low) | np.isfinite(high)
-        matrix = sparse.csr_array(sparse.vstack(matrices, format="csr"))[kept.nonzero()[0]]
-        return Model.of(matrix, (low[kept], high[kept]), (self.lower, self.upper))
+        wild = ~(np.abs(matrix.data) <= _GREATEST)
+        kept[np.repeat(np.arange(len(kept)), np.diff(matrix.indptr))[wild]] = False
+        return Model.of(matrix[kept.nonzero()[0]], _within(low[kept], high[kept]), _within(self.lower, self.upper))
+
+
+def _within(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return np.minimum(low, _INFINITE), np.maximum(high, -_INFINITE)
 
 
 def with_binaries(model: Model, choices: Choices) -> Model:
