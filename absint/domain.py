@@ -17,6 +17,7 @@ from torch import Tensor
 
 from absint.ascent import Ascent, Slopes, improved, open_rows
 from absint.backend import Budget
+from absint.closed import met_band
 from absint.conjunction import mixed_bounds
 from absint.context import Context, Rows, Sense
 from absint.errors import PluginError
@@ -31,7 +32,7 @@ from absint.substitute import input_adjoints, substitute_each
 
 __all__ = [
     "DOMAINS", "Ascent", "BackwardDomain", "Band", "Budget", "Context", "Domain", "Interval", "Node", "Numerics", "Product", "Relaxation",
-    "RowForm", "Rows", "Sense", "Wrapper", "box_rows", "open_rows", "register_domain", "row_products", "rule", "transfer",
+    "RowForm", "Rows", "Sense", "Wrapper", "box_rows", "met_band", "open_rows", "register_domain", "row_products", "rule", "transfer",
 ]
 
 E = TypeVar("E")

@@ -16,10 +16,11 @@ from absint.closed import closed_form
 from absint.context import Context, Rows, Sense
 from absint.domain import Domain, transfer
 from absint.errors import PluginError, UnsupportedError
+from absint.executions import execution_noise
 from absint.graph import Node
 from absint.interval import Interval
 from absint.op import Input, Linear, Nonlinear
-from absint.rounding import Numerics, gamma, no_lower, no_lower_, no_upper, no_upper_, smallest_normal
+from absint.rounding import Numerics, no_lower, no_lower_, no_upper, no_upper_
 from absint.spec import Refutation, Spec
 
 E = TypeVar("E")
@@ -222,7 +223,7 @@ def _store(mapping: Mapping[str, Tensor], node: Node, value: Tensor) -> None:
 def _visit(node: Node, ctx: Context, *, reference: bool) -> None:
     """One box step and one step of the reference trajectory."""
     if ctx.numerics.float32_semantics:
-        noise = _noise(node, ctx)
+        noise = execution_noise(node, ctx)
         if noise is not None:
             _store(ctx.noise, node, noise)
     _learn(ctx, node, box_step(node, ctx))
@@ -383,39 +384,3 @@ def _make_box_constant(op: Linear, radii: list[Tensor], g: float, num: Numerics)
     if op.offset_error is not None:
         constant = constant + op.constant("offset_error", floor) * (1 + g)
     return constant
-
-
-def _noise(node: Node, ctx: Context) -> Tensor | None:
-    """What one float32 execution of the node may err by, on inputs of the known magnitude; None for nothing."""
-    op, num = node.op, ctx.numerics
-    inputs = ctx.inputs(node.inputs)
-    if isinstance(op, Nonlinear):
-        image = op.range(inputs, num)
-        error = op.execution_error(image, num)
-        return _or_overflow(error, image.lower, *(i.magnitude for i in (*inputs, image)))
-    assert isinstance(op, Linear)
-    if op.exact:
-        return None
-    size = op.apply_abs(*(i.magnitude for i in inputs))
-    if op.offset_magnitude is not None:
-        size = size + op.constant("offset_magnitude", size)
-    g = gamma(op.forward_terms + 2, torch.float32)
-    noise: Tensor = size * (g * (1 + num.vector_gamma(op.forward_terms + 8)))
-    # Intermediate values of an execution may be larger than its result, and underflow before they are scaled up.
-    noise = noise + 2 * op.forward_terms * smallest_normal(torch.float32) * max(1.0, op.execution_scale)
-    more = op.execution_error(size)
-    if more is not None:
-        noise = num.up(noise + more)
-    return _or_overflow(noise, noise, *(v * op.execution_scale for v in (size, *(i.magnitude for i in inputs))))
-
-
-def _or_overflow(noise: Tensor | None, like: Tensor, *sizes: Tensor) -> Tensor | None:
-    """`noise`, or infinity for instances where some value is so large that float32 executions may overflow."""
-    limit = torch.finfo(torch.float32).max / 2**24
-    risky = torch.stack([~(size <= limit).flatten(1).all(1) for size in sizes]).any(0)
-    if not bool(risky.any()):
-        return noise
-    base = torch.zeros_like(like) if noise is None else noise
-    return torch.where(risky.reshape(-1, *(1,) * (like.dim() - 1)), torch.full_like(base, inf), base)
-
-

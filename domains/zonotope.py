@@ -11,8 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from absint.closed import met_band
-from absint.domain import Band, Context, Domain, Interval, Node, Numerics, Rows, Sense
+from absint.domain import Band, Context, Domain, Interval, Node, Numerics, Rows, Sense, met_band
 from absint.domains.generators import Block, Dense, Sparse, join, merge_smallest
 from absint.graph import Graph
 from absint.op import Linear, Nonlinear, middle_radius

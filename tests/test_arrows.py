@@ -30,7 +30,7 @@ ROWS = (
     ("substitute",),
     ("relaxed",),
     ("passage",),
-    ("row_forms",),
+    ("attained", "closed", "executions", "row_forms"),
     ("context",),
     ("passes",),
     ("import_check", "node_check", "node_points", "forward_error"),

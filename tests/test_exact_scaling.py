@@ -57,7 +57,8 @@ SINGLES = {
     "matrix with a zero bias": lambda: Gemm(selection(), torch.zeros(5, dtype=torch.float64)),
 }
 IMAGES = {
-    "transpose": lambda: Transpose((1, 0)), "reshape": lambda: Reshape((4,)), "left matrix": lambda: LeftMatMul(-torch.eye(2, dtype=torch.float64)),
+    "transpose": lambda: Transpose((1, 0)), "reshape": lambda: Reshape((4,)),
+    "left matrix": lambda: LeftMatMul(-torch.eye(2, dtype=torch.float64)),
     "kernel": lambda: Conv(torch.tensor([[[0.0, -0.25]], [[2.0, 0.0]]], dtype=torch.float64), None, (1,), ((0, 1),), (1,), 2),
 }
 
@@ -225,12 +226,13 @@ def test_rows_over_a_box_are_exact_where_they_can_be_and_sound_always(seed):
         ends = [sorted((magnitudes(rng, DOUBLE), magnitudes(rng, DOUBLE))) for _ in range(n)]
         bias = rng.choice((0.0, 0.0, 1.0, -0.1, magnitudes(rng, DOUBLE), -sign[0] * ends[0][0]))
         box = Interval(*(torch.tensor([[e[k] for e in ends]], dtype=torch.float64) for k in (0, 1)))
-        rows = Rows("y", torch.zeros(1, dtype=torch.int64), torch.tensor([sign], dtype=torch.float64), None, torch.tensor([bias], dtype=torch.float64))
+        weight, constant = torch.tensor([sign], dtype=torch.float64), torch.tensor([bias], dtype=torch.float64)
+        rows = Rows("y", torch.zeros(1, dtype=torch.int64), weight, None, constant)
         found = float(lower_over(rows, box))
         terms = [Fraction(w) * Fraction(e[0] if w > 0 else e[1]) for w, e in zip(sign, ends, strict=True)]
         exact = sum(terms, Fraction(bias))
         assert found == -inf or Fraction(found) <= exact
-        simple = sum(t != 0 for t in terms) <= 1 and all(normal(t, DOUBLE) and bool(is_power(torch.tensor(w, dtype=torch.float64))) for t, w in zip(terms, sign, strict=True))
+        simple = sum(t != 0 for t in terms) <= 1 and all(normal(t, DOUBLE) for t in terms) and bool(is_power(weight).all())
         if simple and held(exact, DOUBLE):
             hits += 1
             assert Fraction(found) == exact

@@ -95,7 +95,8 @@ def test_softmax_is_bounded_by_its_extreme_vertices(seed, logarithmic):
 
 
 def test_softmax_where_nothing_or_little_is_known():
-    low, high = torch.tensor([[-inf, -inf, 0.0], [-1e4, -1e4, 1e4]], dtype=torch.float64), torch.tensor([[inf, 0.0, 0.0], [1e4, 0.0, 1e4]], dtype=torch.float64)
+    low = torch.tensor([[-inf, -inf, 0.0], [-1e4, -1e4, 1e4]], dtype=torch.float64)
+    high = torch.tensor([[inf, 0.0, 0.0], [1e4, 0.0, 1e4]], dtype=torch.float64)
     found = Softmax(0).enclosure((Interval(low, high),), DOUBLE)
     assert torch.equal(found.lower[0], torch.zeros(3, dtype=torch.float64)) and bool((found.upper[0] <= 1).all())
     assert float(found.upper[0, 1]) < 0.5 + 1e-12  # beside an entry that is 0 for certain, one that is at most 0

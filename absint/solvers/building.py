@@ -11,7 +11,6 @@ from scipy import sparse
 from absint.solvers.affine import Affine, add_down, add_up, over
 from absint.solvers.model import Model
 
-
 # HiGHS refuses models with coefficients from 1e15 on, and lower bounds from 1e20 on, which it takes for +inf.
 _GREATEST, _INFINITE = 1e14, 1e19
 

@@ -305,7 +305,7 @@ def offset_errors_ignored(patch):
 
 @mutant("domain:box/float32-semantics", "domain:zonotope/float32-semantics", "domain:deeppoly/float32-semantics")
 def no_float32_noise(patch):
-    patch(interpret, "_noise", lambda node, ctx: None)
+    patch(interpret, "execution_noise", lambda node, ctx: None)
 
 
 @mutant("claim:subnormals_survive")
