@@ -213,7 +213,7 @@ def test_a_list_does_not_go_on_with_other_files(tmp_path, listed, change):
 
 
 @pytest.mark.parametrize(("network", "query", "kept"), [
-    ("n", "q", True), ("other", "q", False), ("n", "other", False), ("", "q", False), (None, None, False)])
+    ("n", "q", True), ("other", "q", False), ("n", "other", False), ("", "q", False), ("", "", False), (None, None, False)])
 @pytest.mark.parametrize("answer", ["unsat", "sat", "unknown", "timed-out"])
 def test_an_answer_about_other_bytes_is_none(network, query, kept, answer):
     document = {"answer": answer, "model": {"sha256": network}, "query": {"sha256": query}} if network is not None else {"answer": answer}
