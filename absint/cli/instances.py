@@ -30,7 +30,6 @@ from absint.cli.settings import VerifySettings
 from absint.cli.workers import ANSWERS, Instance, answered, word, worker_options
 from absint.digest import digest
 from absint.errors import AbsintError, InputError, UsageError, printable
-from absint.registry import load_plugin
 from absint.reports.notes import noted, split_notes
 from absint.verdict import Assurance, InstanceResult
 
@@ -45,7 +44,7 @@ def execute(settings: VerifySettings) -> int:
     instances = prepare(settings)
     journal = None
     if settings.journal is not None:
-        instances = _hashed(settings, instances)
+        instances = _hashed(instances)
         journal = Journal.open(settings.journal, _binding(settings, instances), resume=settings.resume)
     with nullcontext() if journal is None else closing(journal), opened(settings.out) as stream, _terminable():
         return _Benchmark(settings, instances, stream, journal).run()
@@ -104,10 +103,8 @@ def _file(folder: Path, name: str) -> Path:
     return other if not path.exists() and other.exists() else path
 
 
-def _hashed(settings: VerifySettings, instances: Sequence[Instance]) -> list[Instance]:
+def _hashed(instances: Sequence[Instance]) -> list[Instance]:
     """The instances with the hashes of all that their answers depend on, each file read once."""
-    for file in settings.plugin:
-        load_plugin(file)  # front ends among them know what else belongs to a model
     networks = {file: _model_digest(file) for file in {instance.network for instance in instances}}
     queries = {file: _digest(file) for file in {instance.query for instance in instances}}
     return [replace(one, sha256=(networks[one.network], queries[one.query])) for one in instances]
@@ -125,13 +122,16 @@ def _binding(settings: VerifySettings, instances: Sequence[Instance]) -> Mapping
 
 
 def _model_digest(file: Path) -> str:
-    """Of a network with its external weights; empty where it cannot be read, which its worker will report."""
+    """Of a network with its external weights; of the file alone where it is damaged, or its front end in a plug-in file.
+
+    Plug-in files run in workers only, which may hang. An answer about more bytes than these has another hash, and is none.
+    """
     from absint.frontend import model_hash  # torch is imported where a journal is kept only
 
     try:
         return model_hash(file)
     except AbsintError:
-        return ""
+        return _digest(file)
 
 
 def _digest(file: Path) -> str:
