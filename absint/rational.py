@@ -65,7 +65,7 @@ class Rationals:
     def reduced(self) -> Rationals:
         """In the lowest terms that all entries have in common."""
         common = int(np.gcd.reduce(self.top.reshape(-1), initial=self.below))
-        return self if common == 1 else Rationals(self.top // common, self.below // common)
+        return self if common == 1 else Rationals(_object(self.top // common), self.below // common)
 
     def sign(self) -> npt.NDArray[np.int8]:
         """-1, 0 or 1."""
@@ -78,7 +78,7 @@ class Rationals:
         return Rationals(*_common(self, other, lambda a, b: a - b)).reduced()
 
     def __neg__(self) -> Rationals:
-        return Rationals(-self.top, self.below)
+        return Rationals(_object(-self.top), self.below)
 
     def __mul__(self, other: Rationals) -> Rationals:
         return Rationals(_object(self.top * other.top), self.below * other.below).reduced()

@@ -55,10 +55,8 @@ def image(op: Linear, xs: tuple[Rationals, ...], coefficients: Coefficients = Ra
     """L(x1, ..., xk) + b. coefficients: what numbers the entries of the matrix stand for."""
     shapes = tuple(x.shape for x in xs)
     shape = op.output_shape(*shapes)
-    result = _moved(op, xs, shapes) if op.forward_terms <= 1 else _product(op, xs, shapes, coefficients)
-    if op.offset is not None:
-        result = result + Rationals.of(op.offset.expand(shape))
-    return result.reshape(shape)
+    result = (_moved(op, xs, shapes) if op.forward_terms <= 1 else _product(op, xs, shapes, coefficients)).reshape(shape)
+    return result if op.offset is None else result + Rationals.of(op.offset.expand(shape))
 
 
 def _moved(op: Linear, xs: tuple[Rationals, ...], shapes: tuple[Shape, ...]) -> Rationals:

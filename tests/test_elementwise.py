@@ -302,7 +302,8 @@ def test_import_equals_onnxruntime(name, tmp_path):
 
 
 @pytest.mark.parametrize(("model", "text"), [
-    (one("Pow", {"e": np.ones((2, 3, 2), np.float32) * np.array([1, 2], np.float32)}), "exponent"), (one("Celu", alpha=-1.0), "alpha"), (one("Selu", gamma=-1.0), "gamma"),
+    (one("Pow", {"e": np.ones((2, 3, 2), np.float32) * np.array([1, 2], np.float32)}), "exponent"),
+    (one("Celu", alpha=-1.0), "alpha"), (one("Selu", gamma=-1.0), "gamma"),
     (one("Pow", {"e": np.float32(-2)}, inputs="e x"), "base"), (one("PRelu", {"s": np.ones((2, 3, 2), np.float32)}), ""),
 ])
 def test_variants_not_handled_are_refused(model, text, tmp_path):

@@ -62,7 +62,7 @@ SQUARE = UNIT + "(assert (>= X_1 0))(assert (<= X_1 1))"
 @pytest.mark.parametrize(("net", "text", "answer"), [
     ("identity", UNIT + "(assert (>= Y_0 1.5))", "unsat"),
     ("identity", UNIT + "(assert (>= Y_0 0.5))", "sat"),
-    ("identity", UNIT + "(assert (>= Y_0 1))", "unknown"),
+    ("identity", UNIT + "(assert (>= Y_0 1))", "sat"),
     ("identity", UNIT + "(assert (or (>= Y_0 1.5) (<= Y_0 -0.5)))", "unsat"),
     ("identity", UNIT + "(assert (or (>= Y_0 1.5) (<= Y_0 0.5)))", "sat"),
     ("identity", UNIT + "(assert (or (and (<= X_0 0.2) (>= Y_0 0.3)) (and (>= X_0 0.6) (<= Y_0 0.5))))", "unsat"),
