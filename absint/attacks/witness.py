@@ -38,16 +38,12 @@ def prove_witness(graph: Graph, region: Region, spec: Spec, instance: int, candi
     """
     reference = None if graph.source.model is None else runtime(graph.source)
     for point in _inside(region, instance, candidate, reference):
-        tensor = torch.from_numpy(point)[None]
-        found = by_intervals(graph, spec, instance, BoxRegion(tensor, tensor))
-        if found is Found.SAFE:
-            continue
         output = None if reference is None else reference.run(point[None])[0]
         if output is not None and not (np.isfinite(output).all() and spec.violated_exactly(instance, output)):
             continue
-        flat = tuple(point.reshape(-1).tolist())
-        if found is Found.OPEN and not in_rationals(graph, spec, instance, [Fraction(v) for v in flat]):
+        if not _proved(graph, spec, instance, point):
             continue
+        flat = tuple(point.reshape(-1).tolist())
         if reference is None or output is None:
             return Witness(flat, (), 0.0)
         distance = float(np.abs(reference.round(point) - point).max(initial=0.0)) if not reference.prefix else 0.0
@@ -78,3 +74,12 @@ def _feedable(region: Region, instance: int, point: np.ndarray, reference: Runti
     rounded = np.where(rounded > high, np.nextafter(rounded, -limit), rounded)
     rounded = np.where(rounded < low, np.nextafter(rounded, limit), rounded)
     return np.asarray(rounded, dtype=np.float64)
+
+
+def _proved(graph: Graph, spec: Spec, instance: int, point: np.ndarray) -> bool:
+    """Intervals decide nearly always, and cost least; numbers that meet a tie are asked again in rationals."""
+    tensor = torch.from_numpy(point)[None]
+    found = by_intervals(graph, spec, instance, BoxRegion(tensor, tensor))
+    if found is not Found.OPEN:
+        return found is Found.UNSAFE
+    return in_rationals(graph, spec, instance, [Fraction(v) for v in point.reshape(-1).tolist()])

@@ -8,11 +8,13 @@ import numpy as np
 import onnx_models as models
 import torch
 
-from absint.attacks import Search, falsify, prove_witness, witness
+from absint.attacks import Search, falsify, proof, prove_witness, witness
 from absint.backend import numeric_mode
 from absint.graph import GraphBuilder
+from absint.ops.affine import Affine
 from absint.ops.gemm import Gemm
 from absint.ops.relu import Relu
+from absint.passes import apply_passes
 from absint.region import BoxRegion, LinfBall, parse_eps
 from absint.spec import Spec
 from mutants.planting import claims_into, into
@@ -47,18 +49,26 @@ ABOVE = t([-1.0])       # unsafe where y >= bias
 
 @claim
 def what_floats_alone_show_is_no_witness(folder):
-    """x + 1 - 1 at one rounding's size: the float evaluation violates, the enclosure does not show it."""
+    """x + 1 - 1 at three quarters of a rounding: floats say a whole one, the exact-real network does not reach it."""
     graph = chain(Gemm(t([1.0]), t(1.0)), Gemm(t([1.0]), t(-1.0)))
-    spec = rows(ABOVE, t(0.0), strict=[True])
-    assert proved(graph, BoxRegion(t([0.0]), t([1.0])), spec, 2.0**-52) is None
+    spec, at = rows(ABOVE, t(2.0**-52)), 1.5 * 2.0**-53
+    assert proved(graph, BoxRegion(t([0.0]), t([1.0])), spec, at) is None
 
     def attack(graph, region, spec, search):
-        return t([2.0**-52])
+        return t([at])
 
     with numeric_mode():
         found = falsify(graph, BoxRegion(t([0.0]), t([1.0])), spec, attack, Search(torch.device("cpu")))
     assert not found.witnesses
     assert found.ambiguous == {0}
+
+
+@claim
+def rounded_coefficients_prove_no_tie(folder):
+    """0.1 + 0.2, added by a pass, is not the number that the network adds up to."""
+    graph = apply_passes(chain(Gemm(t([1.0]), t(0.1)), Affine(shift=t(0.2))))
+    total = float(t(0.1) + t(0.2))
+    assert proved(graph, BoxRegion(t([0.0]), t([1.0])), rows(ABOVE, t(total)), 0.0) is None
 
 
 @claim
@@ -109,8 +119,18 @@ def no_proof(patch):
 
 @mutant("what_floats_alone_show_is_no_witness")
 def proof_without_rounding(patch):
-    original = witness.Numerics
-    patch(witness, "Numerics", lambda: original(rounding=False))
+    original = proof.Numerics
+    patch(proof, "Numerics", lambda: original(rounding=False))
+
+
+@mutant("what_floats_alone_show_is_no_witness")
+def an_open_point_counts(patch):
+    patch(witness, "in_rationals", lambda graph, spec, instance, point: True)
+
+
+@mutant("rounded_coefficients_prove_no_tie")
+def every_coefficient_counts_as_exact(patch):
+    patch(Gemm, "faithful", property(lambda self: True))
 
 
 @mutant("the_model_itself_must_violate")
