@@ -216,7 +216,6 @@ def outcome(case, path):
 @cache
 def outcomes(op_type):
     """All outcomes of one operator's tests."""
-    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return tuple(outcome(case, Path(folder) / "net.onnx") for case in tests_by_operator()[op_type])

@@ -6,7 +6,6 @@ Nothing here is timed. The problems are those of agreement_nets.py; the answers 
 from __future__ import annotations
 
 import pytest
-import torch
 from agreement import ask, excess, faults, told, undecided
 from agreement_nets import BATCH, case, permuted
 
@@ -27,14 +26,6 @@ HARD = (57, 83, 92, 108)
 WITHIN = {"exact": "exact:boxes=100"}
 # Phases alone, and next to nothing but boxes.
 PHASES, BOXES = "exact:inputs=0", "exact:nodes=2,boxes=100"
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def bounds(name, seeds):

@@ -15,7 +15,7 @@ from test_exact import problem
 
 from absint import ascent as module
 from absint.ascent import Ascent, Search, Slopes, improved
-from absint.backend import Budget, DeadlineError, numeric_mode
+from absint.backend import Budget, DeadlineError
 from absint.context import Context, Rows
 from absint.domain import BackwardDomain, Interval, Relaxation
 from absint.domains.alpha import Alpha
@@ -37,13 +37,7 @@ from absint.testing import FLOAT64, MIXED
 EXACT = Numerics(torch.float64, rounding=False)
 
 
-@pytest.fixture(autouse=True)
-def _mode():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with numeric_mode(), torch.no_grad():
-        yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("numerics", "no_grad")
 
 
 def dense(random, *shape):

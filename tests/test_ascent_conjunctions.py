@@ -12,7 +12,6 @@ import torch
 from test_ascent import boxes, network
 
 from absint import conjunction
-from absint.backend import numeric_mode
 from absint.conjunction import Conjunctions, conjunctions
 from absint.context import Context
 from absint.domains.alpha import Alpha
@@ -29,13 +28,7 @@ from absint.testing import FLOAT64, MIXED
 ZERO = torch.zeros(1, dtype=torch.float64)
 
 
-@pytest.fixture(autouse=True)
-def _mode():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with numeric_mode(), torch.no_grad():
-        yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("numerics", "no_grad")
 
 
 def identity(size):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +16,7 @@ from absint.attacks import pgd as pgd_module
 from absint.attacks import starts as starts_module
 from absint.attacks.loss import objective, row_values, violates
 from absint.attacks.pgd import Pgd
-from absint.backend import Budget, numeric_mode
+from absint.backend import Budget
 from absint.graph import Graph, GraphBuilder
 from absint.ops.gemm import Gemm
 from absint.ops.relu import Relu
@@ -31,13 +30,7 @@ MANY = 40        # more free inputs than are sampled
 HERE = Search(CPU)
 
 
-@pytest.fixture(autouse=True)
-def _numerics() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with numeric_mode():
-        yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("numerics")
 
 
 def t(*rows: object) -> Tensor:

@@ -11,13 +11,12 @@ import torch
 from absint.op import Linear
 from absint.ops.conv import Conv
 
-RANDOM = random.Random(0)
-
 
 def cases(rank: int, count: int) -> list[tuple[tuple[int, ...], tuple[int, ...], tuple[tuple[int, int], ...], tuple[int, ...]]]:
     """Strides, kernels, pads and input sizes, with kernels smaller than the stride and inputs that the stride never reaches."""
-    return [(tuple(RANDOM.choice((1, 2, 3)) for _ in range(rank)), tuple(RANDOM.choice((1, 2, 3, 4)) for _ in range(rank)),
-             tuple((RANDOM.randint(0, 2), RANDOM.randint(0, 2)) for _ in range(rank)), tuple(RANDOM.randint(4, 9) for _ in range(rank)))
+    draw = random.Random(rank)
+    return [(tuple(draw.choice((1, 2, 3)) for _ in range(rank)), tuple(draw.choice((1, 2, 3, 4)) for _ in range(rank)),
+             tuple((draw.randint(0, 2), draw.randint(0, 2)) for _ in range(rank)), tuple(draw.randint(4, 9) for _ in range(rank)))
             for _ in range(count)]
 
 

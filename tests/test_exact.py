@@ -61,14 +61,6 @@ def problem(seed):
     return graph, region, Spec.rows(weight.reshape(1, 1, 2), offset.reshape(1, 1)), truth
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.mark.parametrize("name", DOMAINS.names())
 def test_margin_never_exceeds_the_exact_minimum(name):
     domain = DOMAINS.get(name)()

@@ -12,9 +12,8 @@ from absint.data_frontend import read_data
 from absint.errors import AbsintError
 
 Image = pytest.importorskip("PIL.Image", reason="extra images")
-RNG = np.random.default_rng(11)
-GREY = RNG.integers(0, 256, (6, 5, 4), dtype=np.uint8)
-RGB = RNG.integers(0, 256, (6, 5, 4, 3), dtype=np.uint8)
+GREY = np.random.default_rng(11).integers(0, 256, (6, 5, 4), dtype=np.uint8)
+RGB = np.random.default_rng(12).integers(0, 256, (6, 5, 4, 3), dtype=np.uint8)
 
 
 def encoded(pixels, kind="PNG", mode=None, **options):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from onnx import TensorProto, helper
-from onnx_models import RNG, batch_norm, compare, imported, node, weights
+from onnx_models import batch_norm, compare, imported, node, weights
 
 from absint.errors import AbsintError
 from absint.op import Linear
@@ -52,7 +52,7 @@ def sliced(shape, starts, ends, axes, strides=None):
 
 def two(op_type, inputs, **attributes):
     """Of x, its Relu r, a row p of that, and constants."""
-    constants = {"c": weights(2, 1), "m": RNG.random((2, 3)) > 0.5, "s": np.array([1]), "e": np.array([2]), "a": np.array([1])}
+    constants = {"c": weights(2, 1), "m": weights(2, 3) > 0, "s": np.array([1]), "e": np.array([2]), "a": np.array([1])}
     if op_type == "Concat":
         constants["c"] = weights(1, 2, 2)
     nodes = [node("Relu", "x", "r"), node("Slice", "r s e a", "p"), node(op_type, inputs, "y", **attributes)]
@@ -159,8 +159,8 @@ LINEAR = {
     "depth to space crd": one("DepthToSpace", [1, 8, 2, 3], blocksize=2, mode="CRD"),
     "space to depth": one("SpaceToDepth", [1, 2, 4, 6], blocksize=2),
     "trilu": one("Trilu", ["N", 3, 4], {"k": np.array(-1)}, upper=0, opset=14),
-    "where": one("Where", ["N", 2, 3], {"c": RNG.random((2, 1)) > 0.5, "z": weights(3)}, "c x z"),
-    "where grows": one("Where", [1, 1, 3], {"c": RNG.random((4, 3)) > 0.5, "z": weights(1)}, "c z x"),
+    "where": one("Where", ["N", 2, 3], {"c": weights(2, 1) > 0, "z": weights(3)}, "c x z"),
+    "where grows": one("Where", [1, 1, 3], {"c": weights(4, 3) > 0, "z": weights(1)}, "c z x"),
     "concat with constants": one("Concat", [1, 2, 3], {"a": weights(1, 1, 3), "b": weights(1, 2, 3)}, "a x b", axis=1),
     "scatter nd": one("ScatterND", [3, 2], {"i": np.array([[2], [0]]), "u": weights(2, 2)}),
     "scatter elements": one("ScatterElements", [3, 2], {"i": np.array([[2, 0]]), "u": weights(1, 2)}),
@@ -271,11 +271,11 @@ def test_linear_op_equals_its_dense_matrix(read, name):
     size, like = graph.input.size, torch.zeros((), dtype=torch.float64)
     units = torch.eye(size, dtype=torch.float64)
     matrix = op.apply(units.reshape(size, *inner)).reshape(size, -1)  # rows: images of unit vectors
-    x = torch.as_tensor(RNG.standard_normal((5, size)))
+    x = torch.as_tensor(weights(5, size, dtype=np.float64))
     offset = torch.zeros(outer, dtype=torch.float64) if op.offset is None else op.offset.expand(outer)
     torch.testing.assert_close(op.forward(x.reshape(5, *inner)).reshape(5, -1), x @ matrix + offset.reshape(-1))
     torch.testing.assert_close(op.apply_abs(x.abs().reshape(5, *inner)).reshape(5, -1), x.abs() @ matrix.abs())
-    y = torch.as_tensor(RNG.standard_normal((4, graph.output.size)))
+    y = torch.as_tensor(weights(4, graph.output.size, dtype=np.float64))
     torch.testing.assert_close(op.adjoint(y.reshape(4, *outer), (inner,))[0].reshape(4, -1), y @ matrix.T)
     torch.testing.assert_close(op.columns(torch.arange(size), inner, like).reshape(size, -1), matrix)
     rows = op.unit_rows(torch.arange(graph.output.size), outer, (inner,), like)[0]

@@ -19,7 +19,7 @@ from torch import Tensor
 import absint
 from absint import samples
 from absint.analyses.verify import VerifyOptions, robustness, verify
-from absint.backend import Budget, numeric_mode
+from absint.backend import Budget
 from absint.context import Context
 from absint.domain import DOMAINS, Domain, Product
 from absint.graph import Graph, GraphBuilder
@@ -60,10 +60,7 @@ def threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    with threads(1), numeric_mode():
-        yield
+pytestmark = pytest.mark.usefixtures("numerics")
 
 
 @lru_cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from itertools import product
@@ -23,7 +23,6 @@ from absint import affine_bounds, samples
 from absint.analyses.verify import VerifyOptions, robustness, verify
 from absint.attacks import Search
 from absint.attacks.pgd import Pgd, violation
-from absint.backend import numeric_mode
 from absint.context import Context
 from absint.domain import DOMAINS
 from absint.domains import zonotope as zonotope_module
@@ -43,13 +42,7 @@ from absint.verdict import Assurance, InstanceResult, Reason, Verdict
 NAMES = ("box", "zonotope", "deeppoly")
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with numeric_mode():
-        yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("numerics")
 
 
 # ---- whole nets ----------------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from fractions import Fraction
 from itertools import product
 from math import nextafter
@@ -14,19 +14,11 @@ import torch
 from regional import MAGNITUDES, F, dot, fractions, rand, randn
 from torch import Tensor
 
-from absint.backend import numeric_mode
 from absint.errors import AbsintError
 from absint.region import LinfBall, Region, box_below
 from absint.regions import L1Ball, L2Ball, Photometric, ZonotopeRegion, balls, photometric, zonotope
 
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with numeric_mode():
-        yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("numerics")
 
 
 def lower(region: Region, rows: Tensor, about: Tensor | None = None) -> list[Fraction]:

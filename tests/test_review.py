@@ -62,16 +62,16 @@ def test_a_graph_refuses_more_operands_than_an_operator_takes():
 
 def test_symbols_kept_by_a_reduction_are_not_those_of_a_node_of_that_name():
     for name in ("plain", "x|r1"):
-        torch.manual_seed(0)
+        draw = torch.Generator().manual_seed(0)
         build = GraphBuilder("x", (4,))
-        hidden = build.add(Gemm(torch.randn(4, 4, dtype=torch.float64)), ("x",), "h")
+        hidden = build.add(Gemm(torch.randn(4, 4, dtype=torch.float64, generator=draw)), ("x",), "h")
         first = build.add(Relu(), (hidden,), "r1")
-        second = build.add(Relu(), (build.add(Gemm(torch.randn(4, 4, dtype=torch.float64)), (first,), "h2"),), name)
-        graph = build.graph(build.add(Gemm(torch.randn(2, 4, dtype=torch.float64)), (second,), "y"))
+        second = build.add(Relu(), (build.add(Gemm(torch.randn(4, 4, dtype=torch.float64, generator=draw)), (first,), "h2"),), name)
+        graph = build.graph(build.add(Gemm(torch.randn(2, 4, dtype=torch.float64, generator=draw)), (second,), "y"))
         region = BoxRegion(-torch.ones(1, 4, dtype=torch.float64), torch.ones(1, 4, dtype=torch.float64))
         spec = Spec.rows(f64([[1.0, -1.0]]), f64([0.0]))
         found, _ = margins(Zonotope(max_generators=5), Context(graph, region, Numerics()), spec)
-        points = torch.rand(4096, 4, dtype=torch.float64) * 2 - 1
+        points = torch.rand(4096, 4, dtype=torch.float64, generator=draw) * 2 - 1
         values = graph(points.sign())
         assert float(found.lower) <= float((values[:, 0] - values[:, 1]).min())
         if name == "plain":

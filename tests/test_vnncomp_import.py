@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import torch
 
 from absint.frontend import load_model
 from absint.import_check import check_import
@@ -24,7 +23,6 @@ def test_the_collection_is_complete():
 @pytest.mark.parametrize("net", NETS, ids=[f"{n.parts[-3]}/{n.name}" for n in NETS])
 @pytest.mark.parametrize("fold", [True, False], ids=["folded", "plain"])
 def test_network_agrees_with_onnxruntime(net, fold):
-    torch.set_num_threads(1)
     graph = load_model(net, fold=fold, check=False)
     assert check_import(graph) <= 1e-5
     assert check_import(graph, -1.0, 2.0, seed=1) <= 1e-4
