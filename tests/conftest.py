@@ -15,16 +15,34 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+import absint.ops  # noqa: F401  # registers the operators
+from absint.attacks import ATTACKS
 from absint.backend import numeric_mode
+from absint.data_frontend import DATA
+from absint.domain import DOMAINS
+from absint.frontend import FRONTENDS
+from absint.frontends.data import READERS
+from absint.op import OPS
+from absint.query import QUERIES
+from absint.reports.interface import REPORTS
+from absint.solvers import SOLVERS
 
-torch.set_num_threads(1)
+# What the entry points name is loaded before the first test: no test sees more of it than another.
+REGISTRIES = (ATTACKS, DATA, DOMAINS, FRONTENDS, OPS, QUERIES, READERS, REPORTS, SOLVERS)
+for _registry in REGISTRIES:
+    _registry.load_all()
 
 
 @pytest.fixture(autouse=True)
-def _afresh() -> None:
-    """Torch's own generator, which initialises layers, stands at the same place, and one thread computes."""
+def _afresh() -> Iterator[None]:
+    """One thread, torch's own generator (it initialises layers) at one place, and no plug-in stays behind."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
+    before = [dict(registry._entries) for registry in REGISTRIES]
+    yield
+    for registry, entries in zip(REGISTRIES, before, strict=True):
+        registry._entries.clear()
+        registry._entries.update(entries)
 
 
 @pytest.fixture
@@ -50,10 +68,14 @@ class Clock:
         self.now += self.tick
         return self.now
 
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """In the place of `time.monotonic`, which all time limits are counted on."""
+    """In the place of `time.monotonic`, which all time limits are counted on, and of `time.sleep`."""
     made = Clock()
     monkeypatch.setattr(time, "monotonic", made)
+    monkeypatch.setattr(time, "sleep", made.sleep)
     return made

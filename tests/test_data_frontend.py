@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from absint.errors import AbsintError, InputError, PluginError
-from absint.frontends.data import READERS, Content, DataFrontEnd, register_reader
+from absint.frontends.data import Content, DataFrontEnd, register_reader
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 4, 3), dtype=np.uint8)
 LABELS = np.array([3, 1, 4, 1, 5], dtype=np.uint8)
@@ -272,15 +272,6 @@ def test_label_faults(write):
 # --- extension ---
 
 
-@pytest.fixture
-def extension():
-    before = dict(READERS._entries)
-    yield
-    READERS._entries.clear()
-    READERS._entries.update(before)
-
-
-@pytest.mark.usefixtures("extension")
 def test_a_stranger_adds_a_format_in_one_function(write):
     @register_reader(".tsv")
     def read_tsv(source):
@@ -294,7 +285,6 @@ def test_a_stranger_adds_a_format_in_one_function(write):
     assert np.array_equal(read(write("b.idx", idx(IMAGES[:1])), write("l.tsv", "2\t0\n")).labels, [2])
 
 
-@pytest.mark.usefixtures("extension")
 @pytest.mark.parametrize(("result", "code"), [(None, "E-PLUGIN-CONTRACT"), (1 / 3, "E-PLUGIN-CONTRACT"),
                                               (ZeroDivisionError("boom"), "E-PLUGIN-RAISED")])
 def test_a_broken_reader_is_one_coded_error(write, result, code):

@@ -123,11 +123,11 @@ class Slow(Box):  # type: ignore[misc, valid-type]
         return super().linear(node, args, ctx)
 
 
-def test_a_timeout_inside_a_stage_is_answered_within_a_second():
-    begin = time.monotonic()
+def test_a_timeout_inside_a_stage_ends_at_the_next_node(clock):
+    begin = clock.now
     rows = run(Stages((Slow(), Slow(), Slow(), Zonotope())), count=2, total_timeout=0.5, attack=None)
     assert {(r.verdict.value, r.reason.value) for r in rows} == {("unknown", "timeout")}
-    assert time.monotonic() - begin < 1.5 + 0.5
+    assert clock.now - begin <= 0.5 + 0.3
 
 
 @dataclass(frozen=True)

@@ -279,13 +279,10 @@ class Mine(Solver):
 
 def test_a_plug_in_file_brings_a_solver(tmp_path):
     (tmp_path / "mine.py").write_text(MINE, encoding="utf-8")
-    try:
-        load_plugin(tmp_path / "mine.py")
-        check_solver(solver("mine"))
-        with Session(problem(2)[0], ("mine",)) as session:
-            assert session.solve().bound == pytest.approx(problem(2)[1])
-    finally:
-        SOLVERS._entries.pop("mine", None)
+    load_plugin(tmp_path / "mine.py")
+    check_solver(solver("mine"))
+    with Session(problem(2)[0], ("mine",)) as session:
+        assert session.solve().bound == pytest.approx(problem(2)[1])
 
 
 class Crashing(Solver):
@@ -330,12 +327,11 @@ def test_after_a_crash_the_next_solver_goes_on_with_the_same_bounds_and_costs(la
 
 
 def test_a_program_past_its_limit_is_killed_with_its_children(tmp_path):
-    script = f"sleep 60 & echo $! > {tmp_path}/grandchild; sleep 60"
-    begin = time.monotonic()
+    script = f"sleep 60 & echo $! > {tmp_path}/grandchild; sleep 60; echo > {tmp_path}/over"
     with pytest.raises(SolverError) as caught:
         run_isolated(["sh", "-c", script], tmp_path, Limits(0.3), 0.2)
     assert caught.value.code == "E-SOLVER-HANG"
-    assert time.monotonic() - begin < 10
+    assert not (tmp_path / "over").exists()
     assert gone(int((tmp_path / "grandchild").read_text()))
 
 

@@ -13,8 +13,6 @@ from onnx import TensorProto, helper, numpy_helper
 
 from absint import samples
 from absint.cli.main import main
-from absint.domain import DOMAINS
-from absint.reports.interface import REPORTS
 
 CONV = str(samples.network_path("mnist_conv_small"))
 RELU = str(samples.network_path("mnist_relu_3x50"))
@@ -37,10 +35,7 @@ class Outcome:
 
 
 @pytest.fixture
-def cli(capsys, monkeypatch):
-    monkeypatch.setattr(DOMAINS, "_entries", dict(DOMAINS._entries))
-    monkeypatch.setattr(REPORTS, "_entries", dict(REPORTS._entries))
-
+def cli(capsys):
     def run(*arguments):
         capsys.readouterr()
         code = main([str(word) for word in arguments])

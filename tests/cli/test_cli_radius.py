@@ -9,11 +9,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from fractions import Fraction
 
 import numpy as np
 import pytest
+from counting import until
 
 import absint
 from absint import samples
@@ -159,11 +159,8 @@ def test_a_killed_run_loses_no_finished_chunk(radius, tmp_path):
     command = [sys.executable, "-c", start, "radius", str(NET), "--quiet", *options, "--journal", str(journal)]
     one = {**os.environ, "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=one) as process:
-        end = time.monotonic() + 60
-        while not (journal.exists() and journal.read_bytes().count(b"\n") >= 3):
-            assert time.monotonic() < end
-            assert process.poll() is None, process.stderr.read()
-            time.sleep(0.01)
+        until(lambda: process.poll() is not None or (journal.exists() and journal.read_bytes().count(b"\n") >= 3))
+        assert process.poll() is None, process.stderr.read()
         process.send_signal(signal.SIGKILL)
     kept = journal.read_bytes().count(b"\n") - 1
     assert 2 <= kept < 40
