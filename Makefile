@@ -1,11 +1,16 @@
 # Needs only make and python3 (3.11 or newer); everything else goes into .venv.
 #   make demo PIP_ARGS="--extra-index-url URL"      arguments for every pip install, such as PyTorch's CPU index
+#   make test WORKERS=8 PYTEST_ARGS="-k query"      one worker a core, about 1 GB of memory each; arguments for pytest
 PYTHON   ?= python3
 PIP_ARGS ?=
+WORKERS  ?= 2
+PYTEST_ARGS ?=
 VENV     := .venv
 BIN      := $(VENV)/bin
 INSTALL  := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 CHECKED  := build/types
+# A worker that runs out of tests takes some of another's.
+PYTEST   := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 .PHONY: demo test slow lint ruff types bench clean
 .DELETE_ON_ERROR:
@@ -15,10 +20,10 @@ demo: $(VENV)/.runtime
 	$(BIN)/absint verify absint/samples/mnist_relu_3x50.onnx --domain zonotope --eps 0.01 || test $$? -eq 1
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow" $(PYTEST_ARGS)
 
 slow: $(VENV)/.dev
-	$(BIN)/python -m pytest -m slow
+	$(PYTEST) -m slow $(PYTEST_ARGS)
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/run.py

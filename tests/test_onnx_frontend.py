@@ -40,7 +40,7 @@ def test_missing_file(tmp_path):
     assert isinstance(error, InputError)
 
 
-@pytest.mark.parametrize(("name", "data"), [("net.onnx", b""), ("net.onnx.gz", gzip.compress(b""))])
+@pytest.mark.parametrize(("name", "data"), [("net.onnx", b""), ("net.onnx.gz", gzip.compress(b"", mtime=0))])
 def test_empty_file(save, name, data):
     assert failure(save(data, name)).code == "E-MODEL-EMPTY"
 

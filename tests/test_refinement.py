@@ -286,7 +286,7 @@ def test_boxes_end_with_the_clock(limit, clock):
     found = covered(folded(), Splitting(DeepPoly(), 2), gap=0.05, **how)
     assert found.late
     assert found.boxes > 0
-    assert clock.now < end + 5 * clock.tick
+    assert clock.now < end + 20 * clock.tick     # inside a batch every node looks at the clock once
     assert float(found.lower[0]) <= -0.05 + 1e-9
 
 
@@ -305,20 +305,19 @@ def shape():
     return absint.load(NET).input.shape
 
 
-@pytest.mark.parametrize("limit", [{"timeout": 1.0}, {"total_timeout": 4.0}])
+@pytest.mark.parametrize("limit", [{"timeout": 1.0}, {"total_timeout": 2.0}])
 @pytest.mark.parametrize("batch", [1, 3])
-def test_a_hard_instance_takes_its_own_time_alone(limit, batch, monkeypatch):
-    """Unknown (timeout), no program being given more time than is left; the others of the batch, before and after it, are decided."""
-    real, given = Session.solve, []
+def test_a_hard_instance_takes_its_own_time_alone(limit, batch, clock, monkeypatch):
+    """Unknown (timeout) at the limit; the others of the batch, before and after it, are decided. A program takes 0.01 s here."""
+    real, begin, clock.tick = Session.solve, clock.now, 1e-4
 
     def solve(self, limits=None):
-        given.append((limits or Limits()).seconds)
+        clock.sleep(0.01)
         return real(self, limits)
 
     monkeypatch.setattr(Session, "solve", solve)
     found = asked((EASY, HARD, MIDDLE), "0.05", "exact:solver=highs", batch=batch, **limit)
-    assert 0 < max(given) <= batch * max(limit.values())
-    assert sum(seconds <= 1e-3 for seconds in given) <= 3 * 3     # begun when time was over: one of an instance and a stage
+    assert clock.now - begin < limit.get("total_timeout", 3.0) + 0.1
     assert [r.verdict for r in found][:2] == [Verdict.VERIFIED, Verdict.UNKNOWN]
     assert found[1].reason is Reason.TIMEOUT
     assert found[2].verdict is Verdict.VERIFIED or (batch == 1 and "total_timeout" in limit and found[2].reason is Reason.TIMEOUT)
