@@ -10,32 +10,15 @@ import pytest
 import test_agreement
 import test_agreement_truth
 from mutants.exact import ANSWERS, ENGINE
-from mutants.test_mutants import apply
+from mutants.planting import assert_killed, calls
 
-from absint.errors import PluginError
-
-
-def find(name):
-    return getattr(test_agreement, name, None) or getattr(test_agreement_truth, name)
+run = calls(test_agreement, test_agreement_truth)
 
 
 @cache
 def passes_unmutated(killer):
-    test, *given = killer
-    find(test)(*given)
+    run(killer)
     return True
-
-
-def fails(killer):
-    """The engine's own check may be the first to speak; any other error would be a mutant that is merely broken."""
-    test, *given = killer
-    try:
-        find(test)(*given)
-    except AssertionError:
-        return True
-    except PluginError as error:
-        return error.code == "E-CONTRADICTION"
-    return False
 
 
 @pytest.fixture
@@ -51,16 +34,12 @@ def _fresh_answers(monkeypatch):
 @pytest.mark.parametrize("name", ANSWERS)
 @pytest.mark.usefixtures("_fresh_answers")
 def test_a_false_answer_is_noticed(name, monkeypatch):
-    function, killers = ANSWERS[name]
-    assert all(passes_unmutated(killer) for killer in killers)
+    assert all(passes_unmutated(killer) for killer in ANSWERS[name][1])
     agreement_nets.case.cache_clear()
-    apply(monkeypatch, function)
-    assert [killer for killer in killers if not fails(killer)] == []
+    assert_killed(ANSWERS[name], run, monkeypatch)
 
 
 @pytest.mark.parametrize("name", ENGINE)
 def test_a_false_proof_is_noticed(name, monkeypatch):
-    function, killers = ENGINE[name]
-    assert all(passes_unmutated(killer) for killer in killers)
-    apply(monkeypatch, function)
-    assert [killer for killer in killers if not fails(killer)] == []
+    assert all(passes_unmutated(killer) for killer in ENGINE[name][1])
+    assert_killed(ENGINE[name], run, monkeypatch)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from mutants import attacks, validation
-from mutants.test_mutants import apply
+from mutants.planting import assert_killed
 
 MODULES = (attacks, validation)
 CLAIMS = {**attacks.CLAIMS, **validation.CLAIMS}
@@ -25,11 +25,7 @@ def test_claim(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", MUTANTS)
 def test_mutant_is_killed(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    function, killers = MUTANTS[name]
-    apply(monkeypatch, function)
-    for killer in killers:
-        with pytest.raises(AssertionError):
-            CLAIMS[killer](tmp_path)
+    assert_killed(MUTANTS[name], lambda killer: CLAIMS[killer](tmp_path), monkeypatch)
 
 
 def test_every_claim_has_a_mutant() -> None:

@@ -457,7 +457,8 @@ def test_a_highs_that_hangs_is_left_to_its_thread(monkeypatch):
 def test_a_killed_cbc_leaves_no_files(tmp_path, monkeypatch):
     """Its model file alone is as large as the model; it lies in the folder that goes with the solve."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    begin, seen = time.monotonic(), []
+    begin = time.monotonic()
+    seen = []
 
     def stop():
         seen.extend(tmp_path.glob("absint-*/*.mps"))

@@ -5,20 +5,14 @@ from __future__ import annotations
 import pytest
 import test_solvers
 import test_solvers_encoding
+from mutants.planting import assert_killed, calls
 from mutants.solvers import MUTANTS
-from mutants.test_mutants import apply
 
-
-def find(name):
-    return getattr(test_solvers, name, None) or getattr(test_solvers_encoding, name)
+run = calls(test_solvers, test_solvers_encoding)
 
 
 @pytest.mark.parametrize("name", MUTANTS)
 def test_mutant_is_killed(name, monkeypatch):
-    function, killers = MUTANTS[name]
-    for test, *given in killers:
-        find(test)(*given)
-    apply(monkeypatch, function)
-    for test, *given in killers:
-        with pytest.raises(AssertionError):
-            find(test)(*given)
+    for killer in MUTANTS[name][1]:
+        run(killer)
+    assert_killed(MUTANTS[name], run, monkeypatch)

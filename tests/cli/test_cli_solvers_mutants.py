@@ -7,6 +7,7 @@ from inspect import signature
 
 import pytest
 import test_cli_solvers
+from mutants.planting import assert_killed, into
 from test_cli_solvers import ask, word  # noqa: F401  # fixtures
 
 from absint.analyses import query
@@ -17,16 +18,7 @@ from absint.reports.interface import Summary
 from absint.verdict import Assurance
 
 MUTANTS = {}
-
-
-def mutant(*killers):
-    """`@mutant(*names of tests)` enters `function(patch)`; patch(owner, name, value) replaces an attribute."""
-
-    def enter(function):
-        MUTANTS[function.__name__] = (function, killers)
-        return function
-
-    return enter
+mutant = into(MUTANTS)    # killers are names of tests
 
 
 @mutant("test_a_query_is_unsat_on_a_word_only_where_that_is_accepted")
@@ -132,20 +124,11 @@ def notes_once_for_every_instance(patch):
 
 @pytest.mark.parametrize("name", MUTANTS)
 def test_mutant_is_killed(name, request, monkeypatch):
-    function, killers = MUTANTS[name]
-    planted = []
+    def run(killer):
+        test = getattr(test_cli_solvers, killer)
+        test(**{fixture: request.getfixturevalue(fixture) for fixture in signature(test).parameters})
 
-    def patch(owner, attribute, value):
-        planted.append(attribute)
-        monkeypatch.setattr(owner, attribute, value)
-
-    function(patch)
-    assert planted, "the mutant changes nothing"
-    for killer in killers:
-        run = getattr(test_cli_solvers, killer)
-        given = {fixture: request.getfixturevalue(fixture) for fixture in signature(run).parameters}
-        with pytest.raises(AssertionError):
-            run(**given)
+    assert_killed(MUTANTS[name], run, monkeypatch)
 
 
 def test_notes_need_a_code():

@@ -30,7 +30,7 @@ def cases():
             yield pytest.param(variant, check, marks=pytest.mark.slow if long else (), id=f"{variant}-{check}")
 
 
-@pytest.mark.parametrize(("variant", "check"), cases())
+@pytest.mark.parametrize(("variant", "check"), list(cases()))
 def test_domain_keeps_its_contract(variant, check):
     CHECKS[check](VARIANTS[variant]())
 

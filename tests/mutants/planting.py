@@ -1,13 +1,20 @@
-"""How a mutant is planted: registration, and numerics with a flaw."""
+"""How a mutant is planted and judged: registration, the one way to run killers, and numerics with a flaw."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import pytest
+
 from absint import context as context_module
+from absint.errors import AbsintError
 from absint.rounding import Numerics
+from absint.testing import ContractError
 
 MUTANTS = {}
+# What the engine itself finds contradictory counts as noticed; any other error is a mutant that is merely broken.
+CONTRADICTION = ("E-CONTRADICTION",)
+SLIPS = ("TypeError", "AttributeError", "NameError", "KeyError", "IndexError", "RuntimeError")
 
 
 def into(found):
@@ -34,6 +41,49 @@ def claims_into(found):
 
 
 mutant = into(MUTANTS)
+
+
+def plant(function, monkeypatch):
+    """Apply a mutant; a patched attribute that does not exist is an error, and so is a mutant that patches nothing."""
+    count = 0
+
+    def patch(owner, name, value):
+        nonlocal count
+        count += 1
+        monkeypatch.setattr(owner, name, value, raising=True)
+
+    function(patch)
+    assert count, "the mutant changes nothing"
+
+
+def notices(run, killer, codes=CONTRADICTION):
+    """Whether `run(killer)` notices unsoundness. A crash is no kill: it would hide a mutant that is merely broken."""
+    try:
+        run(killer)
+    except ContractError as error:
+        return any(not any(slip in line for slip in SLIPS) for line in error.details)
+    except (AssertionError, pytest.fail.Exception):
+        return True
+    except AbsintError as error:
+        return error.code in codes
+    return False
+
+
+def assert_killed(mutant, run, monkeypatch, codes=CONTRADICTION):
+    """Every killer of the mutant (function, killers) fails under it."""
+    function, killers = mutant
+    plant(function, monkeypatch)
+    assert [killer for killer in killers if not notices(run, killer, codes)] == []
+
+
+def calls(*modules):
+    """`run` for killers (test, arguments...), whose tests stand in these modules."""
+
+    def run(killer):
+        test, *given = killer
+        next(getattr(module, test) for module in modules if hasattr(module, test))(*given)
+
+    return run
 
 
 @dataclass(frozen=True)

@@ -16,21 +16,13 @@ from absint.solvers.building import Builder
 from absint.solvers.model import Answer, Model, Status
 from absint.solvers.safe import SafeBounds
 from absint.solvers.session import Session
+from mutants.planting import into
 
 MUTANTS = {}
+mutant = into(MUTANTS)    # killers are (test, arguments...)
 EXECUTIONS = "test_every_execution_is_a_point_of_the_model"
 EXACT = "test_a_safe_bound_is_below_its_exact_value"
 LIES = "test_lies_never_move_a_bound_above_an_execution"
-
-
-def mutant(*killers):
-    """Register `function(patch)`; patch(owner, name, value) replaces an existing attribute. killers: (test, arguments...)."""
-
-    def enter(function):
-        MUTANTS[function.__name__] = (function, killers)
-        return function
-
-    return enter
 
 
 # ---- safe bounds ----------------------------------------------------------------------------------------------------
