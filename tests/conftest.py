@@ -10,7 +10,8 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported; programs that tests start inherit it
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ import torch
 import absint.ops  # noqa: F401  # registers the operators
 from absint.attacks import ATTACKS
 from absint.backend import numeric_mode
+from absint.cli.main import main
 from absint.data_frontend import DATA
 from absint.domain import DOMAINS
 from absint.frontend import FRONTENDS
@@ -79,3 +81,32 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     monkeypatch.setattr(time, "monotonic", made)
     monkeypatch.setattr(time, "sleep", made.sleep)
     return made
+
+
+@dataclass(frozen=True)
+class Outcome:
+    code: int
+    out: str
+    err: str
+
+    def fails(self, code: int, error: str) -> Outcome:
+        """One coded message on stderr, no traceback, nothing on stdout."""
+        assert self.code == code, self.err
+        assert self.out == ""
+        assert "Traceback" not in self.err
+        assert self.err.count("error[") == 1
+        assert f"error[{error}" in self.err
+        return self
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """Run the command line in this process."""
+
+    def run(*arguments: object) -> Outcome:
+        capsys.readouterr()
+        code = main([str(word) for word in arguments])
+        captured = capsys.readouterr()
+        return Outcome(code, captured.out, captured.err)
+
+    return run

@@ -86,8 +86,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _run(command: list[str], *, path: Path | None = None, expect: tuple[int, ...] = (0,)) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    env.pop("PYTHONPATH", None)
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     if path is not None:
         env["PYTHONPATH"] = str(path)
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300, check=False)
@@ -123,20 +122,48 @@ def test_without_the_package_the_operator_is_refused(model: Path) -> None:
     assert "Shrink" in done.stderr
 
 
-@pytest.mark.parametrize("domain", DOMAINS)
-def test_the_command_line_uses_the_package(model: Path, site: Path, domain: str) -> None:
-    _judge_report(_run(_command(model, domain), path=site, expect=(0, 1)).stdout, domain)
-
-
-@pytest.mark.parametrize("domain", DOMAINS)
-def test_the_command_line_takes_plugin_files(model: Path, domain: str) -> None:
-    plugins = [word for name in ("fastlin.py", "centred.py", "shrink.py") for word in ("--plugin", str(FILES / name))]
-    _judge_report(_run([*_command(model, domain), *plugins], expect=(0, 1)).stdout, domain)
+# `absint` for one domain after another, as it is run by its script, but all in one process.
+COMMANDS = f"""
+import sys
+from absint.cli.main import main
+for domain in {DOMAINS!r}:
+    assert main([word.replace("DOMAIN", domain) for word in sys.argv[1:]]) in (0, 1)
+    print("---", flush=True)
+"""
 
 
 def _command(model: Path, domain: str) -> list[str]:
+    return ["verify", str(model), "--domain", domain, "--eps", "0.003", "--index", "0:10", "--format", "json"]
+
+
+def _each(model: Path, *plugins: str, path: Path | None = None) -> dict[str, str]:
+    out = _run([sys.executable, "-c", COMMANDS, *_command(model, "DOMAIN"), *plugins], path=path).stdout
+    return dict(zip(DOMAINS, out.split("---\n")[:-1], strict=True))
+
+
+@pytest.fixture(scope="module")
+def of_package(model: Path, site: Path) -> dict[str, str]:
+    return _each(model, path=site)
+
+
+@pytest.fixture(scope="module")
+def of_files(model: Path) -> dict[str, str]:
+    return _each(model, *(word for name in ("fastlin.py", "centred.py", "shrink.py") for word in ("--plugin", str(FILES / name))))
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_the_command_line_uses_the_package(of_package: dict[str, str], domain: str) -> None:
+    _judge_report(of_package[domain], domain)
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_the_command_line_takes_plugin_files(of_files: dict[str, str], domain: str) -> None:
+    _judge_report(of_files[domain], domain)
+
+
+def test_the_script_uses_the_package(model: Path, site: Path) -> None:
     script = Path(sysconfig.get_path("scripts")) / "absint"
-    return [str(script), "verify", str(model), "--domain", domain, "--eps", "0.003", "--index", "0:10", "--format", "json"]
+    _judge_report(_run([str(script), *_command(model, "fastlin")], path=site, expect=(0, 1)).stdout, "fastlin")
 
 
 def _judge_report(text: str, domain: str) -> None:

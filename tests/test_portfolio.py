@@ -8,24 +8,17 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from bundled import digits, mnist
 
 import absint
-from absint import samples
 from absint.analyses.verify import VerifyOptions, robustness, verify
 from absint.context import Context, Rows, Sense
 from absint.domain import DOMAINS, Domain
 from absint.errors import PluginError
-from absint.graph import Graph, Node
+from absint.graph import Node
 from absint.interval import Interval
 from absint.region import LinfBall, parse_eps
 from absint.verdict import InstanceResult
-
-
-def mnist() -> tuple[Graph, Tensor, Tensor]:
-    graph = absint.load(samples.network_path("mnist_relu_3x50"))
-    data = samples.data("mnist").shaped_for(graph.input.shape)
-    return graph, torch.tensor(data.inputs), torch.tensor(data.labels)
 
 
 def named(name: str, **options: Any) -> Domain[Any]:
@@ -57,7 +50,7 @@ class Spy(Box):  # type: ignore[misc, valid-type]
 
 
 def run(domain: Domain[Any], eps: str = "0.02", count: int = 12, **options: Any) -> list[InstanceResult]:
-    graph, images, labels = mnist()
+    graph, (images, labels) = mnist(), digits()
     region = LinfBall(images[:count], parse_eps(eps))
     return verify(robustness(graph, region, labels[:count], eps=eps), VerifyOptions(domain, **options))
 

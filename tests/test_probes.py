@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from bundled import digits, mnist
 from torch import Tensor
 
 import absint
-from absint import samples
 from absint.analyses.verify import VerifyOptions, robustness, verify
 from absint.backend import Budget
 from absint.context import Context
@@ -61,17 +61,6 @@ def threads(count: int) -> Iterator[None]:
 
 
 pytestmark = pytest.mark.usefixtures("numerics")
-
-
-@lru_cache
-def mnist() -> Graph:
-    return absint.load(samples.default_network())
-
-
-def digits(count: int) -> tuple[Tensor, Tensor]:
-    data = samples.data("mnist").shaped_for(mnist().input.shape)
-    assert data.labels is not None
-    return torch.tensor(data.inputs[:count]), torch.tensor(data.labels[:count])
 
 
 def weights(*shape: int, seed: int) -> Tensor:

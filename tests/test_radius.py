@@ -8,6 +8,7 @@ from fractions import Fraction
 from math import inf, sqrt
 from typing import Any
 
+import bundled
 import numpy as np
 import pytest
 import torch
@@ -45,8 +46,7 @@ def options(upper: str = "0.256", tolerance: str = "0.001", domain: str | Domain
 
 
 def digits(count: int = 100) -> tuple[Graph, Tensor]:
-    graph = absint.load(samples.network_path("mnist_relu_3x50"))
-    return graph, torch.tensor(samples.data("mnist").shaped_for(graph.input.shape).inputs[:count])
+    return bundled.mnist(), bundled.digits(count)[0]
 
 
 def certified(results: list[RadiusResult]) -> list[Fraction]:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from bundled import digits, mnist
 from regional import MAGNITUDES, F, dot, fractions, rand, randn
 from torch import Tensor
 
@@ -46,17 +44,6 @@ pytestmark = pytest.mark.usefixtures("numerics")
 
 
 # ---- whole nets ----------------------------------------------------------------------------------------------------------
-
-
-@lru_cache
-def mnist() -> Graph:
-    return absint.load(samples.default_network())
-
-
-def digits(count: int) -> tuple[Tensor, Tensor]:
-    data = samples.data("mnist").shaped_for(mnist().input.shape)
-    assert data.labels is not None
-    return torch.tensor(data.inputs[:count]).double(), torch.tensor(data.labels[:count])
 
 
 def small(conv: bool = False, seed: int = 30) -> Graph:
@@ -355,10 +342,13 @@ def test_the_api_refuses_regions_without_meaning(arguments: dict[str, Any]) -> N
         absint.verify(mnist(), L1Ball(inputs, F(1)), labels, 0.1)
 
 
-def run_cli(*arguments: str) -> tuple[int, str, str]:
-    done = subprocess.run([sys.executable, "-m", "absint", "verify", str(samples.default_network()), "--domain", "deeppoly", *arguments],
-                          capture_output=True, text=True, check=False)
-    return done.returncode, done.stdout, done.stderr
+@pytest.fixture
+def run_cli(cli: Callable[..., Any]) -> Callable[..., tuple[int, str, str]]:
+    def run(*arguments: str) -> tuple[int, str, str]:
+        done = cli("verify", samples.default_network(), "--domain", "deeppoly", *arguments)
+        return done.code, done.out, done.err
+
+    return run
 
 
 @pytest.mark.parametrize(("arguments", "said"), [
@@ -366,7 +356,7 @@ def run_cli(*arguments: str) -> tuple[int, str, str]:
     (("--patch", "26x26"), {"norm": None, "eps": None, "patch": {"height": 26, "width": 26, "image": None}}),
     (("--brightness", "0.01", "--contrast", "0.99:1.02"), {"brightness": ["-1/100", "1/100"], "contrast": ["99/100", "51/50"]}),
     (("--eps", "0.001"), {"norm": "linf"})])
-def test_the_command_says_which_region_it_proved(arguments: tuple[str, ...], said: dict[str, Any]) -> None:
+def test_the_command_says_which_region_it_proved(run_cli: Any, arguments: tuple[str, ...], said: dict[str, Any]) -> None:
     code, out, err = run_cli(*arguments, "--index", "0:1", "--format", "json", "--quiet")
     assert code in (0, 1), err
     report = json.loads(out)
@@ -382,14 +372,14 @@ def test_the_command_says_which_region_it_proved(arguments: tuple[str, ...], sai
     (("--norm", "l7"), "E-NORM"), (("--norm", "l2", "--patch", "3x3"), "E-USAGE"), (("--patch", "0x3"), "E-PATCH"),
     (("--patch", "3"), "E-PATCH"), (("--patch", "99x1"), "E-PATCH"), (("--patch", "1x1", "--clip", "none"), "E-PATCH"),
     (("--contrast", "2:3"), "E-RANGE"), (("--brightness", "1/0"), "E-RANGE"), (("--eps", "0.1,0.2"), "E-EPS")])
-def test_the_command_refuses_regions_without_meaning(arguments: tuple[str, ...], code: str) -> None:
+def test_the_command_refuses_regions_without_meaning(run_cli: Any, arguments: tuple[str, ...], code: str) -> None:
     found, _, err = run_cli(*arguments)
     assert found == 2
     assert code in err
     assert "Traceback" not in err
 
 
-def test_a_journal_is_bound_to_the_region(tmp_path: Path) -> None:
+def test_a_journal_is_bound_to_the_region(run_cli: Any, tmp_path: Path) -> None:
     journal = ("--index", "0:2", "--eps", "0.01", "--quiet", "--journal", str(tmp_path / "run.jsonl"))
     assert run_cli(*journal, "--norm", "l1")[0] == 0
     for other in ((), ("--norm", "l2"), ("--patch", "1x1"), ("--brightness", "0.1")):

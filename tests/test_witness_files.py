@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
-import os
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -235,21 +231,16 @@ def test_a_property_of_its_own_gives_its_own_margin(tmp_path: Path, mnist: Any, 
     assert facts["moved"] is None
 
 
-def test_the_command_line_writes_them(tmp_path: Path) -> None:
+def test_the_command_line_writes_them(cli: Any, tmp_path: Path) -> None:
     folder = tmp_path / "found"
-    command = [sys.executable, "-m", "absint", "verify", str(samples.default_network()), "--domain", "box", "--eps", EPS, "--index", "0:4",
-               "--format", "jsonl", "--witness", str(folder)]
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 1, done.stderr
-    results = [json.loads(line) for line in io.StringIO(done.stdout)]
+    command = ["verify", samples.default_network(), "--domain", "box", "--eps", EPS, "--index", "0:4", "--format", "jsonl", "--witness"]
+    done = cli(*command, folder)
+    assert done.code == 1, done.err
+    results = [json.loads(line) for line in done.out.splitlines()]
     found = [row["index"] for row in results if row.get("verdict") == "falsified"]
     assert found
     assert sorted(folder.glob("*.npz")) == [folder / f"witness_{k:05d}.npz" for k in sorted(found)]
-    assert f"{4 * len(found)} counterexample files" in done.stderr
+    assert f"{4 * len(found)} counterexample files" in done.err
     blocked = tmp_path / "file"
     blocked.write_text("")
-    refused = subprocess.run([*command[:-1], str(blocked)], env=env, capture_output=True, text=True, timeout=300, check=False)
-    assert refused.returncode == 3
-    assert "E-WITNESS" in refused.stderr
-    assert refused.stdout == ""
+    cli(*command, blocked).fails(3, "E-WITNESS")

@@ -1,9 +1,8 @@
-"""Run the command line in this process, and small models and plug-ins to run it on."""
+"""Small models, data and plug-ins to run the command line on."""
 
 from __future__ import annotations
 
 import textwrap
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,37 +11,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from absint import samples
-from absint.cli.main import main
 
 CONV = str(samples.network_path("mnist_conv_small"))
 RELU = str(samples.network_path("mnist_relu_3x50"))
-
-
-@dataclass(frozen=True)
-class Outcome:
-    code: int
-    out: str
-    err: str
-
-    def fails(self, code, error):
-        """One coded message on stderr, no traceback, nothing on stdout."""
-        assert self.code == code, self.err
-        assert self.out == ""
-        assert "Traceback" not in self.err
-        assert self.err.count("error[") == 1
-        assert f"error[{error}" in self.err
-        return self
-
-
-@pytest.fixture
-def cli(capsys):
-    def run(*arguments):
-        capsys.readouterr()
-        code = main([str(word) for word in arguments])
-        captured = capsys.readouterr()
-        return Outcome(code, captured.out, captured.err)
-
-    return run
 
 
 @pytest.fixture
