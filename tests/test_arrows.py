@@ -111,6 +111,7 @@ def imports_of(source: ast.AST, known: frozenset[str]) -> tuple[Import, ...]:
     return tuple(out)
 
 
+@lru_cache
 def all_imports() -> dict[str, tuple[Import, ...]]:
     files = modules()
     return {name: imports_of(tree(path), frozenset(files)) for name, path in files.items()}
