@@ -126,13 +126,13 @@ def uncovered():
     random = np.random.default_rng(0)
     scale = torch.from_numpy(10.0 ** random.integers(-9, 9, size=(200, 4, 3)))
     todo = Conjunctions(torch.zeros(200, dtype=torch.int64), torch.from_numpy(random.normal(size=(200, 4, 3))) * scale,
-                        torch.from_numpy(random.normal(size=(200, 4))), torch.ones(200, 4, dtype=torch.bool))
+                        torch.from_numpy(random.normal(size=(200, 4))), torch.ones(200, 4, dtype=torch.bool), torch.zeros(200, 4, dtype=torch.bool))
     share = torch.from_numpy(random.random(size=(200, 4)))
     weight, bias = todo.mix(share)
     y = [Fraction(1), Fraction(-3, 7), Fraction(10) ** 6]
     reach = torch.tensor([[1.0, 3 / 7 + 1e-9, 1e6]], dtype=torch.float64).expand(200, -1)
     error = todo.mixing_error(share, reach)
-    one = Conjunctions(todo.instance, weight[:, None], bias[:, None], todo.inside[:, :1])
+    one = Conjunctions(todo.instance, weight[:, None], bias[:, None], todo.inside[:, :1], todo.strict[:, :1])
     gaps = [abs(a - b) for a, b in zip(exact_sum(one, torch.ones(200, 1), y), exact_sum(todo, share, y), strict=True)]
     return sum(gap > Fraction(float(e)) for gap, e in zip(gaps, error, strict=True))
 
