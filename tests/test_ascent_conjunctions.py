@@ -126,7 +126,8 @@ def uncovered():
     random = np.random.default_rng(0)
     scale = torch.from_numpy(10.0 ** random.integers(-9, 9, size=(200, 4, 3)))
     todo = Conjunctions(torch.zeros(200, dtype=torch.int64), torch.from_numpy(random.normal(size=(200, 4, 3))) * scale,
-                        torch.from_numpy(random.normal(size=(200, 4))), torch.ones(200, 4, dtype=torch.bool), torch.zeros(200, 4, dtype=torch.bool))
+                        torch.from_numpy(random.normal(size=(200, 4))),
+                        torch.ones(200, 4, dtype=torch.bool), torch.zeros(200, 4, dtype=torch.bool))
     share = torch.from_numpy(random.random(size=(200, 4)))
     weight, bias = todo.mix(share)
     y = [Fraction(1), Fraction(-3, 7), Fraction(10) ** 6]
