@@ -12,10 +12,10 @@ import stat
 from collections.abc import Iterator
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import onnx
 import onnx.helper
-from google.protobuf.message import Message
 
 from absint.errors import InputError
 
@@ -46,7 +46,7 @@ def read_external(proto: onnx.ModelProto, file: Path | None) -> list[bytes]:
     return [_filled(tensor, place, file) for tensor, place in zip(tensors, places, strict=True) if place is not None]
 
 
-def _external(message: Message) -> Iterator[onnx.TensorProto]:
+def _external(message: Any) -> Iterator[onnx.TensorProto]:
     """By reflection: no place where a tensor can stand is forgotten, in no version of the format."""
     if isinstance(message, onnx.TensorProto):
         if message.data_location == onnx.TensorProto.EXTERNAL:
@@ -54,7 +54,7 @@ def _external(message: Message) -> Iterator[onnx.TensorProto]:
         return
     for field, value in message.ListFields():
         if field.message_type is not None:
-            for part in (value,) if isinstance(value, Message) else value:
+            for part in (value,) if hasattr(value, "ListFields") else value:
                 yield from _external(part)
 
 
