@@ -292,7 +292,8 @@ def _scatter(domain: Domain[E], node: Node, element: E, mask: Tensor, ctx: Conte
     num = ctx.numerics
     lower = torch.full(mask.shape, -inf, dtype=num.vector, device=num.device)
     upper = torch.full(mask.shape, inf, dtype=num.vector, device=num.device)
-    lower[mask], upper[mask] = no_lower(found.lower), no_upper(found.upper)
+    ends = Interval(no_lower(found.lower), no_upper(found.upper)).to(num.vector)  # a domain in another format rounds outward here
+    lower[mask], upper[mask] = ends.lower, ends.upper
     solver = None if found.solver is None else _per_instance(found.solver, rows, len(mask))
     return Interval(lower, upper, solver)
 
