@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,7 @@ class Runtime:
     input_dtype: type[np.floating[Any]]
     batchable: bool
 
-    @property
+    @cached_property
     def formats(self) -> Mapping[str, str]:
         """Outputs of the session, the results that `probes` adds among them, and their types as onnxruntime writes them."""
         return {o.name: o.type for o in self.session.get_outputs()}
