@@ -33,9 +33,7 @@ _GZIP_MAGIC = b"\x1f\x8b"
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One node, behind the expansion of local functions. index: its own.  position: the place in the file of the node, or
-    of the call, that it comes from; messages count in it.
-    """
+    """One node, functions expanded. index: its own.  position: in the file, of it or of the call it comes from, for messages."""
 
     index: int
     proto: onnx.NodeProto
