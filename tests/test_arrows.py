@@ -46,7 +46,8 @@ BOTTOM = ROWS[-1]
 # Plug-ins see the contract they implement, not the engine around it. Domain.memory takes a Graph.
 PLUG_INS = {
     "domains": {"domains", "domain", "context", "graph", "op", "solvers", *BOTTOM},
-    "frontends": {"frontends", "frontend", "data_frontend", "query", "graph", "op", "ops", "passes", "reference", "import_check", "node_check", *BOTTOM},
+    "frontends": {"frontends", "frontend", "data_frontend", "query", "graph", "op", "ops", "passes", "reference", "import_check",
+                  "node_check", *BOTTOM},
 }
 # Only these may import the file format and its runtime.
 FORMAT_LIBRARIES = {"onnx", "onnxruntime"}
