@@ -233,6 +233,11 @@ class Moody(Box):  # type: ignore[misc, valid-type]
     yes: frozenset[int] = frozenset()
     asked: list[int] = field(default_factory=list)
 
+    @property
+    def alone(self) -> bool:
+        """What it does not prove, the engine's own box may not prove for it."""
+        return True
+
     def bounds(self, element: Any, rows: Rows, ctx: Context, sense: Sense) -> Interval:
         found = super().bounds(element, rows, ctx, sense)
         hull = ctx.region.hull

@@ -28,6 +28,7 @@ WORD = """
     @dataclass(frozen=True)
     class Word(Box):
         say: bool = True
+        alone = True       # what it leaves open, the engine's own box leaves open, too
 
         def bounds(self, element, rows, ctx, sense):
             found = super().bounds(element, rows, ctx, sense)
