@@ -143,7 +143,7 @@ def row_bounds(domain: Domain[Any], element: Any, ctx: Context, spec: Spec, live
     best = no_lower(found.lower)
     if not (domain.alone or best.requires_grad):
         # What is known of the output's entries may be attained, or come from a closed form; the domain's relaxations round.
-        best = torch.maximum(best, lower_over(rows, ctx.known[rows.node].filled).to(best))
+        best = torch.maximum(best, _of_the_box(rows, ctx).to(best))
     lower = _spread_rows(best, live, -inf).reshape(spec.bias.shape)
     slack = None if found.slack is None else _spread_rows(found.slack, live, 0.0).reshape(spec.bias.shape)
     solver = _solver(found, rows, ctx)
@@ -151,6 +151,13 @@ def row_bounds(domain: Domain[Any], element: Any, ctx: Context, spec: Spec, live
     if bool(empty.any()):
         lower = torch.where(empty[:, None], torch.full_like(lower, inf), lower)
     return Interval(lower, torch.full_like(lower, inf), solver, slack)
+
+
+def _of_the_box(rows: Rows, ctx: Context) -> Tensor:
+    """(R,) lower bounds of rows over the known box of their node; none where anything known rests on a solver's word."""
+    lower = lower_over(rows, ctx.known[rows.node].filled)
+    words = [known.solver for known in ctx.known.values() if known.solver is not None]
+    return torch.where(torch.stack(words).any(0)[rows.instance], -inf, lower) if words else lower
 
 
 def _spread_rows(values: Tensor, live: Tensor | None, rest: float) -> Tensor:

@@ -76,7 +76,7 @@ def test_auto_decides_all_that_its_members_decide():
 
 def test_a_stage_gets_what_is_undecided_and_what_was_proved():
     spy = Spy()
-    graph, images, _ = mnist()
+    graph, (images, _) = mnist(), digits()
     rows = run(Stages((Zonotope(), spy)), eps="0.05", attack=None, batch=12)
     left = verdicts(rows).count("unknown")
     (batch, known), *_ = spy.seen

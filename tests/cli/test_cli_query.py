@@ -15,7 +15,7 @@ from onnx import numpy_helper
 
 DECLARED = "".join(f"(declare-const {v} Real)\n" for v in ("X_0", "X_1", "X_2", "Y_0", "Y_1"))
 BOX = "".join(f"(assert (>= X_{k} 0))(assert (<= X_{k} 1))\n" for k in range(3))
-UNSAFE = {"sat": "(assert (>= Y_0 Y_1))", "unsat": "(assert (>= Y_0 2))", "unknown": "(assert (< Y_0 0))"}
+UNSAFE = {"sat": "(assert (>= Y_0 Y_1))", "unsat": "(assert (>= Y_0 2))", "unknown": "(assert (>= Y_0 1.00000000000000000001))"}
 TWO = """(vnnlib-version <2.0>)
 (declare-network N (declare-input A float32 [1,3]) (declare-output B float32 [1,2]))
 (assert (and (<= 0.0 A[0,0]) (<= A[0,0] 1.0) (<= 0.0 A[0,1]) (<= A[0,1] 1.0) (<= 0.0 A[0,2]) (<= A[0,2] 1.0)))
