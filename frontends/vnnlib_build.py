@@ -171,8 +171,9 @@ def _exact(region: DecimalBox, base: _Cell, cells: Sequence[_Cell]) -> dict[tupl
     """A number of each set wherever it holds no float64 number: an end that is written down, or the midpoint."""
     found = {}
     for k, var in (region.inner_lower > region.inner_upper).nonzero().tolist():
-        low = cells[k].lower.get(var) or base.lower[var]
-        high = cells[k].upper.get(var) or base.upper[var]
+        low, high = cells[k].lower.get(var) or base.lower.get(var), cells[k].upper.get(var) or base.upper.get(var)
+        if low is None or high is None:  # a bound beyond a type that has no numbers there
+            continue
         plain = next((end for end in (low, high) if not end.strict), None)
         found[k, var] = str(plain.value) if plain is not None else written((low.value.value + high.value.value) / 2)
     return found
