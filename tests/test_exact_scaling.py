@@ -125,7 +125,8 @@ def test_boxes_of_moved_and_scaled_entries_are_exact_where_products_are_normal(n
             if held(least, num) and held(most, num):
                 exact += 1
                 assert (Fraction(lower), Fraction(upper)) == (least, most)
-    assert exact > 40 and op.single
+    assert exact > 40
+    assert op.single
 
 
 @pytest.mark.parametrize("name", [*SINGLES, *IMAGES])
@@ -204,15 +205,20 @@ def test_weighted_rows_behind_a_negation_lose_nothing_either():
 def test_folding_a_negation_into_a_layer_rounds_nothing():
     graph = hidden((scale(-1.0),))
     folded = fold_affine(graph).output.op
-    assert isinstance(folded, Gemm) and folded.weight_terms == 0 and no_offset(folded.bias, folded.bias_error)
+    assert isinstance(folded, Gemm)
+    assert folded.weight_terms == 0
+    assert no_offset(folded.bias, folded.bias_error)
     assert fold_affine(hidden((scale(3.0),))).output.op.weight_terms == 1
 
 
 def test_rounded_coefficients_are_no_powers_of_two():
     one = torch.ones(2, dtype=torch.float64)
     assert not Affine(scale=one, weight_terms=3).single  # a normalisation whose quotient came out as 1
-    assert not Affine(scale=one, shift=one).single and not scale(3.0).single and not scale(2.0**-1000).single
-    assert not Gemm(torch.ones(1, 2, dtype=torch.float64)).single and not Gemm(selection(), weight_terms=1).single
+    assert not Affine(scale=one, shift=one).single
+    assert not scale(3.0).single
+    assert not scale(2.0**-1000).single
+    assert not Gemm(torch.ones(1, 2, dtype=torch.float64)).single
+    assert not Gemm(selection(), weight_terms=1).single
     numbers = torch.tensor([0.0, 1, -2, 0.5, 3, 2.0**-130, 2.0**130, inf, -inf, float("nan")], dtype=torch.float64)
     assert is_power(numbers).tolist() == [True] * 4 + [False] * 6
 
@@ -246,4 +252,5 @@ def test_concatenation_of_branches_is_exact():
     graph = build.graph(build.add(Concat(0), ("x", build.add(scale(-1.0), ("x",)))))
     low, high = torch.tensor([[0.1, -3.0]], dtype=torch.float64), torch.tensor([[0.3, 1e-3]], dtype=torch.float64)
     found = boxes(Context(graph, BoxRegion(low, high), DOUBLE)).known[graph.output.name]
-    assert torch.equal(found.lower, torch.cat([low, -high], 1)) and torch.equal(found.upper, torch.cat([high, -low], 1))
+    assert torch.equal(found.lower, torch.cat([low, -high], 1))
+    assert torch.equal(found.upper, torch.cat([high, -low], 1))

@@ -176,7 +176,7 @@ def test_lockstep_is_one_by_one(domain: str) -> None:
 @pytest.mark.parametrize("attack", [None, "pgd"])
 @pytest.mark.parametrize("fan", [2, 3, 5])
 def test_several_levels_at_once_are_one_after_the_other(fan: int, attack: str | None) -> None:
-    graph, inputs = digits(4)
+    graph, inputs = digits(2)
 
     def found(levels: int) -> list[tuple[Any, ...]]:
         rows = radius(graph, inputs, options("0.256", "0.005", fan=levels, carry=False, attack=attack))

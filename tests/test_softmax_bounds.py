@@ -71,9 +71,11 @@ def holds(found, low, high, exact, attained=None):
         values = [exact(x) for x in corners(low[k], high[k])]
         for i, (lower, upper) in enumerate(zip(found.lower[k].tolist(), found.upper[k].tolist(), strict=True)):
             least, most = (pick(v[i] for v in values) for pick in (min, max))
-            assert mpf(lower) <= least and most <= mpf(upper)
+            assert mpf(lower) <= least
+            assert most <= mpf(upper)
             if attained is not None:
-                assert least - mpf(lower) <= attained(least) and mpf(upper) - most <= attained(most)
+                assert least - mpf(lower) <= attained(least)
+                assert mpf(upper) - most <= attained(most)
 
 
 @pytest.mark.parametrize("logarithmic", [False, True], ids=["Softmax", "LogSoftmax"])
@@ -83,7 +85,8 @@ def test_softmax_is_bounded_by_its_extreme_vertices(seed, logarithmic):
         low, high = (end.to(num.vector).double() for end in random_boxes(seed, 4, (1e-30, 1e-3, 1.0, 40.0, 1e3, 1e4)))
         low, high = torch.minimum(low, high), torch.maximum(low, high)
         found = Softmax(0, logarithmic).enclosure((Interval(low, high).to(num.vector),), num)
-        assert found.lower.dtype == num.vector and bool(found.lower.isfinite().all() & found.upper.isfinite().all())
+        assert found.lower.dtype == num.vector
+        assert bool(found.lower.isfinite().all() & found.upper.isfinite().all())
 
         def beyond(v, p=precision):
             """An exponent's own rounding counts relative to the result, a logarithm's absolutely."""
@@ -91,24 +94,29 @@ def test_softmax_is_bounded_by_its_extreme_vertices(seed, logarithmic):
 
         holds(found, low, high, lambda x: softmax(x, logarithmic=logarithmic), beyond)
         if not logarithmic:
-            assert float(found.lower.min()) >= 0 and float(found.upper.max()) <= 1
+            assert float(found.lower.min()) >= 0
+            assert float(found.upper.max()) <= 1
 
 
 def test_softmax_where_nothing_or_little_is_known():
     low = torch.tensor([[-inf, -inf, 0.0], [-1e4, -1e4, 1e4]], dtype=torch.float64)
     high = torch.tensor([[inf, 0.0, 0.0], [1e4, 0.0, 1e4]], dtype=torch.float64)
     found = Softmax(0).enclosure((Interval(low, high),), DOUBLE)
-    assert torch.equal(found.lower[0], torch.zeros(3, dtype=torch.float64)) and bool((found.upper[0] <= 1).all())
+    assert torch.equal(found.lower[0], torch.zeros(3, dtype=torch.float64))
+    assert bool((found.upper[0] <= 1).all())
     assert float(found.upper[0, 1]) < 0.5 + 1e-12  # beside an entry that is 0 for certain, one that is at most 0
     assert float(found.lower[1, 2]) > 0.4999
     logs = Softmax(0, logarithmic=True).enclosure((Interval(low, high),), DOUBLE)
-    assert bool((logs.upper <= 0).all()) and float(logs.lower[1].min()) > -2.1e4 and not bool(logs.lower.isnan().any())
+    assert bool((logs.upper <= 0).all())
+    assert float(logs.lower[1].min()) > -2.1e4
+    assert not bool(logs.lower.isnan().any())
 
 
 def test_one_class_is_certain():
     box = Interval(torch.tensor([[-3.0]], dtype=torch.float64), torch.tensor([[5.0]], dtype=torch.float64))
     found = Softmax(0).enclosure((box,), DOUBLE)
-    assert float(found.upper) == 1 and float(found.lower) > 1 - 1e-14
+    assert float(found.upper) == 1
+    assert float(found.lower) > 1 - 1e-14
     still = Standardise(1e-5).enclosure((box,), DOUBLE)
     assert float(still.lower) == float(still.upper) == 0
 
@@ -132,7 +140,8 @@ def test_standardised_entries_hold_and_stay_below_the_root(epsilon):
 def test_a_normalisation_that_may_be_undefined_claims_nothing():
     box = Interval(torch.zeros(1, 3, dtype=torch.float64), torch.ones(1, 3, dtype=torch.float64))
     found = Standardise(0.0).enclosure((box,), DOUBLE)
-    assert float(found.lower.max()) == -inf and float(found.upper.min()) == inf
+    assert float(found.lower.max()) == -inf
+    assert float(found.upper.min()) == inf
 
 
 def net(*ops, size=3):
@@ -164,9 +173,11 @@ def test_every_domain_knows_that_probabilities_lie_between_0_and_1(domain, name,
     graph = apply_passes(NETS[name]())
     ctx = Context(graph, unit(), num if domain != "box" else num.single())
     found = tensor_bounds(DOMAINS.get(domain)(), ctx, (graph.output.name,))[graph.output.name]
-    assert float(found.lower.min()) >= -1e-5 and float(found.upper.max()) <= 1 + 1e-5
+    assert float(found.lower.min()) >= -1e-5
+    assert float(found.upper.max()) <= 1 + 1e-5
     if "inside" not in name:
-        assert float(found.lower.min()) >= 0 and float(found.upper.max()) <= 1
+        assert float(found.lower.min()) >= 0
+        assert float(found.upper.max()) <= 1
     size = graph.output.size
     spec = Spec.rows(-torch.eye(size, dtype=torch.float64)[None], torch.full((1, size), 2.0, dtype=torch.float64))
     assert float(spec.margin(attempt(DOMAINS.get(domain)(), ctx, spec).interval.lower)) > 0.99  # y_i >= 2 holds nowhere
@@ -179,7 +190,8 @@ def test_a_zonotope_or_line_behind_an_overflow_recovers(domain):
     graph = net(logits(), Softmax(0), values, Relu(), Gemm(torch.tensor([[-1.0]], dtype=torch.float64)))
     ctx = Context(graph, unit(), DOUBLE)
     found = tensor_bounds(DOMAINS.get(domain)(), ctx, (graph.output.name,))[graph.output.name]
-    assert -1.5 - 1e-9 <= float(found.lower) and float(found.upper) <= 0
+    assert float(found.lower) >= -1.5 - 1e-9
+    assert float(found.upper) <= 0
 
 
 @pytest.mark.parametrize("domain", WALKERS)
@@ -197,7 +209,8 @@ def test_closed_forms_survive_renaming_and_never_loosen():
     again = chain(net(Affine(scale=torch.tensor(0.5, dtype=torch.float64))), graph)
     again = apply_passes(again)
     closed = [node for node in again.nodes if node.closed is not None]
-    assert len(closed) == 1 and all(name in again.by_name for name in closed[0].closed.inputs)
+    assert len(closed) == 1
+    assert all(name in again.by_name for name in closed[0].closed.inputs)
     region = unit(3)
     for one in (graph, again):
         found = boxes(Context(one, region, DOUBLE)).known
@@ -218,4 +231,5 @@ def test_attention_keeps_its_values_average():
     scores = build.add(Softmax(1), (build.add(Gemm(torch.eye(3, dtype=torch.float64)[:2] * 1e4), ("x",)),))
     graph = build.graph(build.add(MatMul(), (scores, "x")))
     found = boxes(Context(graph, BoxRegion(-torch.ones(1, 2, 3).double(), torch.ones(1, 2, 3).double()), DOUBLE)).known[graph.output.name]
-    assert float(found.upper.max()) <= 2 + 1e-9 and float(found.lower.min()) >= -2 - 1e-9
+    assert float(found.upper.max()) <= 2 + 1e-9
+    assert float(found.lower.min()) >= -2 - 1e-9

@@ -235,7 +235,8 @@ def test_algorithm_2_is_counted_in_sequence_and_shuffled(evaluation):
 
 
 def test_reports_agree(evaluation):
-    document = EvaluationDocument({"domain": "zonotope", "command": "absint validate evaluate", "model": {"notes": [], "caveats": []}}, evaluation, 1.0)
+    header = {"domain": "zonotope", "command": "absint validate evaluate", "model": {"notes": [], "caveats": []}}
+    document = EvaluationDocument(header, evaluation, 1.0)
     written = {}
     for name, write in EVALUATION_WRITERS.items():
         written[name] = io.StringIO()
