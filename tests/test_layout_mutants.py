@@ -9,19 +9,15 @@ import pytest
 import test_layout
 import test_layout_data
 from mutants.layout import MUTANTS
-from mutants.test_mutants import apply
+from mutants.planting import assert_killed, calls
 from onnx_models import imported
-
-from absint.errors import AbsintError
 
 
 @pytest.mark.parametrize("name", MUTANTS)
 def test_mutant_is_killed(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    function, killers = MUTANTS[name]
-    apply(monkeypatch, function)
-    for test, *arguments in killers:
-        run = getattr(test_layout, test, None) or getattr(test_layout_data, test)
-        given = [partial(imported, tmp_path) if argument == "read" else argument for argument in arguments]
-        with pytest.raises((AssertionError, AbsintError, pytest.fail.Exception)) as error:
-            run(*given)
-        assert not isinstance(error.value, AbsintError) or error.value.code == "E-LAYOUT"
+    ask = calls(test_layout, test_layout_data)
+
+    def run(killer) -> None:
+        ask([partial(imported, tmp_path) if part == "read" else part for part in killer])
+
+    assert_killed(MUTANTS[name], run, monkeypatch, codes=("E-LAYOUT",))

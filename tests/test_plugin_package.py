@@ -173,13 +173,14 @@ def _judge_report(text: str, domain: str) -> None:
 
 
 @pytest.mark.skipif(find_spec("absint.testing") is None, reason="the conformance kit is not installed")
-def test_the_conformance_kit_accepts_all_three(site: Path) -> None:
+def test_the_conformance_kit_accepts_them(site: Path) -> None:
+    """The third one, centred, passes it in test_kit_mutants.py."""
     program = ("from fractions import Fraction\n"
                "from absint.testing import check_domain, check_op\n"
-               "from absint_example_plugin.centred import Centred\nfrom absint_example_plugin.fastlin import FastLin\n"
+               "from absint_example_plugin.fastlin import FastLin\n"
                "from absint_example_plugin.shrink import Shrink\n"
                "half = Fraction(1, 2)\ncheck_op(Shrink, reference=lambda x: max(x - half, 0) + min(x + half, 0))\n"
-               "check_domain(FastLin)\ncheck_domain(Centred)")
+               "check_domain(FastLin)")
     done = _run([sys.executable, "-c", program], path=site)
     assert [line.partition(" passed: ")[0] for line in done.stdout.splitlines()] == [
-        "operator 'Shrink'", "domain 'fastlin'", "domain 'centred'"]
+        "operator 'Shrink'", "domain 'fastlin'"]
