@@ -123,7 +123,7 @@ def test_the_radius_of_a_linear_classifier(domain: str, norm: str) -> None:
     random = np.random.default_rng(1)
     weight, bias = random.normal(size=(3, 5)), random.normal(size=3)
     graph = linear(torch.tensor(weight), torch.tensor(bias))
-    inputs = random.uniform(-1, 1, size=(10, 5))
+    inputs = random.uniform(-1, 1, size=(5, 5))
     plain, attacked = (radius(graph, torch.tensor(inputs), options(domain=domain, norm=norm, clip=None, attack=a)) for a in (None, "pgd"))
     for point, result in zip([*inputs, *inputs], [*plain, *attacked], strict=True):
         y = weight @ point + bias
@@ -179,7 +179,7 @@ def test_several_levels_at_once_are_one_after_the_other(fan: int, attack: str | 
     graph, inputs = digits(2)
 
     def found(levels: int) -> list[tuple[Any, ...]]:
-        rows = radius(graph, inputs, options("0.256", "0.005", fan=levels, carry=False, attack=attack))
+        rows = radius(graph, inputs, options("0.256", "0.01", fan=levels, carry=False, attack=attack))
         return [(r.certified, r.refuted, r.calls, r.reason) for r in rows]
 
     assert found(fan) == found(1)

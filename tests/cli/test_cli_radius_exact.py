@@ -37,31 +37,36 @@ def nets(tmp_path_factory):
     return found
 
 
+@pytest.fixture(scope="module")
+def exact(nets):
+    """Path, inputs and exact radii of every network."""
+    return [(path, inputs, radii(absint.load(path), inputs, exact=True)) for path, inputs in nets]
+
+
 def radii(graph, inputs, **options):
     return absint.radius(graph, inputs, upper=UPPER, tolerance=TOLERANCE, **options)
 
 
-def test_the_ends_meet_above_every_relaxation(nets):
+def test_the_ends_meet_above_every_relaxation(exact):
     met = gained = 0
-    for path, inputs in nets:
+    for path, inputs, found in exact:
         graph = absint.load(path)
-        exact = radii(graph, inputs, exact=True)
         for domain in ("zonotope", "deeppoly"):
-            for loose, tight in zip(radii(graph, inputs, domain=domain), exact, strict=True):
+            for loose, tight in zip(radii(graph, inputs, domain=domain), found, strict=True):
                 assert loose.certified <= tight.certified < tight.refuted
                 gained += loose.certified < tight.certified
-        for found in exact:
-            assert found.reason is None
-            assert found.refuted - found.certified <= 2 * STEP if found.refuted < inf else found.certified == 1 - STEP
-            met += found.refuted < inf
+        for one in found:
+            assert one.reason is None
+            assert one.refuted - one.certified <= 2 * STEP if one.refuted < inf else one.certified == 1 - STEP
+            met += one.refuted < inf
     assert met >= 12
     assert gained >= 8, "elsewhere the test says nothing"
 
 
-def test_no_point_of_a_grid_contradicts_an_exact_radius(nets):
-    for path, inputs in nets:
+def test_no_point_of_a_grid_contradicts_an_exact_radius(exact):
+    for path, inputs, radii_found in exact:
         session = ReferenceEvaluator(onnx.load(path))
-        for found, center in zip(radii(absint.load(path), inputs, exact=True), inputs, strict=True):
+        for found, center in zip(radii_found, inputs, strict=True):
             reach = float(found.certified)
             axes = [np.linspace(max(0.0, c - reach), min(1.0, c + reach), 41) for c in center]
             grid = np.stack(np.meshgrid(*axes), -1).reshape(-1, 2).astype(np.float32)
@@ -70,11 +75,10 @@ def test_no_point_of_a_grid_contradicts_an_exact_radius(nets):
             assert (outputs[:, found.predicted] >= runner_up - 1e-5).all()
 
 
-def test_the_command_is_the_python_function(cli, nets, data_file):
-    path, inputs = nets[0]
+def test_the_command_is_the_python_function(cli, exact, data_file):
+    path, inputs, expected = exact[0]
     options = ["--data", data_file(x=inputs), "--quiet", "--upper", UPPER, "--tolerance", TOLERANCE, "--format", "json"]
     document = json.loads(cli("radius", path, "--exact", *options).out)
-    expected = radii(path, inputs, exact=True)
     assert [(row["certified_exact"], row["refuted_exact"]) for row in document["radii"]] == [
         (str(_text(found.certified)), None if found.refuted == inf else _text(found.refuted)) for found in expected]
     assert document["header"]["domain"]["name"] == "exact"

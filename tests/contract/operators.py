@@ -22,7 +22,7 @@ from absint.ops.relu import LeakyRelu, Relu
 from absint.ops.shape import Concat, Gather, Identity, Narrowed, Pad, Reshape, Transpose
 from absint.ops.sigmoid import Sigmoid, Tanh
 from absint.ops.smooth import Asinh, Atan, Cosh, Erf, Gelu, Mish, Sinh, Softsign, TanhGelu
-from absint.ops.step import Ceil, Floor, Round, Sign
+from absint.ops.step import Ceil, Compare, Floor, Held, Round, Sign, Truncate
 from absint.ops.sum import Sum
 from absint.ops.trigonometric import Cos, Sin
 
@@ -177,6 +177,14 @@ COVERED |= {
 }
 LINEAR |= {"sum-last": lambda: (SumLast(4), [(3, 4)])}
 NONLINEAR |= {"times": lambda: (Times(), [(3,), (3,)])}
+_AT = torch.tensor(0.1, dtype=torch.float64)
+NONLINEAR |= {
+    "greater": lambda: (Compare(_AT, 0.0, 0.0, 1.0), None), "less-or-equal": lambda: (Compare(_AT, 1.0, 1.0, 0.0), None),
+    "equal": lambda: (Compare(_AT, 0.0, 1.0, 0.0), None), "not-zero": lambda: (Compare(0 * _AT, 1.0, 0.0, 1.0), None),
+    "truncate": lambda: (Truncate(-128.0, 127.0), None), "held": lambda: (Held(-128.0, 127.0), None),
+}
+COVERED |= {"Greater": "greater", "GreaterOrEqual": "greater", "Less": "less-or-equal", "LessOrEqual": "less-or-equal", "Equal": "equal",
+            "Not": "negate", "And": "relu", "Or": "relu", "Xor": "abs"}
 COVERED |= {"Softsign": "softsign"}
 COVERED |= {"Softmax": "exp", "LogSoftmax": "log", "LayerNormalization": "times", "InstanceNormalization": "times"}
 INSTANCES = LINEAR | NONLINEAR
