@@ -13,10 +13,10 @@ __version__ = "0.1.0"
 ABSINT_CONTRACT = 1  # what the built-in plug-ins are written for; they are held to it like a stranger's
 
 if TYPE_CHECKING:
-    from absint.analyses.validate import RadiusValidator
+    from absint.analyses.validate.validator import RadiusValidator
     from absint.api import Bounds, bounds, load, radius, verify, verify_query
     from absint.errors import AbsintError
-    from absint.query import read_query
+    from absint.problem.query import read_query
     from absint.registry import load_plugin
 
 __all__ = [
@@ -25,8 +25,8 @@ __all__ = [
 ]
 
 _HOME = {"load": "absint.api", "verify": "absint.api", "bounds": "absint.api", "Bounds": "absint.api",
-         "AbsintError": "absint.errors", "load_plugin": "absint.registry", "read_query": "absint.query", "verify_query": "absint.api",
-         "radius": "absint.api", "RadiusValidator": "absint.analyses.validate"}
+         "AbsintError": "absint.errors", "load_plugin": "absint.registry", "read_query": "absint.problem.query", "verify_query": "absint.api",
+         "radius": "absint.api", "RadiusValidator": "absint.analyses.validate.validator"}
 
 
 def __getattr__(name: str) -> Any:

@@ -13,27 +13,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from absint import backend
-from absint.analyses.query import QueryResult
-from absint.analyses.query import verify_query as _verify_query
-from absint.analyses.radius import RadiusOptions, RadiusResult
-from absint.analyses.radius import radius as _radius_of
+from absint.analyses.query.answering import QueryResult
+from absint.analyses.query.answering import verify_query as _verify_query
+from absint.analyses.radius.bisection import RadiusOptions, RadiusResult
+from absint.analyses.radius.bisection import radius as _radius_of
 from absint.analyses.verify import VerifyOptions, robustness
 from absint.analyses.verify import verify as _verify
-from absint.backend import Budget, numeric_mode
-from absint.context import Context
-from absint.domain import DOMAINS, Domain
+from absint.engine.context import Context
+from absint.engine.domain import DOMAINS, Domain
+from absint.engine.forward import tensor_bounds
 from absint.errors import AbsintError, InputError, PluginError, UsageError
-from absint.frontend import load_model, normalised
-from absint.graph import Graph
-from absint.import_check import check_import
-from absint.input_axes import axes_of
-from absint.interpret import tensor_bounds
-from absint.layout import agreed, network_layout
-from absint.query import Query, read_query
-from absint.region import Region, parse_eps
-from absint.regions import ball
-from absint.rounding import Numerics
+from absint.model.frontend import load_model, normalised
+from absint.model.graph import Graph
+from absint.model.import_check import check_import
+from absint.model.input_axes import axes_of
+from absint.model.layout import agreed, network_layout
+from absint.numeric import backend
+from absint.numeric.backend import Budget, numeric_mode
+from absint.numeric.rounding import Numerics
+from absint.problem.query import Query, read_query
+from absint.problem.regions import ball
+from absint.problem.regions.region import Region, parse_eps
 from absint.verdict import InstanceResult
 
 ArrayLike = Tensor | np.ndarray | Sequence[Any]
@@ -87,7 +87,7 @@ def radius(
     inputs: (batch, *input shape) in raw units.  upper, tolerance: numbers (their printed decimals are meant), text or Fractions.
     The class kept is the predicted one; labels are only reported.  norm, clip: as in `verify`.  fan: halvings tried at once.
     domain: zonotope if None.  exact: domain `exact` and attack `pgd` instead: certified and refuted meet where nothing is left open.
-    options: fields of VerifyOptions; attack is None unless given.  Sound: see `absint.analyses.radius.radius`.
+    options: fields of VerifyOptions; attack is None unless given.  Sound: see `absint.analyses.radius.bisection.radius`.
     Raises UsageError E-USAGE for exact with a domain, and for accept_solver: what is called certified is proved.
     """
     if exact and domain is not None:
@@ -106,7 +106,7 @@ def verify_query(
     """The answer to a VNN-LIB query about a network: sat with a proved counterexample, unsat with a proof, or neither.
 
     graph, query: loaded, or paths.  options: fields of VerifyOptions; `total_timeout` limits the whole call.
-    Sound: see `absint.analyses.query.verify_query`.
+    Sound: see `absint.analyses.query.answering.verify_query`.
     """
     asked = read_query(query) if isinstance(query, (str, Path)) else query
     network = load_model(graph, check=False) if isinstance(graph, (str, Path)) else graph
@@ -169,7 +169,7 @@ def domain_from(text: str | Domain[Any]) -> Domain[Any]:
         raise
     except Exception as error:  # a stranger's code, or a class that leaves a method abstract
         raise PluginError("E-PLUGIN-RAISED", f"the domain could not be made: {type(error).__name__}: {error}", where=name,
-                          hint="--debug shows the traceback; absint.testing.check_domain tests a domain") from error
+                          hint="--debug shows the traceback; absint.testing.kit.check_domain tests a domain") from error
 
 
 def _option(domain: str, key: str, value: str, default: object) -> Any:

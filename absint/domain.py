@@ -1,367 +1,53 @@
-"""What an abstract domain offers, the fallbacks it inherits, and the registry of domains and special rules.
+"""For those who write a domain. A public face of `absint.engine`."""
 
-A domain states once how it carries a set through each operator family; it never names an operator. Everything is
-batched over instances; one instance is a batch of one.
-"""
-
-from __future__ import annotations
-
-import time
-from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, TypeVar
-
-import torch
-from torch import Tensor
-
-from absint.ascent import Ascent, Slopes, improved, open_rows
-from absint.backend import Budget
-from absint.closed import met_band
-from absint.conjunction import mixed_bounds
-from absint.context import Context, Rows, Sense
-from absint.errors import PluginError
-from absint.graph import Graph, Node
-from absint.interval import Band, Interval, Relaxation
-from absint.op import Linear, Nonlinear, Op
-from absint.registry import Registry
-from absint.rounding import Numerics
-from absint.row_forms import RowForm, box_rows, row_products
-from absint.spec import Refutation, Spec
-from absint.substitute import input_adjoints, substitute_each
+from absint.engine.domain import (
+    DOMAINS,
+    Ascent,
+    BackwardDomain,
+    Band,
+    Budget,
+    Context,
+    Domain,
+    Interval,
+    Node,
+    Numerics,
+    Product,
+    Relaxation,
+    RowForm,
+    Rows,
+    Sense,
+    Wrapper,
+    box_rows,
+    met_band,
+    open_rows,
+    register_domain,
+    row_products,
+    rule,
+    transfer,
+)
 
 __all__ = [
-    "DOMAINS", "Ascent", "BackwardDomain", "Band", "Budget", "Context", "Domain", "Interval", "Node", "Numerics", "Product", "Relaxation",
-    "RowForm", "Rows", "Sense", "Wrapper", "box_rows", "met_band", "open_rows", "register_domain", "row_products", "rule", "transfer",
+    "DOMAINS",
+    "Ascent",
+    "BackwardDomain",
+    "Band",
+    "Budget",
+    "Context",
+    "Domain",
+    "Interval",
+    "Node",
+    "Numerics",
+    "Product",
+    "Relaxation",
+    "RowForm",
+    "Rows",
+    "Sense",
+    "Wrapper",
+    "box_rows",
+    "met_band",
+    "open_rows",
+    "register_domain",
+    "row_products",
+    "rule",
+    "transfer",
 ]
-
-E = TypeVar("E")
-D = TypeVar("D", bound="type[Domain[Any]]")
-
-DOMAINS: Registry[type[Domain[Any]]] = Registry("domain", "absint.domains")
-
-
-def register_domain(name: str) -> Callable[[D], D]:
-    """Class decorator: make the domain known under `name` (plug-in files; packages may use entry points instead)."""
-
-    def enter(cls: D) -> D:
-        DOMAINS.add(name, cls)
-        return cls
-
-    return enter
-
-
-class Domain(ABC, Generic[E]):
-    """A forward domain. E is its element: a batch of sets of values of one node.
-
-    Soundness contract: an element produced for a node contains the exact value of that node for every input of the
-    region (that satisfies what is assumed), whatever the rounding; `bounds` and `hull` round outward. NaN or infinity
-    anywhere must come out as an infinite bound. `absint.testing.check_domain` checks all of it.
-    """
-
-    source: ClassVar[str] = ""        # citation, with section
-    mixed: ClassVar[bool] = True      # keeps matrices: float32 matrices with float64 vectors pay
-
-    @property
-    def needs_reference(self) -> bool:
-        """Whether the engine must keep the reference trajectory (backward rows are relative to it)."""
-        return False
-
-    @property
-    def exhaustive(self) -> bool:
-        """Whether it may use all the time there is, so that whatever else may decide an instance comes first."""
-        return False
-
-    @property
-    def guide(self) -> Domain[Any] | None:
-        """A cheaper domain that answers for every node but the output; None to be asked oneself."""
-        return None
-
-    @property
-    def alone(self) -> bool:
-        """Whether intermediate bounds are this domain's alone: every entry asked, nothing met but what is assumed.
-
-        Looser than what the engine knows otherwise, and slower: it is for comparing with published algorithms.
-        """
-        return False
-
-    @abstractmethod
-    def enclose(self, node: Node, interval: Interval, ctx: Context) -> E:
-        """The element of a box, with no relation to anything else."""
-
-    def start(self, node: Node, ctx: Context) -> E:
-        """The element of the region at the input. Default: its hull."""
-        return self.enclose(node, ctx.known[node.name].filled, ctx)
-
-    @abstractmethod
-    def linear(self, node: Node, args: list[E], ctx: Context) -> E:
-        """Image under node.op, a Linear."""
-
-    def nonlinear(self, node: Node, args: list[E], ctx: Context) -> E:
-        """Image under any other family, through its range, band or planes. Default: the box of the result ("loose")."""
-        return self.enclose(node, ctx.known[node.name].filled, ctx)
-
-    @abstractmethod
-    def bounds(self, element: E, rows: Rows, ctx: Context, sense: Sense) -> Interval:
-        """(R,) bounds of each row; the side not asked for is infinite."""
-
-    def hull(self, element: E, ctx: Context) -> Interval | None:
-        """Bounds of all entries, where that costs less than asking rows; None to be asked rows."""
-        return None
-
-    def corner(self, element: E, rows: Rows, ctx: Context) -> Tensor | None:
-        """(R, *input) float64 points of the region's hull where each row's lower relaxation is least; None where unknown.
-
-        A heuristic, used to start attacks: nothing is promised about the rows there.
-        """
-        return None
-
-    @abstractmethod
-    def take(self, element: E, index: Tensor) -> E:
-        """Instances `index` of an element."""
-
-    def parameters(self, node: Node, ctx: Context) -> Tensor | None:
-        """Start values (batch, *shape) of the free slopes at a node; None where there are none."""
-        return None
-
-    def refute(self, element: E, spec: Spec, refuted: Tensor, ctx: Context) -> Refutation | None:
-        """What is known of whole disjuncts beyond their single rows: combinations of rows, searches, candidates. Default: nothing.
-
-        refuted: (batch, disjuncts), the best single row of each; positive ones need nothing more. Bounds are sound where they
-        are not flagged as a solver's word.
-        """
-        return None
-
-    def portfolio(self) -> tuple[Domain[Any], ...]:
-        """The domains an analysis tries one after another, each on what is undecided. Default: this one alone."""
-        return (self,)
-
-    def memory(self, graph: Graph, numerics: Numerics) -> int:
-        """Rough bytes one instance needs at its worst node: the engine sizes batches by it. Default: a few vectors."""
-        return 64 * max(node.size for node in graph.nodes)
-
-
-class BackwardDomain(Domain[str]):
-    """A domain of affine bounds found backward. Its element is the node's name; `relax` is all it states."""
-
-    every_layer: bool = False
-
-    @property
-    def ascent(self) -> Ascent | None:
-        """How the free slopes of `parameters` are optimised; None leaves them at their start values."""
-        return None
-
-    @property
-    def needs_reference(self) -> bool:
-        """Rows are."""
-        return True
-
-    @abstractmethod
-    def relax(self, node: Node, inputs: tuple[Interval, ...], ctx: Context) -> Relaxation:
-        """Affine bounds of a nonlinear node on its inputs' intervals."""
-
-    def enclose(self, node: Node, interval: Interval, ctx: Context) -> str:
-        """The name: what is known of the node is in the context."""
-        return node.name
-
-    def linear(self, node: Node, args: list[str], ctx: Context) -> str:
-        """The name."""
-        return node.name
-
-    def take(self, element: str, index: Tensor) -> str:
-        """The name."""
-        return element
-
-    def bounds(self, element: str, rows: Rows, ctx: Context, sense: Sense) -> Interval:
-        """Backward substitution, both sides in one walk."""
-        signs = {Sense.LOWER: (1.0,), Sense.UPPER: (-1.0,), Sense.BOTH: (1.0, -1.0)}[sense]
-        begin = time.monotonic()
-        found = substitute_each(rows, self._relax, ctx, signs, every_layer=self.every_layer and not self.alone)
-        low, high = found[0], -found[-1]
-        inf = torch.full_like(low, torch.inf)
-        plain = Interval(-inf if sense is Sense.UPPER else low, inf if sense is Sense.LOWER else high)
-        return plain if self.ascent is None else improved(rows, plain, ctx, self._slopes, self.ascent, time.monotonic() - begin)
-
-    def refute(self, element: str, spec: Spec, refuted: Tensor, ctx: Context) -> Refutation | None:
-        """By combinations whose weights are optimised with the slopes; None without an ascent."""
-        return None if self.ascent is None else Refutation(mixed_bounds(spec, refuted, ctx, self._slopes, self.ascent))
-
-    @property
-    def _slopes(self) -> Slopes:
-        return Slopes(self._relax, self.parameters)
-
-    def corner(self, element: str, rows: Rows, ctx: Context) -> Tensor | None:
-        """The corner of the hull that the adjoint at the input points away from; the middle where it is zero or NaN."""
-        adjoint = input_adjoints(rows, self._relax, ctx)
-        lower, upper = (end.to(adjoint.device).double()[rows.instance] for end in (ctx.region.hull.lower, ctx.region.hull.upper))
-        return torch.where(adjoint > 0, lower, torch.where(adjoint < 0, upper, lower / 2 + upper / 2))
-
-    def _relax(self, node: Node, inputs: tuple[Interval, ...], ctx: Context) -> Relaxation:
-        special = find_rule(self, node.op)
-        result = self.relax(node, inputs, ctx) if special is None else special(self, node, inputs, ctx)
-        if not isinstance(result, Relaxation):
-            raise PluginError("E-PLUGIN-CONTRACT", f"relax returned a {type(result).__name__}, not a Relaxation",
-                              where=type(self).__name__)
-        return result
-
-    def memory(self, graph: Graph, numerics: Numerics) -> int:
-        """Vectors only, and what a guide needs: rows are chunked inside the walk."""
-        own = 256 * sum(node.size for node in graph.nodes)
-        return own if self.guide is None else own + self.guide.memory(graph, numerics)
-
-
-# ---- special rules ------------------------------------------------------------------------------------------------
-
-Rule = Callable[..., Any]
-_RULES: dict[tuple[str, str], Rule] = {}
-
-
-def rule(domain: str, op: str) -> Callable[[Rule], Rule]:
-    """Register f(domain, node, args, ctx) (for a BackwardDomain: f(domain, node, intervals, ctx) -> Relaxation) for one
-    pair of class names. Names, so that neither side imports the other; the nearest base class wins.
-    """
-
-    def enter(function: Rule) -> Rule:
-        _RULES[domain, op] = function
-        return function
-
-    return enter
-
-
-def find_rule(domain: Domain[Any], op: Op) -> Rule | None:
-    """The special rule for a pair, or None."""
-    if not _RULES:
-        return None
-    for above_domain in type(domain).__mro__:
-        for above_op in type(op).__mro__:
-            found = _RULES.get((above_domain.__name__, above_op.__name__))
-            if found is not None:
-                return found
-    return None
-
-
-def transfer(domain: Domain[E], node: Node, args: list[E], ctx: Context) -> E:
-    """The domain's image of one node: a special rule, else the family's method."""
-    if not isinstance(domain, BackwardDomain):
-        special = find_rule(domain, node.op)
-        if special is not None:
-            result: E = special(domain, node, args, ctx)
-            return result
-    if isinstance(node.op, Linear):
-        return domain.linear(node, args, ctx)
-    assert isinstance(node.op, Nonlinear)
-    return domain.nonlinear(node, args, ctx)
-
-
-@dataclass(frozen=True)
-class Product(Domain[tuple[Any, Any]]):
-    """Reduced product of two domains: both walk together, share `known`, and the better bound counts."""
-
-    first: Domain[Any]
-    second: Domain[Any]
-
-    @property
-    def needs_reference(self) -> bool:
-        """If either does."""
-        return self.first.needs_reference or self.second.needs_reference
-
-    def enclose(self, node: Node, interval: Interval, ctx: Context) -> tuple[Any, Any]:
-        """Both."""
-        return self.first.enclose(node, interval, ctx), self.second.enclose(node, interval, ctx)
-
-    def start(self, node: Node, ctx: Context) -> tuple[Any, Any]:
-        """Both."""
-        return self.first.start(node, ctx), self.second.start(node, ctx)
-
-    def linear(self, node: Node, args: list[tuple[Any, Any]], ctx: Context) -> tuple[Any, Any]:
-        """Both, with the special rules of each."""
-        return transfer(self.first, node, [a for a, _ in args], ctx), transfer(self.second, node, [b for _, b in args], ctx)
-
-    nonlinear = linear
-
-    def bounds(self, element: tuple[Any, Any], rows: Rows, ctx: Context, sense: Sense) -> Interval:
-        """The better of both."""
-        one = self.first.bounds(element[0], rows, ctx, sense)
-        return one.meet(self.second.bounds(element[1], rows, ctx, sense))
-
-    def hull(self, element: tuple[Any, Any], ctx: Context) -> Interval | None:
-        """The better of both where both have one."""
-        one, two = self.first.hull(element[0], ctx), self.second.hull(element[1], ctx)
-        return None if one is None or two is None else one.meet(two)
-
-    def corner(self, element: tuple[Any, Any], rows: Rows, ctx: Context) -> Tensor | None:
-        """The first that has one."""
-        found = self.first.corner(element[0], rows, ctx)
-        return self.second.corner(element[1], rows, ctx) if found is None else found
-
-    def refute(self, element: tuple[Any, Any], spec: Spec, refuted: Tensor, ctx: Context) -> Refutation | None:
-        """The better where both have one."""
-        one, two = self.first.refute(element[0], spec, refuted, ctx), self.second.refute(element[1], spec, refuted, ctx)
-        return two if one is None else one if two is None else one.joined(two)
-
-    def take(self, element: tuple[Any, Any], index: Tensor) -> tuple[Any, Any]:
-        """Both."""
-        return self.first.take(element[0], index), self.second.take(element[1], index)
-
-    def memory(self, graph: Graph, numerics: Numerics) -> int:
-        """Both."""
-        return self.first.memory(graph, numerics) + self.second.memory(graph, numerics)
-
-
-class Wrapper(Domain[Any]):
-    """A domain that walks as another one, its base, and adds to what the base proves: refinements derive from it.
-
-    Special rules and everything a wrapper does not override are the base's.
-    """
-
-    @property
-    @abstractmethod
-    def walker(self) -> Domain[Any]:
-        """The domain that walks."""
-
-    @property
-    def needs_reference(self) -> bool:
-        """If the base does."""
-        return self.walker.needs_reference
-
-    def enclose(self, node: Node, interval: Interval, ctx: Context) -> Any:
-        """The base's."""
-        return self.walker.enclose(node, interval, ctx)
-
-    def start(self, node: Node, ctx: Context) -> Any:
-        """The base's."""
-        return self.walker.start(node, ctx)
-
-    def linear(self, node: Node, args: list[Any], ctx: Context) -> Any:
-        """The base's, with its special rules."""
-        return transfer(self.walker, node, args, ctx)
-
-    nonlinear = linear
-
-    def bounds(self, element: Any, rows: Rows, ctx: Context, sense: Sense) -> Interval:
-        """The base's."""
-        return self.walker.bounds(element, rows, ctx, sense)
-
-    def hull(self, element: Any, ctx: Context) -> Interval | None:
-        """The base's."""
-        return self.walker.hull(element, ctx)
-
-    def corner(self, element: Any, rows: Rows, ctx: Context) -> Tensor | None:
-        """The base's."""
-        return self.walker.corner(element, rows, ctx)
-
-    def take(self, element: Any, index: Tensor) -> Any:
-        """The base's."""
-        return self.walker.take(element, index)
-
-    def parameters(self, node: Node, ctx: Context) -> Tensor | None:
-        """The base's."""
-        return self.walker.parameters(node, ctx)
-
-    def refute(self, element: Any, spec: Spec, refuted: Tensor, ctx: Context) -> Refutation | None:
-        """The base's."""
-        return self.walker.refute(element, spec, refuted, ctx)
-
-    def memory(self, graph: Graph, numerics: Numerics) -> int:
-        """The base's."""
-        return self.walker.memory(graph, numerics)

@@ -20,8 +20,8 @@ import torch
 from reference import NETS, PEERS, case
 from tables import F32, table
 
-from absint.backend import numeric_mode
 from absint.domains.deeppoly import DeepPoly
+from absint.numeric.backend import numeric_mode
 
 HEAD = ("net", "eps", "verified of correct", "ms per image", "theirs", "x forward", "theirs", "cost of soundness", "memory grew by MiB",
         "theirs in all")

@@ -32,9 +32,9 @@ import torch
 from tables import table
 
 import absint
-from absint.data_frontend import read_data
-from absint.dataset import Dataset
-from absint.graph import Graph
+from absint.model.graph import Graph
+from absint.problem.data_frontend import read_data
+from absint.problem.dataset import Dataset
 
 PEERS = Path(__file__).parent / "peers"
 PAIRS = {"deepzono": "zonotope", "deeppoly": "deeppoly"}

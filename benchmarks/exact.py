@@ -36,14 +36,14 @@ from measure import Case
 from tables import F64, table
 
 import absint
-from absint.backend import Budget, numeric_mode
-from absint.context import Context
 from absint.domains.deeppoly import DeepPoly
+from absint.engine.context import Context
+from absint.engine.forward import margins
 from absint.errors import AbsintError
-from absint.interpret import margins
-from absint.op import Nonlinear
-from absint.region import LinfBall, parse_eps
-from absint.spec import Spec
+from absint.model.op import Nonlinear
+from absint.numeric.backend import Budget, numeric_mode
+from absint.problem.regions.region import LinfBall, parse_eps
+from absint.problem.spec import Spec
 from absint.verdict import Reason
 
 CHEAP = ("zonotope", "deeppoly", "alpha")

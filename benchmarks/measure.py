@@ -18,15 +18,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from absint.backend import Budget, numeric_mode
-from absint.context import Context
-from absint.domain import Domain
-from absint.graph import Graph
-from absint.interpret import margins
-from absint.op import Linear
-from absint.region import LinfBall, parse_eps
-from absint.rounding import Numerics
-from absint.spec import Spec
+from absint.engine.context import Context
+from absint.engine.domain import Domain
+from absint.engine.forward import margins
+from absint.model.graph import Graph
+from absint.model.op import Linear
+from absint.numeric.backend import Budget, numeric_mode
+from absint.numeric.rounding import Numerics
+from absint.problem.regions.region import LinfBall, parse_eps
+from absint.problem.spec import Spec
 
 
 def cpu_seconds(work: Callable[[], object], repeats: int = 5, at_least: float = 0.2) -> float:

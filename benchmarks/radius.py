@@ -24,10 +24,10 @@ from tables import table
 
 import absint
 from absint import samples
-from absint.analyses.problem import VerifyOptions
-from absint.analyses.radius import RadiusOptions, RadiusResult, radius
+from absint.analyses.radius.bisection import RadiusOptions, RadiusResult, radius
 from absint.api import domain_from
-from absint.graph import Graph
+from absint.model.graph import Graph
+from absint.problem.problem import VerifyOptions
 
 UPPER, TOLERANCE = Fraction("0.256"), Fraction("0.001")
 OWN_HEAD = ("net", "domain", "known carried", "fan", "images", "CPU s", "wall s", "mean radius", "halvings an image")

@@ -18,10 +18,10 @@ from tables import F32, F64, SPEED_HEAD, speed, table
 
 import absint
 from absint import samples
-from absint.data_frontend import read_data
 from absint.domains.box import Box
 from absint.domains.deeppoly import DeepPoly
 from absint.domains.zonotope import Zonotope
+from absint.problem.data_frontend import read_data
 
 
 def load(net: Path, args: argparse.Namespace) -> Case:

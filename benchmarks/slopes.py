@@ -21,14 +21,14 @@ import torch
 from reference import NETS, PEERS, case, peer_margins
 from tables import table
 
-from absint.backend import numeric_mode
-from absint.context import Context
 from absint.domains.alpha import Alpha
 from absint.domains.deeppoly import DeepPoly
-from absint.interpret import margins
-from absint.region import LinfBall, parse_eps
-from absint.rounding import Numerics
-from absint.spec import Spec
+from absint.engine.context import Context
+from absint.engine.forward import margins
+from absint.numeric.backend import numeric_mode
+from absint.numeric.rounding import Numerics
+from absint.problem.regions.region import LinfBall, parse_eps
+from absint.problem.spec import Spec
 
 HEAD = ("net", "eps", "images", "CROWN theirs", "alpha-CROWN theirs", "ours plain", "steps", "ours", "gain ours/theirs",
         "verified ours/theirs", "x forward ours", "x forward theirs", "CPU ours/theirs", "x our plain")

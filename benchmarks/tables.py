@@ -10,12 +10,12 @@ import measure
 import torch
 from measure import Case
 
-from absint.backend import numeric_mode
-from absint.domain import Domain
 from absint.domains.box import Box
 from absint.domains.deeppoly import DeepPoly
 from absint.domains.zonotope import Zonotope
-from absint.rounding import Numerics
+from absint.engine.domain import Domain
+from absint.numeric.backend import numeric_mode
+from absint.numeric.rounding import Numerics
 
 F32, F64 = Numerics(torch.float32), Numerics(torch.float64)
 EXACT = Numerics(torch.float64, rounding=False)

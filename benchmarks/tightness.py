@@ -16,10 +16,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from absint.elementwise import Elementwise
-from absint.interval import Interval
-from absint.ops.step import _Staircase
-from absint.rounding import Numerics, unit_roundoff
+from absint.model.families.elementwise import Elementwise
+from absint.model.ops.step import _Staircase
+from absint.numeric.interval import Interval
+from absint.numeric.rounding import Numerics, unit_roundoff
 
 WIDTHS = (1e-6, 1e-4, 1e-2, 0.3, 1.0, 4.0, 12.0, 100.0, 1e3)
 SHARES = (-0.7, -1e-3, 0.0, 0.1, 0.5, 0.77, 1.0, 1.3)

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
-from absint.domain import Ascent, Domain
 from absint.domains.deeppoly import DeepPoly
+from absint.engine.domain import Ascent, Domain
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from absint.domain import Context, Domain, Interval, Node, RowForm, Rows, Sense, box_rows, row_products
-from absint.op import Linear
+from absint.engine.domain import Context, Domain, Interval, Node, RowForm, Rows, Sense, box_rows, row_products
+from absint.model.op import Linear
 
 
 @dataclass(frozen=True)

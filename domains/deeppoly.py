@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from absint.domain import DOMAINS, BackwardDomain, Context, Domain, Interval, Node, Relaxation
-from absint.op import Nonlinear
+from absint.engine.domain import DOMAINS, BackwardDomain, Context, Domain, Interval, Node, Relaxation
+from absint.model.op import Nonlinear
 
 
 @dataclass(frozen=True)

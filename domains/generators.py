@@ -10,7 +10,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-from absint.op import Linear, Shape
+from absint.model.op import Linear, Shape
 
 _CHUNK_ENTRIES = 1 << 18
 

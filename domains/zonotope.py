@@ -11,11 +11,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from absint.domain import Band, Context, Domain, Interval, Node, Numerics, Rows, Sense, met_band
 from absint.domains.generators import Block, Dense, Sparse, join, merge_smallest
-from absint.graph import Graph
-from absint.op import Linear, Nonlinear, middle_radius
-from absint.rounding import cast_up, gamma
+from absint.engine.domain import Band, Context, Domain, Interval, Node, Numerics, Rows, Sense, met_band
+from absint.model.graph import Graph
+from absint.model.op import Linear, Nonlinear, middle_radius
+from absint.numeric.rounding import cast_up, gamma
 
 # Where symbols come from: a node's name, or a tuple for what an order reduction kept or merged. Tuples, because a string
 # made of names could be some other node's name.

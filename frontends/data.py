@@ -25,10 +25,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from absint.dataset import Dataset, FloatArray, IntArray
-from absint.digest import digest
 from absint.errors import AbsintError, InputError, PluginError
-from absint.layout import Layout
+from absint.model.digest import digest
+from absint.model.layout import Layout
+from absint.problem.dataset import Dataset, FloatArray, IntArray
 from absint.registry import Registry
 
 AnyArray = npt.NDArray[Any]

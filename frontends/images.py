@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from absint.errors import InputError, UnsupportedError
 from absint.frontends.data import Content, Source, register_reader
-from absint.layout import Layout
+from absint.model.layout import Layout
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -17,13 +17,13 @@ import onnx
 import onnx.helper
 from onnx import numpy_helper
 
-from absint.digest import digest
 from absint.errors import AbsintError, InputError, UnsupportedError
 from absint.frontends.onnx_end import Ending, cut
 from absint.frontends.onnx_external import read_external
 from absint.frontends.onnx_formats import FLOATS
 from absint.frontends.onnx_functions import STANDARD_DOMAINS, inline_functions
-from absint.op import Shape
+from absint.model.digest import digest
+from absint.model.op import Shape
 
 AnyArray = npt.NDArray[Any]
 

@@ -14,8 +14,8 @@ import onnx
 from onnx import helper
 
 from absint.frontends.onnx_file import AnyArray
-from absint.op import Op
-from absint.ops.step import INTEGERS, Held
+from absint.model.op import Op
+from absint.model.ops.step import INTEGERS, Held
 
 # Their results can leave the type although their inputs do not.
 _WRAPS = frozenset(re.findall(r"\w+", "Add Sub Mul Neg Abs Sum ReduceSum MatMul CumSum"))

@@ -17,15 +17,15 @@ import torch
 from onnx import helper
 from torch import Tensor
 
-import absint.ops  # noqa: F401  # registers the built-in operators
+import absint.model.ops  # noqa: F401  # registers the built-in operators
 from absint.errors import AbsintError, InputError, PluginError, UnsupportedError
 from absint.frontends.onnx_end import CHOOSING
 from absint.frontends.onnx_file import AnyArray, OnnxFile, Step, input_shape, standard, to_array
 from absint.frontends.onnx_fold import NotExactError, fold, foldable
 from absint.frontends.onnx_integers import guard, integer_type, reads_integers
-from absint.graph import Graph, GraphBuilder, Source
-from absint.node_check import FileNode
-from absint.op import OPS, OnnxNode, Op, Shape
+from absint.model.graph import Graph, GraphBuilder, Source
+from absint.model.node_check import FileNode
+from absint.model.op import OPS, OnnxNode, Op, Shape
 
 _FOLD_HINT = "fold the constants before the import (onnxsim, or export with constant folding)"
 # The only operators whose import rule is asked once for each output that is used.

@@ -23,12 +23,12 @@ import onnx
 import torch
 from torch import Tensor
 
-from absint.backend import numeric_mode
 from absint.errors import InputError, UnsupportedError, UsageError
 from absint.frontends.onnx_reader import DEFAULT_RANGE, OnnxFrontEnd
-from absint.graph import Graph
-from absint.import_check import POINTS, TOLERANCES
-from absint.reference import open_session
+from absint.model.graph import Graph
+from absint.model.import_check import POINTS, TOLERANCES
+from absint.model.reference import open_session
+from absint.numeric.backend import numeric_mode
 
 _SHOWN = 8
 _ROUNDING = frozenset((

@@ -17,7 +17,7 @@ from absint.errors import InputError
 from absint.frontends import vnnlib_reader
 from absint.frontends.vnnlib_atoms import Source
 from absint.frontends.vnnlib_build import Declared, build
-from absint.query import Query
+from absint.problem.query import Query
 
 _MAX_BYTES = 1 << 30
 _GZIP = b"\x1f\x8b"

@@ -13,8 +13,8 @@ import torch
 from absint.errors import InputError
 from absint.frontends.vnnlib_atoms import Atom, Bound, Branch, Formula, Row, Source, check_size, conjunction
 from absint.frontends.vnnlib_numbers import written
-from absint.query import Query, UnsafeRows
-from absint.regions.decimal_box import DecimalBox
+from absint.problem.query import Query, UnsafeRows
+from absint.problem.regions.decimal_box import DecimalBox
 
 _MAX_ENTRIES = 1 << 25    # cells times inputs
 _SHOWN = 5                # offenders named in a message

@@ -20,8 +20,8 @@ from absint.frontends.vnnlib_atoms import Formula, Linear, Source, comparison, c
 from absint.frontends.vnnlib_build import Declared, build
 from absint.frontends.vnnlib_numbers import decimal
 from absint.frontends.vnnlib_reader import scaled, summed
-from absint.query import Query
-from absint.region import Shape
+from absint.problem.query import Query
+from absint.problem.regions.region import Shape
 
 _DEPTH = 400  # the library recurses without limit, and its process dies where the stack ends
 _COMMENT = re.compile(r";[^\n]*")

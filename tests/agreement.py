@@ -11,10 +11,10 @@ from exact_cells import Net
 
 from absint.analyses.verify import VerifyOptions, verify
 from absint.api import domain_from
-from absint.backend import numeric_mode
-from absint.context import Context
+from absint.engine.context import Context
+from absint.engine.forward import attempt
 from absint.errors import UnsupportedError
-from absint.interpret import attempt
+from absint.numeric.backend import numeric_mode
 from absint.verdict import Assurance, Verdict
 
 F = Fraction

@@ -19,17 +19,17 @@ from exact_cells import Net, truth
 from solver_contract import build
 
 from absint.analyses.verify import Problem
-from absint.op import Op
-from absint.ops.conv import Conv
-from absint.ops.gemm import Gemm
-from absint.ops.maximum import Maximum
-from absint.ops.piecewise import Abs, Clip
-from absint.ops.pool import MaxPool, Window
-from absint.ops.relu import LeakyRelu, Relu
-from absint.ops.shape import Reshape
-from absint.ops.sum import Sum
-from absint.region import BoxRegion
-from absint.spec import Spec
+from absint.model.op import Op
+from absint.model.ops.conv import Conv
+from absint.model.ops.gemm import Gemm
+from absint.model.ops.maximum import Maximum
+from absint.model.ops.piecewise import Abs, Clip
+from absint.model.ops.pool import MaxPool, Window
+from absint.model.ops.relu import LeakyRelu, Relu
+from absint.model.ops.shape import Reshape
+from absint.model.ops.sum import Sum
+from absint.problem.regions.region import BoxRegion
+from absint.problem.spec import Spec
 
 F = Fraction
 # Two boxes a problem: a batch, however small, is what most ways of mixing instances up need to show.

@@ -9,7 +9,7 @@ from torch import Tensor
 
 import absint
 from absint import samples
-from absint.graph import Graph
+from absint.model.graph import Graph
 
 
 @lru_cache

@@ -16,16 +16,16 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-import absint.ops  # noqa: F401  # registers the operators
+import absint.model.ops  # noqa: F401  # registers the operators
 from absint.attacks import ATTACKS
-from absint.backend import numeric_mode
 from absint.cli.main import main
-from absint.data_frontend import DATA
-from absint.domain import DOMAINS
-from absint.frontend import FRONTENDS
+from absint.engine.domain import DOMAINS
 from absint.frontends.data import READERS
-from absint.op import OPS
-from absint.query import QUERIES
+from absint.model.frontend import FRONTENDS
+from absint.model.op import OPS
+from absint.numeric.backend import numeric_mode
+from absint.problem.data_frontend import DATA
+from absint.problem.query import QUERIES
 from absint.reports.interface import REPORTS
 from absint.solvers import SOLVERS
 

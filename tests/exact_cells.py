@@ -19,10 +19,10 @@ from math import gcd, inf, lcm, prod
 
 import torch
 
-from absint.op import Input, Linear
-from absint.ops.maximum import Maximum
-from absint.ops.piecewise import Abs, Clip
-from absint.ops.relu import LeakyRelu, Relu
+from absint.model.op import Input, Linear
+from absint.model.ops.maximum import Maximum
+from absint.model.ops.piecewise import Abs, Clip
+from absint.model.ops.relu import LeakyRelu, Relu
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,10 @@ import torch
 from onnx import helper, numpy_helper
 from onnx.backend.test.loader import load_model_tests
 
-import absint.ops  # noqa: F401  # registers the operators
+import absint.model.ops  # noqa: F401  # registers the operators
 from absint.errors import AbsintError
 from absint.frontends.onnx_reader import OnnxFrontEnd
-from absint.op import OPS
+from absint.model.op import OPS
 
 TOLERANCE = {np.dtype(np.float16): 2e-3}  # the tests' own format rounds more than 1e-5
 # What these do to integers they do to floating-point numbers, too: tests on integers are put in float32.

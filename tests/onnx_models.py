@@ -7,8 +7,8 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from absint.frontends.onnx_reader import OnnxFrontEnd
-from absint.import_check import check_import
-from absint.reference import runtime
+from absint.model.import_check import check_import
+from absint.model.reference import runtime
 
 FLOAT = TensorProto.FLOAT
 

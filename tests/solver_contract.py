@@ -9,19 +9,19 @@ import numpy as np
 import torch
 from exact import matrix
 
-from absint.context import Context
-from absint.graph import GraphBuilder
-from absint.interpret import boxes
-from absint.op import Input, Linear
-from absint.ops.conv import Conv
-from absint.ops.gemm import Gemm
-from absint.ops.maximum import Maximum
-from absint.ops.piecewise import Abs, Clip
-from absint.ops.relu import LeakyRelu, Relu
-from absint.ops.shape import Reshape
-from absint.ops.sum import Sum
-from absint.region import BoxRegion
-from absint.rounding import Numerics
+from absint.engine.context import Context
+from absint.engine.forward import boxes
+from absint.model.graph import GraphBuilder
+from absint.model.op import Input, Linear
+from absint.model.ops.conv import Conv
+from absint.model.ops.gemm import Gemm
+from absint.model.ops.maximum import Maximum
+from absint.model.ops.piecewise import Abs, Clip
+from absint.model.ops.relu import LeakyRelu, Relu
+from absint.model.ops.shape import Reshape
+from absint.model.ops.sum import Sum
+from absint.numeric.rounding import Numerics
+from absint.problem.regions.region import BoxRegion
 from absint.solvers import Claim, Engine, Presence, Solver, Status
 from absint.solvers.highs import Highs
 

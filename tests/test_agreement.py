@@ -10,9 +10,9 @@ from agreement import ask, excess, faults, told, undecided
 from agreement_nets import BATCH, case, permuted
 
 from absint.api import domain_from
-from absint.domain import DOMAINS
+from absint.engine.domain import DOMAINS
 from absint.solvers import solver
-from absint.testing import FLOAT64, MIXED, SINGLE
+from absint.testing.kit import FLOAT64, MIXED, SINGLE
 from absint.verdict import Assurance, Reason, Verdict
 
 SOLVERS = [name for name in ("highs", "scipy", "pulp", "gurobi") if solver(name).check().usable]

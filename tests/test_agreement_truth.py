@@ -16,10 +16,10 @@ from exact_cells import Net, box, truth
 from solver_contract import build, evaluate, points
 from test_exact import problem
 
-from absint.ops.gemm import Gemm
-from absint.ops.piecewise import Abs, Clip
-from absint.ops.relu import Relu
-from absint.spec import Spec
+from absint.model.ops.gemm import Gemm
+from absint.model.ops.piecewise import Abs, Clip
+from absint.model.ops.relu import Relu
+from absint.problem.spec import Spec
 from absint.verdict import Assurance, InstanceResult, Reason, Verdict
 
 F = Fraction

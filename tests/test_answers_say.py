@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import absint
-from absint.analyses.validate import RadiusValidator
+from absint.analyses.validate.validator import RadiusValidator
 from absint.cli.main import main
 from absint.errors import UnsupportedError
 

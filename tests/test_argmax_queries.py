@@ -14,12 +14,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import absint
-from absint.analyses.class_query import about_scores
-from absint.analyses.query import Answer
+from absint.analyses.query.answering import Answer
+from absint.analyses.query.class_index import about_scores
 from absint.errors import AbsintError, InputError, UnsupportedError
-from absint.graph import ClassIndex
-from absint.query import read_query
-from absint.reference import runtime
+from absint.model.graph import ClassIndex
+from absint.model.reference import runtime
+from absint.problem.query import read_query
 
 OPERATORS = ("<=", "<", ">=", ">", "=")
 
@@ -176,7 +176,7 @@ def test_an_index_that_is_not_that_of_the_scores_is_refused(tmp_path):
 
 def test_replay_is_of_the_network_with_its_argmax(tmp_path, monkeypatch):
     """Proved of the scores and replayed there: not enough where the network itself returns another index."""
-    monkeypatch.setattr("absint.analyses.query.check_index", lambda source, region: None)
+    monkeypatch.setattr("absint.analyses.query.answering.check_index", lambda source, region: None)
     found = absint.verify_query(lying(tmp_path), question(tmp_path / "q.vnnlib", "(= Y_0 0)", 0.5, 1), domain="box")
     assert found.answer is Answer.UNKNOWN
     assert found.witness is None
@@ -217,7 +217,7 @@ def test_argmin_leaves_negated_scores(tmp_path):
 
 
 def test_only_the_last_network_of_a_chain_may_choose(tmp_path):
-    from absint.graph import chain
+    from absint.model.graph import chain
 
     first = absint.load(ending(tmp_path / "n.onnx", [1.0], [0.0], axis=1))
     with pytest.raises(UnsupportedError, match="ArgMax 'pick'"):

@@ -57,11 +57,11 @@ FORMAT_USERS = {
 
 # Names of domains outside domains/ that are no choice of an analysis, each with its reason.
 NAMED_DOMAINS = {
-    ("absint.interpret", "box"): "the key under which the engine's own box step keeps a constant",
-    ("absint.analyses.problem", "auto"): "the number format of that name",
-    ("absint.analyses.portfolio", "auto"): "the number format of that name",
-    ("absint.analyses.inspect", "exact"): "a kind of node",
-    **{(f"absint.ops.{module}", "alpha"): "the ONNX attribute of that name" for module in ("exponential", "gemm", "piecewise", "relu")},
+    ("absint.engine.forward", "box"): "the key under which the engine's own box step keeps a constant",
+    ("absint.problem.problem", "auto"): "the number format of that name",
+    ("absint.analyses.verify.portfolio", "auto"): "the number format of that name",
+    ("absint.analyses.inspect.treatment", "exact"): "a kind of node",
+    **{(f"absint.model.ops.{module}", "alpha"): "the ONNX attribute of that name" for module in ("exponential", "gemm", "piecewise", "relu")},
 }
 
 
@@ -119,7 +119,7 @@ def all_imports() -> dict[str, tuple[Import, ...]]:
 
 
 def room(module: str) -> str:
-    """'absint.ops.relu' -> 'ops'; '' for the root package."""
+    """'absint.model.ops.relu' -> 'ops'; '' for the root package."""
     return module.removeprefix("absint").strip(".").partition(".")[0]
 
 
@@ -194,24 +194,24 @@ def test_there_is_no_import_cycle() -> None:
 
 
 @pytest.mark.parametrize(("module", "source"), [
-    ("absint.interpret", "import absint.domains.box"),
-    ("absint.interpret", "def f():\n    from absint.domains.box import Box"),
-    ("absint.interpret", "from importlib import import_module\nimport_module('absint.domains.box')"),
-    ("absint.domain", "if TYPE_CHECKING:\n    from absint.interpret import analyse"),
-    ("absint.op", "from absint import domain"),
-    ("absint.op", "from absint.context import Context"),
-    ("absint.graph", "import onnx"),
-    ("absint.rounding", "from absint.op import Op"),
+    ("absint.engine.forward", "import absint.domains.box"),
+    ("absint.engine.forward", "def f():\n    from absint.domains.box import Box"),
+    ("absint.engine.forward", "from importlib import import_module\nimport_module('absint.domains.box')"),
+    ("absint.engine.domain", "if TYPE_CHECKING:\n    from absint.engine.forward import analyse"),
+    ("absint.model.op", "from absint import domain"),
+    ("absint.model.op", "from absint.engine.context import Context"),
+    ("absint.model.graph", "import onnx"),
+    ("absint.numeric.rounding", "from absint.model.op import Op"),
     ("absint.domains.box", "from absint.frontends import data"),
-    ("absint.domains.box", "from absint.interpret import box_step"),
-    ("absint.domains.box", "from absint.ops.relu import Relu"),
+    ("absint.domains.box", "from absint.engine.forward import box_step"),
+    ("absint.domains.box", "from absint.model.ops.relu import Relu"),
     ("absint.frontends.data", "from absint.domains.box import Box"),
     ("absint.frontends.data", "from absint.analyses.verify import verify"),
     ("absint.analyses.verify", "from absint.cli import main"),
     ("absint.attacks.pgd", "from absint.analyses.verify import verify"),
     ("absint.api", "from absint.analyses.verify import _Run"),
-    ("absint.substitute", "from absint import verify"),
-    ("absint.substitute", "import absint.newcomer"),
+    ("absint.engine.backward.walk", "from absint import verify"),
+    ("absint.engine.backward.walk", "import absint.newcomer"),
 ])
 def test_a_planted_import_is_seen(module: str, source: str) -> None:
     assert planted(module, source)
@@ -252,8 +252,8 @@ def words(source: ast.AST) -> set[str]:
 
 def operator_names() -> set[str]:
     """Class names and ONNX names of the concrete operators."""
-    import absint.ops  # noqa: F401  # registers them
-    from absint.op import OPS
+    import absint.model.ops  # noqa: F401  # registers them
+    from absint.model.op import OPS
 
     classes = {node.name for path in sorted((ROOT / "absint" / "ops").glob("*.py")) for node in tree(path).body
                if isinstance(node, ast.ClassDef)
@@ -263,7 +263,7 @@ def operator_names() -> set[str]:
 
 def domain_names() -> set[str]:
     """Class names and registered names of the domains."""
-    from absint.domain import DOMAINS
+    from absint.engine.domain import DOMAINS
 
     classes = {node.name for path in sorted((ROOT / "domains").glob("*.py")) for node in tree(path).body
                if isinstance(node, ast.ClassDef) and any("Domain" in ast.unparse(base) for base in node.bases)}
@@ -361,5 +361,5 @@ TORCH_SWITCHES = {
 
 def test_only_backend_touches_torch_switches() -> None:
     users = {module for module, path in modules().items() if words(tree(path)) & TORCH_SWITCHES}
-    assert users <= {"absint.backend", "absint.kernels"}
-    assert "absint.backend" in users
+    assert users <= {"absint.numeric.backend", "absint.numeric.kernels"}
+    assert "absint.numeric.backend" in users

@@ -12,26 +12,26 @@ import pytest
 import torch
 from test_exact import problem
 
-from absint import ascent as module
-from absint.ascent import Ascent, Search, Slopes, improved
-from absint.backend import Budget, DeadlineError
-from absint.context import Context, Rows
-from absint.domain import BackwardDomain, Interval, Relaxation
 from absint.domains.alpha import Alpha
 from absint.domains.deeppoly import DeepPoly
+from absint.engine.backward import slopes as module
+from absint.engine.backward.slopes import Ascent, Search, Slopes, improved
+from absint.engine.backward.surrogate import RelaxedNet, RelaxedRows, functionals
+from absint.engine.backward.walk import substitute
+from absint.engine.context import Context, Rows
+from absint.engine.domain import BackwardDomain, Interval, Relaxation
+from absint.engine.forward import analyse, attempt, margins
 from absint.errors import UsageError
-from absint.graph import GraphBuilder
-from absint.interpret import analyse, attempt, margins
-from absint.ops.gemm import Gemm
-from absint.ops.relu import Relu
-from absint.ops.sigmoid import Sigmoid, Tanh
-from absint.ops.sum import Sum
-from absint.region import BoxRegion
-from absint.relaxed import RelaxedNet, RelaxedRows, functionals
-from absint.rounding import Numerics
-from absint.spec import Spec
-from absint.substitute import substitute
-from absint.testing import FLOAT64, MIXED
+from absint.model.graph import GraphBuilder
+from absint.model.ops.gemm import Gemm
+from absint.model.ops.relu import Relu
+from absint.model.ops.sigmoid import Sigmoid, Tanh
+from absint.model.ops.sum import Sum
+from absint.numeric.backend import Budget, DeadlineError
+from absint.numeric.rounding import Numerics
+from absint.problem.regions.region import BoxRegion
+from absint.problem.spec import Spec
+from absint.testing.kit import FLOAT64, MIXED
 
 EXACT = Numerics(torch.float64, rounding=False)
 

@@ -11,19 +11,19 @@ import pytest
 import torch
 from test_ascent import boxes, network
 
-from absint import conjunction
-from absint.conjunction import Conjunctions, conjunctions
-from absint.context import Context
 from absint.domains.alpha import Alpha
 from absint.domains.deeppoly import DeepPoly
-from absint.graph import GraphBuilder
-from absint.interpret import attempt
-from absint.ops.gemm import Gemm
-from absint.ops.relu import Relu
-from absint.ops.sigmoid import Tanh
-from absint.region import BoxRegion
-from absint.spec import Spec
-from absint.testing import FLOAT64, MIXED
+from absint.engine.backward import combinations as conjunction
+from absint.engine.backward.combinations import Conjunctions, conjunctions
+from absint.engine.context import Context
+from absint.engine.forward import attempt
+from absint.model.graph import GraphBuilder
+from absint.model.ops.gemm import Gemm
+from absint.model.ops.relu import Relu
+from absint.model.ops.sigmoid import Tanh
+from absint.problem.regions.region import BoxRegion
+from absint.problem.spec import Spec
+from absint.testing.kit import FLOAT64, MIXED
 
 ZERO = torch.zeros(1, dtype=torch.float64)
 
@@ -159,10 +159,10 @@ def test_against_the_exact_minimum_of_a_net():
 
 
 def test_deadline_leaves_no_claim():
-    from absint.ascent import Ascent, Search, Slopes
-    from absint.backend import Budget
-    from absint.conjunction import mixed_bounds
-    from absint.interpret import analyse
+    from absint.engine.backward.combinations import mixed_bounds
+    from absint.engine.backward.slopes import Ascent, Search, Slopes
+    from absint.engine.forward import analyse
+    from absint.numeric.backend import Budget
 
     spec = Spec.rows(torch.tensor([[[1.0], [-1.0]]]), torch.tensor([[0.25, 0.25]]), torch.tensor([0, 0]))
     ctx = analyse(DeepPoly(), Context(identity(1), unit_box(1), FLOAT64)).ctx

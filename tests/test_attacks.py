@@ -16,14 +16,14 @@ from absint.attacks import pgd as pgd_module
 from absint.attacks import starts as starts_module
 from absint.attacks.loss import objective, row_values, violates
 from absint.attacks.pgd import Pgd
-from absint.backend import Budget
-from absint.graph import Graph, GraphBuilder
-from absint.ops.gemm import Gemm
-from absint.ops.relu import Relu
-from absint.ops.step import Sign
-from absint.region import BoxRegion, LinfBall, parse_eps
-from absint.regions import L2Ball
-from absint.spec import Spec
+from absint.model.graph import Graph, GraphBuilder
+from absint.model.ops.gemm import Gemm
+from absint.model.ops.relu import Relu
+from absint.model.ops.step import Sign
+from absint.numeric.backend import Budget
+from absint.problem.regions import L2Ball
+from absint.problem.regions.region import BoxRegion, LinfBall, parse_eps
+from absint.problem.spec import Spec
 
 CPU = torch.device("cpu")
 MANY = 40        # more free inputs than are sampled

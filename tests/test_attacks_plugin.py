@@ -19,10 +19,10 @@ import numpy as np
 import torch
 import absint
 from absint.attacks import ATTACKS, Search, falsify
-from absint.backend import numeric_mode
-from absint.domain import DOMAINS
-from absint.region import LinfBall, parse_eps
-from absint.spec import Spec
+from absint.numeric.backend import numeric_mode
+from absint.engine.domain import DOMAINS
+from absint.problem.regions.region import LinfBall, parse_eps
+from absint.problem.spec import Spec
 absint.load_plugin(sys.argv[2])
 graph = absint.load(sys.argv[1])
 generator = torch.Generator().manual_seed(0)

@@ -13,21 +13,21 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 import absint
-from absint.analyses.query import Answer, verify_query
+from absint.analyses.query.answering import Answer, verify_query
 from absint.analyses.verify import VerifyOptions
-from absint.backend import numeric_mode
-from absint.context import Context
-from absint.domain import DOMAINS
-from absint.graph import GraphBuilder
-from absint.interpret import attempt
-from absint.ops.affine import Affine
-from absint.ops.gemm import Gemm
-from absint.ops.piecewise import Clip
-from absint.ops.relu import Relu
-from absint.query import read_query
-from absint.region import BoxRegion
-from absint.rounding import Numerics
-from absint.spec import ATTAINED, Spec
+from absint.engine.context import Context
+from absint.engine.domain import DOMAINS
+from absint.engine.forward import attempt
+from absint.model.graph import GraphBuilder
+from absint.model.ops.affine import Affine
+from absint.model.ops.gemm import Gemm
+from absint.model.ops.piecewise import Clip
+from absint.model.ops.relu import Relu
+from absint.numeric.backend import numeric_mode
+from absint.numeric.rounding import Numerics
+from absint.problem.query import read_query
+from absint.problem.regions.region import BoxRegion
+from absint.problem.spec import ATTAINED, Spec
 
 DOMAINS_ = ["box", "zonotope", "deeppoly", "exact", "auto"]
 HEAD = "(declare-const X_0 Real)(declare-const Y_0 Real)(assert (<= X_0 1.0))(assert (>= X_0 -1.0))"

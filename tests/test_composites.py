@@ -9,8 +9,8 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 import absint
-from absint.domain import DOMAINS
-from absint.testing import check_op
+from absint.engine.domain import DOMAINS
+from absint.testing.kit import check_op
 
 
 def weight(name, *shape):
@@ -108,7 +108,7 @@ def test_softmax_bounds_stay_useful(tmp_path):
 
 
 def test_the_bilinear_operator_keeps_the_contract():
-    from absint.ops.product import SumLast, Times
+    from absint.model.ops.product import SumLast, Times
 
     check_op(Times(), [(3,), (3,)])
     check_op(SumLast(4), [(3, 4)])

@@ -11,14 +11,14 @@ import pytest
 
 from absint import registry
 from absint.cli import doctor
-from absint.domain import DOMAINS
+from absint.engine.domain import DOMAINS
 from absint.errors import PluginError
-from absint.ops import relu
+from absint.model.ops import relu
 from absint.registry import CONTRACT, Registry, load_entry, load_plugin
 
 NEXT = CONTRACT + 1
 REGISTERS = """
-from absint.domain import register_domain
+from absint.engine.domain import register_domain
 from absint.domains.box import Box
 
 @register_domain("cv")

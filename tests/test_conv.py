@@ -8,8 +8,8 @@ import random
 import pytest
 import torch
 
-from absint.op import Linear
-from absint.ops.conv import Conv
+from absint.model.op import Linear
+from absint.model.ops.conv import Conv
 
 
 def cases(rank: int, count: int) -> list[tuple[tuple[int, ...], tuple[int, ...], tuple[tuple[int, int], ...], tuple[int, ...]]]:

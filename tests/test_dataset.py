@@ -7,9 +7,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from absint.dataset import Dataset
 from absint.errors import InputError, UsageError
-from absint.layout import Layout
+from absint.model.layout import Layout
+from absint.problem.dataset import Dataset
 
 
 def make(shape=(28, 28), count=4, labels=True, values=None):

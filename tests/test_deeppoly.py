@@ -14,23 +14,23 @@ import pytest
 import torch
 
 import absint
-from absint import substitute
-from absint.backend import Budget, DeadlineError, numeric_mode
-from absint.context import Context, Rows, Sense
-from absint.domain import DOMAINS
+from absint.engine.backward import walk as substitute
+from absint.engine.context import Context, Rows, Sense
+from absint.engine.domain import DOMAINS
+from absint.engine.forward import analyse, attempt, margins
 from absint.errors import UsageError
-from absint.graph import GraphBuilder
-from absint.interpret import analyse, attempt, margins
-from absint.op import Linear
-from absint.ops.affine import Affine
-from absint.ops.conv import Conv
-from absint.ops.gemm import Gemm
-from absint.ops.relu import Relu
-from absint.ops.shape import Reshape
-from absint.ops.sum import Sum
-from absint.region import BoxRegion, LinfBall, parse_eps
-from absint.rounding import Numerics
-from absint.spec import Spec
+from absint.model.graph import GraphBuilder
+from absint.model.op import Linear
+from absint.model.ops.affine import Affine
+from absint.model.ops.conv import Conv
+from absint.model.ops.gemm import Gemm
+from absint.model.ops.relu import Relu
+from absint.model.ops.shape import Reshape
+from absint.model.ops.sum import Sum
+from absint.numeric.backend import Budget, DeadlineError, numeric_mode
+from absint.numeric.rounding import Numerics
+from absint.problem.regions.region import BoxRegion, LinfBall, parse_eps
+from absint.problem.spec import Spec
 
 FLAT, SOUND, MIXED = Numerics(rounding=False), Numerics(), Numerics(torch.float32)
 BATCH, CLASSES = 5, 4

@@ -8,11 +8,14 @@ import test_exact_scaling as scaling
 import test_softmax_bounds as closed
 import torch
 
-from absint import attained, conjunction, op, spec
-from absint.backend import numeric_mode
-from absint.interval import Interval
-from absint.ops import affine, normalise
-from absint.rounding import Numerics, is_power
+from absint.engine import attained_rows as attained
+from absint.engine.backward import combinations as conjunction
+from absint.model import op
+from absint.model.ops import affine, normalise
+from absint.numeric.backend import numeric_mode
+from absint.numeric.interval import Interval
+from absint.numeric.rounding import Numerics, is_power
+from absint.problem import spec
 
 
 @pytest.fixture(autouse=True)

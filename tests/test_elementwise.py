@@ -15,24 +15,24 @@ from contract.operators import ELEMENTWISE
 from mpmath import mp, mpf
 from onnx_models import compare, imported, node
 
-from absint.backend import numeric_mode
-from absint.context import Context
-from absint.domain import DOMAINS
-from absint.elementwise import Elementwise
+from absint.engine.context import Context
+from absint.engine.domain import DOMAINS
+from absint.engine.forward import tensor_bounds
 from absint.errors import AbsintError, UnsupportedError
-from absint.graph import GraphBuilder
-from absint.interpret import tensor_bounds
-from absint.interval import Interval
-from absint.ops.exponential import Exp, Log, Softplus
-from absint.ops.gemm import Gemm
-from absint.ops.piecewise import Clip, HardSigmoid, HardSwish, PRelu
-from absint.ops.power import Power
-from absint.ops.smooth import Gelu, Mish, TanhGelu
-from absint.ops.step import Floor, Round, Sign
-from absint.ops.trigonometric import Cos, Sin
-from absint.region import BoxRegion
-from absint.rounding import smallest_normal, unit_roundoff
-from absint.testing import FLOAT64, MIXED, SINGLE
+from absint.model.families.elementwise import Elementwise
+from absint.model.graph import GraphBuilder
+from absint.model.ops.exponential import Exp, Log, Softplus
+from absint.model.ops.gemm import Gemm
+from absint.model.ops.piecewise import Clip, HardSigmoid, HardSwish, PRelu
+from absint.model.ops.power import Power
+from absint.model.ops.smooth import Gelu, Mish, TanhGelu
+from absint.model.ops.step import Floor, Round, Sign
+from absint.model.ops.trigonometric import Cos, Sin
+from absint.numeric.backend import numeric_mode
+from absint.numeric.interval import Interval
+from absint.numeric.rounding import smallest_normal, unit_roundoff
+from absint.problem.regions.region import BoxRegion
+from absint.testing.kit import FLOAT64, MIXED, SINGLE
 
 _spec = importlib.util.spec_from_file_location("tightness", Path(__file__).parent.parent / "benchmarks" / "tightness.py")
 tightness = importlib.util.module_from_spec(_spec)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from absint import samples
-from absint.dataset import Dataset
+from absint.problem.dataset import Dataset
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 import torch
 
-from absint.backend import numeric_mode
-from absint.context import Context
-from absint.domain import DOMAINS
-from absint.graph import GraphBuilder
-from absint.interpret import margins
-from absint.ops.gemm import Gemm
-from absint.ops.maximum import Maximum
-from absint.ops.relu import LeakyRelu, Relu
-from absint.ops.shape import Reshape
-from absint.ops.sum import Sum
-from absint.region import BoxRegion
-from absint.spec import Spec
-from absint.testing import FLOAT64, MIXED, SINGLE
+from absint.engine.context import Context
+from absint.engine.domain import DOMAINS
+from absint.engine.forward import margins
+from absint.model.graph import GraphBuilder
+from absint.model.ops.gemm import Gemm
+from absint.model.ops.maximum import Maximum
+from absint.model.ops.relu import LeakyRelu, Relu
+from absint.model.ops.shape import Reshape
+from absint.model.ops.sum import Sum
+from absint.numeric.backend import numeric_mode
+from absint.problem.regions.region import BoxRegion
+from absint.problem.spec import Spec
+from absint.testing.kit import FLOAT64, MIXED, SINGLE
 
 NETS = 100
 

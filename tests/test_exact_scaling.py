@@ -9,22 +9,22 @@ from math import inf, isfinite
 import pytest
 import torch
 
-from absint.attained import lower_over
-from absint.backend import numeric_mode
-from absint.context import Context, Rows, Sense
-from absint.domain import DOMAINS
-from absint.graph import GraphBuilder
-from absint.interpret import analyse, boxes, tensor_bounds
-from absint.interval import Interval
-from absint.op import no_offset
-from absint.ops.affine import Affine
-from absint.ops.conv import Conv
-from absint.ops.gemm import Gemm, LeftMatMul
-from absint.ops.relu import Relu
-from absint.ops.shape import Concat, Gather, Pad, Reshape, Transpose
-from absint.passes.fold_affine import fold_affine
-from absint.region import BoxRegion
-from absint.rounding import Numerics, is_power, smallest_normal
+from absint.engine.attained_rows import lower_over
+from absint.engine.context import Context, Rows, Sense
+from absint.engine.domain import DOMAINS
+from absint.engine.forward import analyse, boxes, tensor_bounds
+from absint.model.graph import GraphBuilder
+from absint.model.op import no_offset
+from absint.model.ops.affine import Affine
+from absint.model.ops.conv import Conv
+from absint.model.ops.gemm import Gemm, LeftMatMul
+from absint.model.ops.relu import Relu
+from absint.model.ops.shape import Concat, Gather, Pad, Reshape, Transpose
+from absint.model.passes.fold_affine import fold_affine
+from absint.numeric.backend import numeric_mode
+from absint.numeric.interval import Interval
+from absint.numeric.rounding import Numerics, is_power, smallest_normal
+from absint.problem.regions.region import BoxRegion
 
 N = 4
 DOUBLE, MIXED, SINGLE = Numerics(), Numerics(torch.float32), Numerics(torch.float32).single()

@@ -10,29 +10,29 @@ import torch
 
 from absint.attacks.proof import exact_output, in_rationals
 from absint.attacks.witness import prove_witness
-from absint.graph import GraphBuilder
-from absint.ops.affine import Affine
-from absint.ops.assemble import Assemble
-from absint.ops.compare import Select
-from absint.ops.conv import Conv
-from absint.ops.conv_transpose import ConvTranspose
-from absint.ops.exponential import Exp
-from absint.ops.extremum import Total
-from absint.ops.gemm import Gemm, LeftMatMul
-from absint.ops.maximum import Maximum
-from absint.ops.piecewise import Abs, Clip, HardSwish, PRelu, ThresholdedRelu
-from absint.ops.pool import AveragePool, Window
-from absint.ops.power import Power
-from absint.ops.product import SumLast, Times
-from absint.ops.reduce import AxisMap, Reduce
-from absint.ops.relu import LeakyRelu, Relu
-from absint.ops.shape import Concat, Gather, Pad, Reshape, Transpose
-from absint.ops.step import INTEGERS, Ceil, Compare, Floor, Held, Round, Sign, Truncate
-from absint.ops.sum import Sum
-from absint.passes import apply_passes
-from absint.rational import Rationals, product, whole
-from absint.region import BoxRegion
-from absint.spec import Spec
+from absint.model.graph import GraphBuilder
+from absint.model.ops.affine import Affine
+from absint.model.ops.assemble import Assemble
+from absint.model.ops.compare import Select
+from absint.model.ops.conv import Conv
+from absint.model.ops.conv_transpose import ConvTranspose
+from absint.model.ops.exponential import Exp
+from absint.model.ops.extremum import Total
+from absint.model.ops.gemm import Gemm, LeftMatMul
+from absint.model.ops.maximum import Maximum
+from absint.model.ops.piecewise import Abs, Clip, HardSwish, PRelu, ThresholdedRelu
+from absint.model.ops.pool import AveragePool, Window
+from absint.model.ops.power import Power
+from absint.model.ops.product import SumLast, Times
+from absint.model.ops.reduce import AxisMap, Reduce
+from absint.model.ops.relu import LeakyRelu, Relu
+from absint.model.ops.shape import Concat, Gather, Pad, Reshape, Transpose
+from absint.model.ops.step import INTEGERS, Ceil, Compare, Floor, Held, Round, Sign, Truncate
+from absint.model.ops.sum import Sum
+from absint.model.passes import apply_passes
+from absint.numeric.rational import Rationals, product, whole
+from absint.problem.regions.region import BoxRegion
+from absint.problem.spec import Spec
 
 
 def tensor(*shape, seed=0):

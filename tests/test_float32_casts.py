@@ -13,14 +13,14 @@ from onnx import TensorProto, helper, numpy_helper
 
 import absint
 from absint.analyses.verify import Problem, VerifyOptions, verify
-from absint.context import Context
+from absint.engine.context import Context
+from absint.engine.forward import boxes
 from absint.errors import UnsupportedError
-from absint.graph import chain
-from absint.interpret import boxes
-from absint.ops.shape import Narrowed
-from absint.region import BoxRegion
-from absint.rounding import Numerics
-from absint.spec import Spec
+from absint.model.graph import chain
+from absint.model.ops.shape import Narrowed
+from absint.numeric.rounding import Numerics
+from absint.problem.regions.region import BoxRegion
+from absint.problem.spec import Spec
 from absint.verdict import Verdict
 
 DOMAINS = ("box", "zonotope", "deeppoly", "auto")

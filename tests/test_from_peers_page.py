@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from absint.cli.main import build
-from absint.domain import DOMAINS
+from absint.engine.domain import DOMAINS
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs/from-eran-and-auto-lirpa.md").read_text(encoding="utf-8")

@@ -11,9 +11,9 @@ import torch
 from onnx_models import dense_model, imported, node, stored
 
 from absint.errors import InputError, UsageError
-from absint.frontend import FRONTENDS, load_model, normalised
-from absint.import_check import check_import
-from absint.reference import runtime
+from absint.model.frontend import FRONTENDS, load_model, normalised
+from absint.model.import_check import check_import
+from absint.model.reference import runtime
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import io
 import numpy as np
 import pytest
 
-from absint.data_frontend import read_data
 from absint.errors import AbsintError
+from absint.problem.data_frontend import read_data
 
 Image = pytest.importorskip("PIL.Image", reason="extra images")
 GREY = np.random.default_rng(11).integers(0, 256, (6, 5, 4), dtype=np.uint8)

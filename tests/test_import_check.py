@@ -11,18 +11,18 @@ import torch
 from onnx import TensorProto, helper
 from onnx_models import build, node, stored
 
-from absint import node_check
 from absint.cli.inspect import examine
 from absint.errors import UnsupportedError
-from absint.forward_error import FACTOR, Followed, accepted, follow
 from absint.frontends.onnx_reader import OnnxFrontEnd
-from absint.graph import Graph
-from absint.import_check import check_import
-from absint.ops.affine import Affine
-from absint.ops.gemm import Gemm
-from absint.ops.maximum import Maximum
-from absint.ops.relu import LeakyRelu, Relu
-from absint.ops.step import Round, Sign
+from absint.model import node_check
+from absint.model.forward_error import FACTOR, Followed, accepted, follow
+from absint.model.graph import Graph
+from absint.model.import_check import check_import
+from absint.model.ops.affine import Affine
+from absint.model.ops.gemm import Gemm
+from absint.model.ops.maximum import Maximum
+from absint.model.ops.relu import LeakyRelu, Relu
+from absint.model.ops.step import Round, Sign
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +64,7 @@ def test_a_network_that_cancels_is_accepted(tmp_path, draw):
     graph = read(tmp_path, nodes, [1, 6], constants)
     x = np.random.default_rng(1).random((20, 6)).astype(np.float32)
     ours = graph(torch.as_tensor(x).double()).numpy()
-    from absint.reference import runtime
+    from absint.model.reference import runtime
 
     theirs = runtime(graph.source).run(x)
     assert np.abs(ours - theirs).max() > 1e-2 * np.abs(ours).max()  # more than any share of the output would allow
@@ -234,7 +234,7 @@ def test_the_key_tells_operand_roles_formats_and_versions(tmp_path, monkeypatch)
 
 
 def test_a_node_that_differs_is_asked_again_and_all_are_named(tmp_path, monkeypatch):
-    from absint.op import OPS
+    from absint.model.op import OPS
 
     OPS.get("LeakyRelu")
     monkeypatch.setitem(OPS._entries, "LeakyRelu", lambda node: LeakyRelu(0.5))

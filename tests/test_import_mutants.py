@@ -7,12 +7,12 @@ import pytest
 import torch
 from mutants.imports import MUTANTS, corner
 
-from absint import node_check
 from absint.errors import UnsupportedError
 from absint.frontends import onnx_functions, onnx_reader
 from absint.frontends.onnx_reader import OnnxFrontEnd
-from absint.op import OPS
-from absint.reference import runtime
+from absint.model import node_check
+from absint.model.op import OPS
+from absint.model.reference import runtime
 
 
 @pytest.fixture(autouse=True)

@@ -14,9 +14,9 @@ import pytest
 import torch
 from counting import until, work
 
-from absint.backend import Budget, DeadlineError
-from absint.domain import DOMAINS, register_domain
 from absint.domains.box import Box
+from absint.engine.domain import DOMAINS, register_domain
+from absint.numeric.backend import Budget, DeadlineError
 
 FOLDER = Path(__file__).parent
 FILES = sorted(file for file in FOLDER.rglob("*.py") if "plugins" not in file.parts)

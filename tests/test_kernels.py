@@ -7,8 +7,8 @@ from contextlib import contextmanager, nullcontext
 import pytest
 import torch
 
-from absint import kernels
-from absint.kernels import CASES, check_kernels
+from absint.numeric import kernels
+from absint.numeric.kernels import CASES, check_kernels
 
 KERNELS = sorted({case.kernel for case in CASES})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from mutants import plugins
 
-from absint.testing import domain_checks, op_checks
+from absint.testing.kit import domain_checks, op_checks
 
 CHECKS = dict(domain_checks())
 SLIPS = ("TypeError", "AttributeError", "NameError", "KeyError", "IndexError", "it raised")

@@ -8,13 +8,13 @@ import pytest
 import torch
 from mutants import plugins
 
-from absint._contract_report import Check, Claim, registered
-from absint.domain import DOMAINS
-from absint.interval import Interval
-from absint.ops.relu import Relu
-from absint.ops.shape import Identity
+from absint.engine.domain import DOMAINS
+from absint.model.ops.relu import Relu
+from absint.model.ops.shape import Identity
+from absint.numeric.interval import Interval
 from absint.solvers import Solver
-from absint.testing import ContractError, check_domain, check_op, check_solver, domain_checks, op_checks
+from absint.testing.kit import ContractError, check_domain, check_op, check_solver, domain_checks, op_checks
+from absint.testing.report import Check, Claim, registered
 
 
 class Silent(DOMAINS.get("box")):
@@ -134,7 +134,7 @@ def test_a_solver_is_reported_in_the_same_way(capsys):
 
 
 def test_box_rows_is_sound_for_unit_rows_with_a_bias_and_for_ragged_ones():
-    from absint.domain import Numerics, Rows, box_rows
+    from absint.engine.domain import Numerics, Rows, box_rows
 
     box = Interval(torch.tensor([[0.1, 0.2], [1.0, 2.0]]).double(), torch.tensor([[0.1, 0.3], [1.5, 2.0]]).double())
     rows = Rows("x", torch.tensor([0, 1, 1]), torch.tensor([[1.0, -1], [2, 0], [0, 1]]).double(), None, torch.tensor([0.1, 0, 0]).double())

@@ -14,16 +14,16 @@ import torch
 from onnx_models import imported, node
 
 import absint
-from absint.analyses.patches import verify_patches
 from absint.analyses.verify import VerifyOptions
+from absint.analyses.verify.patches import verify_patches
 from absint.errors import UsageError
-from absint.frontend import normalised
-from absint.graph import Graph, chain
-from absint.input_axes import axes_of
-from absint.layout import Axes, Layout, agreed, parse_layout, readings
-from absint.reference import runtime
-from absint.region import LinfBall
-from absint.regions import Patches
+from absint.model.frontend import normalised
+from absint.model.graph import Graph, chain
+from absint.model.input_axes import axes_of
+from absint.model.layout import Axes, Layout, agreed, parse_layout, readings
+from absint.model.reference import runtime
+from absint.problem.regions import Patches
+from absint.problem.regions.region import LinfBall
 from absint.verdict import Verdict
 
 CHW, HWC = Layout.CHW, Layout.HWC

@@ -10,12 +10,12 @@ import pytest
 import torch
 from onnx_models import build, node, stored
 
-from absint.data_frontend import read_data
-from absint.dataset import Dataset
 from absint.errors import AbsintError, UsageError
-from absint.frontend import load_model
-from absint.layout import Axes, Known, Layout
-from absint.region import LinfBall
+from absint.model.frontend import load_model
+from absint.model.layout import Axes, Known, Layout
+from absint.problem.data_frontend import read_data
+from absint.problem.dataset import Dataset
+from absint.problem.regions.region import LinfBall
 from absint.reports.witness import WitnessInfo, save_witnesses
 from absint.verdict import InstanceResult, Verdict
 

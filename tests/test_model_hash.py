@@ -13,17 +13,17 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from absint.analyses.validate_calibration import model_digest
+from absint.analyses.validate.calibration import model_digest
 from absint.cli import instances as lists
 from absint.cli.main import main
 from absint.cli.workers import Instance, result_of
-from absint.data_frontend import read_data
-from absint.digest import digest
-from absint.frontend import FRONTENDS, load_model, model_hash
 from absint.frontends import onnx_external, vnnlib
 from absint.frontends.onnx_reader import OnnxFrontEnd
-from absint.graph import Source
-from absint.query import read_query
+from absint.model.digest import digest
+from absint.model.frontend import FRONTENDS, load_model, model_hash
+from absint.model.graph import Source
+from absint.problem.data_frontend import read_data
+from absint.problem.query import read_query
 from absint.verdict import Assurance, InstanceResult, Verdict
 
 QUERY = "".join(f"(declare-const X_{k} Real)(assert (>= X_{k} 0.0))(assert (<= X_{k} 1.0))\n" for k in range(3))

@@ -15,9 +15,9 @@ CALLS = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "torc
 MODULES = {"pickle", "marshal", "shelve", "yaml", "dill", "joblib", "runpy", "code", "sympy"}
 STARTERS = {"subprocess", "multiprocessing", "pty", "concurrent.futures.process"}
 STARTING = {"os.fork", "os.execv", "os.execve", "os.posix_spawn", "os.spawnv", "ProcessPoolExecutor", "sys.executable"}
-MAY_START = {"absint/cli/workers.py", "absint/solvers/process.py", "absint/child.py"}
+MAY_START = {"absint/cli/workers.py", "absint/solvers/isolated_process.py", "absint/solvers/child_interpreter.py"}
 # Modules imported by a name that is computed: where from it comes, never from a file of the user's.
-COMPUTED = {"absint/__init__.py": "a table of its own", "absint/ops/__init__.py": "the modules of the package",
+COMPUTED = {"absint/__init__.py": "a table of its own", "absint/model/ops/__init__.py": "the modules of the package",
             "absint/cli/doctor.py": "the dependencies that absint declares"}
 
 

@@ -14,10 +14,10 @@ from onnx_models import FLOAT, build, dense_model, node, stored, weights
 
 from absint.errors import AbsintError, InputError, UnsupportedError, UsageError
 from absint.frontends.onnx_reader import OnnxFrontEnd
-from absint.graph import chain
-from absint.import_check import check_import
-from absint.ops.shape import Identity
-from absint.reference import runtime
+from absint.model.graph import chain
+from absint.model.import_check import check_import
+from absint.model.ops.shape import Identity
+from absint.model.reference import runtime
 
 
 @pytest.fixture

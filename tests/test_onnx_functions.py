@@ -9,7 +9,7 @@ from onnx import AttributeProto, TensorProto, helper, numpy_helper
 
 from absint.errors import InputError, UnsupportedError
 from absint.frontends.onnx_reader import OnnxFrontEnd
-from absint.reference import runtime
+from absint.model.reference import runtime
 
 STANDARD = ("", 17)
 OWN = ("loc", 1)

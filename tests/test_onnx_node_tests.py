@@ -10,7 +10,7 @@ import node_tests
 import onnx
 import pytest
 
-from absint.op import OPS
+from absint.model.op import OPS
 
 DOCS = Path(__file__).parents[1] / "docs"
 # Of a stranger's plug-in, or tested under another name.

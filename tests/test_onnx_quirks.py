@@ -11,7 +11,7 @@ from onnx import helper, numpy_helper
 from onnx_models import batch_norm, build, compare, imported, node, stored, weights
 
 from absint.frontends.onnx_reader import OnnxFrontEnd
-from absint.import_check import check_import
+from absint.model.import_check import check_import
 
 
 @pytest.fixture

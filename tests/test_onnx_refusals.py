@@ -15,7 +15,7 @@ from absint.errors import AbsintError
 from absint.frontends.onnx_file import open_model
 from absint.frontends.onnx_reader import OnnxFrontEnd
 from absint.frontends.onnx_translate import translate
-from absint.passes import apply_passes
+from absint.model.passes import apply_passes
 
 
 @pytest.fixture

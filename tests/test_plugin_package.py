@@ -172,11 +172,11 @@ def _judge_report(text: str, domain: str) -> None:
     assert any(one["verdict"] == "verified" for one in instances)
 
 
-@pytest.mark.skipif(find_spec("absint.testing") is None, reason="the conformance kit is not installed")
+@pytest.mark.skipif(find_spec("absint.testing.kit") is None, reason="the conformance kit is not installed")
 def test_the_conformance_kit_accepts_them(site: Path) -> None:
     """The third one, centred, passes it in test_kit_mutants.py."""
     program = ("from fractions import Fraction\n"
-               "from absint.testing import check_domain, check_op\n"
+               "from absint.testing.kit import check_domain, check_op\n"
                "from absint_example_plugin.fastlin import FastLin\n"
                "from absint_example_plugin.shrink import Shrink\n"
                "half = Fraction(1, 2)\ncheck_op(Shrink, reference=lambda x: max(x - half, 0) + min(x + half, 0))\n"

@@ -12,12 +12,12 @@ from bundled import digits, mnist
 
 import absint
 from absint.analyses.verify import VerifyOptions, robustness, verify
-from absint.context import Context, Rows, Sense
-from absint.domain import DOMAINS, Domain
+from absint.engine.context import Context, Rows, Sense
+from absint.engine.domain import DOMAINS, Domain
 from absint.errors import PluginError
-from absint.graph import Node
-from absint.interval import Interval
-from absint.region import LinfBall, parse_eps
+from absint.model.graph import Node
+from absint.numeric.interval import Interval
+from absint.problem.regions.region import LinfBall, parse_eps
 from absint.verdict import InstanceResult
 
 
@@ -83,7 +83,7 @@ def test_a_stage_gets_what_is_undecided_and_what_was_proved():
     assert 0 < batch == left < len(rows)
     undecided = torch.tensor([k for k, row in enumerate(rows) if row.verdict.value == "unknown"])
     region = LinfBall(images[undecided], parse_eps("0.05"))
-    plain = absint.interpret.boxes(Context(graph, region, absint.rounding.Numerics())).known
+    plain = absint.engine.forward.boxes(Context(graph, region, absint.numeric.rounding.Numerics())).known
     widths = [(known[n].upper - known[n].lower).sum() < 0.9 * (plain[n].upper - plain[n].lower).sum() for n in plain]
     assert any(widths)
 

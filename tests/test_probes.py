@@ -19,22 +19,22 @@ from torch import Tensor
 
 import absint
 from absint.analyses.verify import VerifyOptions, robustness, verify
-from absint.backend import Budget
-from absint.context import Context
-from absint.domain import DOMAINS, Domain, Product
-from absint.graph import Graph, GraphBuilder
-from absint.interpret import analyse, margins, tensor_bounds
-from absint.interval import Interval
-from absint.ops.conv import Conv
-from absint.ops.gemm import Gemm
-from absint.ops.pool import MaxPool, Window
-from absint.ops.relu import Relu
-from absint.ops.shape import Concat, Gather, Reshape
-from absint.ops.sigmoid import Sigmoid
-from absint.ops.sum import Sum
-from absint.region import BoxRegion, LinfBall, parse_eps
-from absint.rounding import Numerics
-from absint.spec import Spec
+from absint.engine.context import Context
+from absint.engine.domain import DOMAINS, Domain, Product
+from absint.engine.forward import analyse, margins, tensor_bounds
+from absint.model.graph import Graph, GraphBuilder
+from absint.model.ops.conv import Conv
+from absint.model.ops.gemm import Gemm
+from absint.model.ops.pool import MaxPool, Window
+from absint.model.ops.relu import Relu
+from absint.model.ops.shape import Concat, Gather, Reshape
+from absint.model.ops.sigmoid import Sigmoid
+from absint.model.ops.sum import Sum
+from absint.numeric.backend import Budget
+from absint.numeric.interval import Interval
+from absint.numeric.rounding import Numerics
+from absint.problem.regions.region import BoxRegion, LinfBall, parse_eps
+from absint.problem.spec import Spec
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 NAMES = ("box", "zonotope", "deeppoly")

@@ -16,19 +16,19 @@ from torch import Tensor
 
 import absint
 from absint import samples
-from absint.analyses import radius as module
-from absint.analyses.portfolio import Portfolio
-from absint.analyses.problem import VerifyOptions
-from absint.analyses.radius import Answer, Bracket, RadiusOptions, RadiusResult, halvings, radius, steps_to
+from absint.analyses.radius import bisection as module
+from absint.analyses.radius.bisection import Answer, Bracket, RadiusOptions, RadiusResult, halvings, radius, steps_to
+from absint.analyses.verify.portfolio import Portfolio
 from absint.attacks import ATTACKS, Search
-from absint.context import Context, Rows, Sense
-from absint.domain import DOMAINS, Domain
+from absint.engine.context import Context, Rows, Sense
+from absint.engine.domain import DOMAINS, Domain
 from absint.errors import AbsintError, InputError, PluginError, UsageError
-from absint.graph import Graph, GraphBuilder
-from absint.interval import Interval
-from absint.ops.gemm import Gemm
-from absint.region import LinfBall
-from absint.spec import Spec
+from absint.model.graph import Graph, GraphBuilder
+from absint.model.ops.gemm import Gemm
+from absint.numeric.interval import Interval
+from absint.problem.problem import VerifyOptions
+from absint.problem.regions.region import LinfBall
+from absint.problem.spec import Spec
 from absint.verdict import InstanceResult, Reason, Verdict
 
 Box = DOMAINS.get("box")

@@ -9,7 +9,7 @@ import test_radius
 from mutants.planting import assert_killed
 from mutants.radius import MUTANTS
 
-from absint.analyses import radius
+from absint.analyses.radius import bisection as radius
 
 
 @pytest.mark.parametrize("name", MUTANTS)

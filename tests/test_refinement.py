@@ -19,24 +19,25 @@ import absint
 from absint import samples
 from absint.analyses.verify import Problem, VerifyOptions, verify
 from absint.api import domain_from
-from absint.backend import Budget
-from absint.context import Context
 from absint.domains.deeppoly import DeepPoly
+from absint.encode.network import encode
+from absint.engine.context import Context
+from absint.engine.forward import attempt, boxes
 from absint.errors import AbsintError, InputError
-from absint.interpret import attempt, boxes
-from absint.interval import Interval
-from absint.ops.exponential import Exp
-from absint.ops.gemm import Gemm
-from absint.ops.maximum import Maximum
-from absint.ops.relu import Relu
-from absint.ops.shape import Reshape
-from absint.region import BoxRegion
-from absint.rounding import Numerics
-from absint.solvers import Session, decide
-from absint.solvers.encode import encode
-from absint.solvers.phases import Effort, Phases
-from absint.solvers.splitting import Splitting, cover
-from absint.spec import Spec
+from absint.model.ops.exponential import Exp
+from absint.model.ops.gemm import Gemm
+from absint.model.ops.maximum import Maximum
+from absint.model.ops.relu import Relu
+from absint.model.ops.shape import Reshape
+from absint.numeric.backend import Budget
+from absint.numeric.interval import Interval
+from absint.numeric.rounding import Numerics
+from absint.problem.regions.region import BoxRegion
+from absint.problem.spec import Spec
+from absint.search.bounders import disjuncts as decide
+from absint.search.branchers.inputs import Splitting, cover
+from absint.search.branchers.phases import Effort, Phases
+from absint.solvers import Session
 from absint.verdict import Reason, Verdict
 
 NET = str(samples.network_path("mnist_relu_3x50"))

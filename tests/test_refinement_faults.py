@@ -22,16 +22,16 @@ from solver_contract import LIES, Liar, build, context, evaluate, gemm, networks
 
 from absint.analyses.verify import Problem, VerifyOptions, verify
 from absint.api import domain_from
+from absint.encode.network import encode
 from absint.errors import AbsintError
-from absint.ops.gemm import Gemm
-from absint.ops.relu import Relu
-from absint.region import BoxRegion
-from absint.rounding import Numerics
+from absint.model.ops.gemm import Gemm
+from absint.model.ops.relu import Relu
+from absint.numeric.rounding import Numerics
+from absint.problem.regions.region import BoxRegion
+from absint.problem.spec import Spec
+from absint.search.branchers.phases import Effort, Phases
 from absint.solvers import SOLVERS, Claim, Engine, Presence, Solver, SolverError, Status, choice, highs, pulp_solver, solver
-from absint.solvers.encode import encode
 from absint.solvers.highs import Highs
-from absint.solvers.phases import Effort, Phases
-from absint.spec import Spec
 from absint.verdict import Assurance, Reason, Verdict
 
 # Conjunctions and several disjuncts over residual nets, max-pools and rectifiers; some hold, some do not, none is a near tie.

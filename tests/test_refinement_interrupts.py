@@ -15,7 +15,8 @@ import pytest
 from counting import until
 from test_refinement import EASY, HARD, NET
 
-from absint.solvers import Limits, Session, conformance, highs, solver
+from absint.solvers import Limits, Session, highs, solver
+from absint.testing import solver_checks as conformance
 
 linux = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
 RUN = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from absint.cli.main import run; run()"

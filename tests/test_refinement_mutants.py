@@ -9,7 +9,7 @@ from mutants.planting import assert_killed, calls
 from mutants.refinement import MUTANTS, rewritten
 from test_refinement_faults import _solvers  # noqa: F401  # a fixture that the killers rely on
 
-from absint.solvers.phases import Phases
+from absint.search.branchers.phases import Phases
 
 run = calls(test_refinement_faults, test_refinement)
 

@@ -17,24 +17,25 @@ from regional import MAGNITUDES, F, dot, fractions, rand, randn
 from torch import Tensor
 
 import absint
-from absint import affine_bounds, samples
+from absint import samples
 from absint.analyses.verify import VerifyOptions, robustness, verify
 from absint.attacks import Search
 from absint.attacks.pgd import Pgd, violation
-from absint.context import Context
-from absint.domain import DOMAINS
 from absint.domains import zonotope as zonotope_module
+from absint.engine import affine_bounds
+from absint.engine.context import Context
+from absint.engine.domain import DOMAINS
+from absint.engine.forward import margins, tensor_bounds
 from absint.errors import AbsintError
-from absint.graph import Graph, GraphBuilder
-from absint.interpret import margins, tensor_bounds
-from absint.ops.conv import Conv
-from absint.ops.gemm import Gemm
-from absint.ops.relu import Relu
-from absint.ops.shape import Reshape
-from absint.region import Region
-from absint.regions import L1Ball, L2Ball, Patches, Photometric, ZonotopeRegion, all_positions
-from absint.rounding import Numerics
-from absint.spec import Spec
+from absint.model.graph import Graph, GraphBuilder
+from absint.model.ops.conv import Conv
+from absint.model.ops.gemm import Gemm
+from absint.model.ops.relu import Relu
+from absint.model.ops.shape import Reshape
+from absint.numeric.rounding import Numerics
+from absint.problem.regions import L1Ball, L2Ball, Patches, Photometric, ZonotopeRegion, all_positions
+from absint.problem.regions.region import Region
+from absint.problem.spec import Spec
 from absint.verdict import Assurance, InstanceResult, Reason, Verdict
 
 NAMES = ("box", "zonotope", "deeppoly")

@@ -15,8 +15,8 @@ from regional import MAGNITUDES, F, dot, fractions, rand, randn
 from torch import Tensor
 
 from absint.errors import AbsintError
-from absint.region import LinfBall, Region, box_below
-from absint.regions import L1Ball, L2Ball, Photometric, ZonotopeRegion, balls, photometric, zonotope
+from absint.problem.regions import L1Ball, L2Ball, Photometric, ZonotopeRegion, balls, photometric, zonotope
+from absint.problem.regions.region import LinfBall, Region, box_below
 
 pytestmark = pytest.mark.usefixtures("numerics")
 

@@ -12,24 +12,24 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 import absint
-from absint.backend import numeric_mode
-from absint.context import Context
 from absint.domains.box import Box
 from absint.domains.deeppoly import DeepPoly
 from absint.domains.zonotope import Zonotope
+from absint.engine.context import Context
+from absint.engine.forward import margins
 from absint.errors import PluginError, UnsupportedError, UsageError
-from absint.graph import GraphBuilder, chain
-from absint.interpret import margins
-from absint.ops.affine import Affine
-from absint.ops.gemm import Gemm
-from absint.ops.relu import LeakyRelu, Relu
-from absint.ops.shape import Concat, Gather, Pad
-from absint.ops.sigmoid import Sigmoid
-from absint.reference import runtime
-from absint.region import BoxRegion
+from absint.model.graph import GraphBuilder, chain
+from absint.model.ops.affine import Affine
+from absint.model.ops.gemm import Gemm
+from absint.model.ops.relu import LeakyRelu, Relu
+from absint.model.ops.shape import Concat, Gather, Pad
+from absint.model.ops.sigmoid import Sigmoid
+from absint.model.reference import runtime
+from absint.numeric.backend import numeric_mode
+from absint.numeric.rounding import Numerics
+from absint.problem.regions.region import BoxRegion
+from absint.problem.spec import Spec
 from absint.registry import Registry
-from absint.rounding import Numerics
-from absint.spec import Spec
 
 DOMAINS = (Box(), Zonotope(), DeepPoly())
 
@@ -96,7 +96,7 @@ def test_float32_semantics_covers_onnxruntimes_kernels(op, tmp_path):
     x = np.linspace(-20, 20, 4001).astype(np.float32).astype(np.float64)[:, None]
     theirs = runtime(graph.source).run(x)
     box = BoxRegion(torch.from_numpy(x), torch.from_numpy(x))
-    from absint.interpret import boxes
+    from absint.engine.forward import boxes
 
     known = boxes(Context(graph, box, Numerics(float32_semantics=True))).known[graph.output.name]
     assert ((known.lower.numpy() <= theirs) & (theirs <= known.upper.numpy())).all()
@@ -152,7 +152,7 @@ def test_float32_semantics_covers_other_kernels_of_onnxruntime(kind, opset, tmp_
     path = tmp_path / "m.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9), path)
     loaded = absint.load(path, fold=False)
-    from absint.interpret import boxes
+    from absint.engine.forward import boxes
 
     for width in (1e-3, 1.0, 20.0, 85.0):
         x = np.random.default_rng(0).uniform(-width, width, (500, 4)).astype(np.float32).astype(np.float64)
@@ -230,7 +230,7 @@ def test_a_plug_in_cannot_replace_a_built_in_that_was_not_loaded_yet():
 
 
 def test_a_large_output_does_not_hide_a_wrong_small_one(tmp_path):
-    from absint.import_check import check_import
+    from absint.model.import_check import check_import
 
     weight = {"w": np.array([[1e6, 1.0]], np.float32)}
     path = model(tmp_path / "m.onnx", [helper.make_node("MatMul", ["x", "w"], ["y"])], weight, [1, 1], [1, 2])
@@ -296,7 +296,7 @@ def test_a_witness_needs_the_proof_and_the_replay(tmp_path, monkeypatch):
 def test_the_data_range_means_its_decimals():
     from fractions import Fraction
 
-    from absint.region import LinfBall
+    from absint.problem.regions.region import LinfBall
 
     ball = LinfBall(torch.full((1, 1), 0.2, dtype=torch.float64), Fraction(1, 2), (0.1, 0.7))
     assert Fraction(float(ball.hull.lower)) <= Fraction(1, 10)
@@ -315,7 +315,7 @@ import torch
 torch.set_num_threads(2)
 torch.set_flush_denormal(True)
 (torch.ones(1 << 20) * 2).sum()  # the pool starts with flushing on
-from absint.backend import numeric_mode
+from absint.numeric.backend import numeric_mode
 from absint.errors import ResourceError
 try:
     with numeric_mode():

@@ -9,22 +9,22 @@ import pytest
 import torch
 from mpmath import mp, mpf
 
-from absint.backend import numeric_mode
-from absint.context import Context
-from absint.domain import DOMAINS
-from absint.graph import GraphBuilder, chain
-from absint.interpret import attempt, boxes, tensor_bounds
-from absint.interval import Interval
-from absint.ops.affine import Affine
-from absint.ops.gemm import Gemm
-from absint.ops.normalise import Normalise, Softmax, Standardise
-from absint.ops.product import MatMul
-from absint.ops.relu import Relu
-from absint.ops.shape import Reshape
-from absint.passes import apply_passes
-from absint.region import BoxRegion
-from absint.rounding import Numerics
-from absint.spec import Spec
+from absint.engine.context import Context
+from absint.engine.domain import DOMAINS
+from absint.engine.forward import attempt, boxes, tensor_bounds
+from absint.model.graph import GraphBuilder, chain
+from absint.model.ops.affine import Affine
+from absint.model.ops.gemm import Gemm
+from absint.model.ops.normalise import Normalise, Softmax, Standardise
+from absint.model.ops.product import MatMul
+from absint.model.ops.relu import Relu
+from absint.model.ops.shape import Reshape
+from absint.model.passes import apply_passes
+from absint.numeric.backend import numeric_mode
+from absint.numeric.interval import Interval
+from absint.numeric.rounding import Numerics
+from absint.problem.regions.region import BoxRegion
+from absint.problem.spec import Spec
 
 DOUBLE, MIXED, SINGLE = Numerics(), Numerics(torch.float32), Numerics(torch.float32).single()
 WALKERS = ["box", "zonotope", "deeppoly", "alpha"]

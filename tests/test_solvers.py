@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 from solver_contract import LIES, Lying, columns, context, evaluate, networks, points
 
+from absint.encode.network import encode
 from absint.errors import AbsintError, PluginError
 from absint.registry import load_plugin
 from absint.solvers import SOLVERS, Claim, Engine, Limits, Model, Presence, SafeBounds, Session, Solver, SolverError, Status, highs, solver
-from absint.solvers.conformance import hard, problem, solver_checks
-from absint.solvers.encode import encode
-from absint.solvers.process import run_isolated
-from absint.testing import check_solver
+from absint.solvers.isolated_process import run_isolated
+from absint.testing.kit import check_solver
+from absint.testing.solver_checks import hard, problem, solver_checks
 
 BUILT_IN = ("highs", "scipy", "pulp", "gurobi")
 MAGNITUDES = (1e-30, 1e-5, 1.0, 1e8, 1e30)
@@ -362,7 +362,7 @@ def gone(pid, patience=5.0):
 
 # Started in the background of a shell, tests inherit an ignored SIGINT; a user's terminal delivers it.
 SOLVE = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n" \
-        "from absint.solvers import *; from absint.solvers.conformance import hard\n" \
+        "from absint.solvers import *; from absint.testing.solver_checks import hard\n" \
         "with Session(hard(), (sys.argv[1],)) as s:\n    print('ready', flush=True); s.solve(Limits(60.0))"
 
 

@@ -14,20 +14,20 @@ from contract.operators import INSTANCES
 from exact import minimum
 from solver_contract import build, columns, context, evaluate, gemm, holding, networks, others, points, violations
 
-from absint.backend import Budget
-from absint.context import Context
+from absint.encode.network import Layers, encode
+from absint.engine.context import Context
+from absint.engine.forward import boxes
 from absint.errors import AbsintError
-from absint.graph import GraphBuilder
-from absint.interpret import boxes
-from absint.interval import Interval
-from absint.ops.gemm import Gemm
-from absint.ops.relu import Relu
-from absint.ops.shape import Reshape
-from absint.ops.sigmoid import Sigmoid
-from absint.region import BoxRegion
-from absint.rounding import Numerics
+from absint.model.graph import GraphBuilder
+from absint.model.ops.gemm import Gemm
+from absint.model.ops.relu import Relu
+from absint.model.ops.shape import Reshape
+from absint.model.ops.sigmoid import Sigmoid
+from absint.numeric.backend import Budget
+from absint.numeric.interval import Interval
+from absint.numeric.rounding import Numerics
+from absint.problem.regions.region import BoxRegion
 from absint.solvers import Session, solver
-from absint.solvers.encode import Layers, encode
 
 NAMES = sorted(networks(0))
 OTHERS = sorted(others(0))

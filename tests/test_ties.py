@@ -9,19 +9,19 @@ import ties
 import torch
 from onnx import TensorProto
 
-from absint.analyses.problem import VerifyOptions
-from absint.analyses.query import Answer, verify_query
+from absint.analyses.query.answering import Answer, verify_query
 from absint.attacks import Search, falsify
 from absint.attacks import pgd as pgd_module
 from absint.attacks.pgd import Pgd
 from absint.errors import AbsintError, UnsupportedError
-from absint.graph import GraphBuilder
-from absint.ops.gemm import Gemm
-from absint.ops.relu import Relu
-from absint.ops.step import Compare, Floor, Round, Truncate
-from absint.query import read_query
-from absint.region import BoxRegion
-from absint.spec import Spec
+from absint.model.graph import GraphBuilder
+from absint.model.ops.gemm import Gemm
+from absint.model.ops.relu import Relu
+from absint.model.ops.step import Compare, Floor, Round, Truncate
+from absint.problem.problem import VerifyOptions
+from absint.problem.query import read_query
+from absint.problem.regions.region import BoxRegion
+from absint.problem.spec import Spec
 
 node = models.node
 F, WHOLE = np.float32, np.int64

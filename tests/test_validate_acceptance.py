@@ -15,13 +15,13 @@ import torch
 
 import absint
 from absint import samples
-from absint.analyses.validate import RadiusValidator
-from absint.analyses.validate_evaluation import EvaluationPlan, evaluate
+from absint.analyses.validate.evaluation import EvaluationPlan, evaluate
+from absint.analyses.validate.validator import RadiusValidator
 from absint.attacks.foolbox_attacks import parse_attack
-from absint.data_frontend import read_data
-from absint.graph import Graph, GraphBuilder
-from absint.ops.gemm import Gemm
-from absint.ops.relu import Relu
+from absint.model.graph import Graph, GraphBuilder
+from absint.model.ops.gemm import Gemm
+from absint.model.ops.relu import Relu
+from absint.problem.data_frontend import read_data
 
 IMAGES = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "mnist" / "t10k-images-idx3-ubyte.gz"
 ATTACKS = ("fgsm:eps=0.1", "fgsm:eps=0.05", "cw", "hopskipjump:steps=10,max_gradient_eval_steps=500")

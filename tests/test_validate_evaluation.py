@@ -12,15 +12,15 @@ import torch
 from torch import nn
 
 from absint import samples
-from absint.analyses.validate import RadiusValidator
-from absint.analyses.validate_evaluation import EvaluationPlan, evaluate, roc, summary
+from absint.analyses.validate.evaluation import EvaluationPlan, evaluate, roc, summary
+from absint.analyses.validate.validator import RadiusValidator
 from absint.attacks import foolbox_attacks
 from absint.attacks.foolbox_attacks import ATTACK_KINDS, attack, parse_attack
-from absint.dataset import Dataset
 from absint.errors import AbsintError, InputError, UnsupportedError, UsageError
-from absint.frontend import load_model
-from absint.graph import GraphBuilder
-from absint.ops.gemm import Gemm
+from absint.model.frontend import load_model
+from absint.model.graph import GraphBuilder
+from absint.model.ops.gemm import Gemm
+from absint.problem.dataset import Dataset
 from absint.reports.validate import EVALUATION_WRITERS, EvaluationDocument
 from absint.reports.validate_plot import draw_histograms, draw_roc
 

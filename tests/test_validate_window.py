@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from absint.analyses import validate_window
-from absint.analyses.validate_window import Basis, Window, WindowRule, filled, normality, order_statistic
+from absint.analyses.validate import window as validate_window
+from absint.analyses.validate.window import Basis, Window, WindowRule, filled, normality, order_statistic
 from absint.errors import UsageError
 
 STEP = Fraction(1, 2000)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import absint
-from absint.analyses.query import Answer
+from absint.analyses.query.answering import Answer
 
 ROOT = Path(__file__).resolve().parent.parent.parent / "shared" / "vnncomp"
 EXPECTED = list(csv.DictReader((ROOT / "expected.csv").open())) if (ROOT / "expected.csv").exists() else []

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from absint.frontend import load_model
-from absint.import_check import check_import
+from absint.model.frontend import load_model
+from absint.model.import_check import check_import
 
 FOLDER = Path(__file__).parents[2] / "shared"
 CATEGORIES = sorted(FOLDER.glob("vnncomp/*/onnx"))

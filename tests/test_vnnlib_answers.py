@@ -12,10 +12,10 @@ from onnx import TensorProto, helper, numpy_helper
 from vnnlib_oracle import declared
 
 import absint
-from absint.analyses.query import Answer, verify_query
+from absint.analyses.query.answering import Answer, verify_query
 from absint.analyses.verify import VerifyOptions
 from absint.errors import InputError
-from absint.query import read_query
+from absint.problem.query import read_query
 from absint.verdict import Reason, Verdict
 
 

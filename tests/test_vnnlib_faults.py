@@ -7,7 +7,7 @@ import gzip
 import pytest
 
 from absint.errors import InputError, UnsupportedError
-from absint.query import read_query
+from absint.problem.query import read_query
 
 HEAD = "(declare-const X_0 Real)\n(declare-const Y_0 Real)\n(declare-const Y_1 Real)\n"
 BOX = "(assert (<= X_0 1))\n(assert (>= X_0 0))\n"

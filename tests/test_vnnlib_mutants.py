@@ -15,12 +15,12 @@ from test_vnnlib_answers import POSITIVE, UNIT, ask, nets  # noqa: F401  # fixtu
 from test_vnnlib_reader import BOX, TEXTS, points, random_text, read  # noqa: F401
 from vnnlib_oracle import disagreement
 
-from absint.analyses import query as analysis
-from absint.analyses.query import Answer
+from absint.analyses.query import answering as analysis
+from absint.analyses.query.answering import Answer
 from absint.frontends import vnnlib_atoms, vnnlib_build, vnnlib_reader
 from absint.frontends.vnnlib_numbers import Exact
-from absint.query import Query
-from absint.regions.decimal_box import DecimalBox
+from absint.problem.query import Query
+from absint.problem.regions.decimal_box import DecimalBox
 from absint.verdict import Reason
 
 SPEC, QUERY, DECIMAL, VALUES, TIGHTEN = Query.spec, vnnlib_build._query, vnnlib_reader.decimal, vnnlib_build._values, vnnlib_build._tighten

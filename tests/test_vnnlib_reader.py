@@ -12,7 +12,7 @@ import pytest
 from counting import work
 from vnnlib_oracle import declared, disagreement, near
 
-from absint.query import read_query
+from absint.problem.query import read_query
 
 BOX = "(assert (>= X_0 -0.3))(assert (<= X_0 0.7))(assert (>= X_1 0.1))(assert (<= X_1 0.7))"
 TEXTS = {
@@ -141,7 +141,7 @@ def test_a_cell_with_very_many_disjuncts_is_cut_up(read, monkeypatch):
     text = BOX + f"(assert (or {' '.join(f'(<= Y_0 (* {k} Y_1))' for k in range(1, 40))}))"
     query = read(text)
     whole = [group.rows.copy() for group in query.groups()]
-    monkeypatch.setattr("absint.query._ENTRIES", 14)
+    monkeypatch.setattr("absint.problem.query._ENTRIES", 14)
     parts = [row for group in query.groups() for row in group.rows]
     assert len(parts) == 6
     assert {r for part in parts for r in part.reshape(-1).tolist()} == set(whole[0].reshape(-1).tolist())

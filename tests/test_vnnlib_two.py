@@ -7,7 +7,7 @@ import pytest
 from vnnlib_oracle import disagreement, near
 
 from absint.errors import InputError, UnsupportedError
-from absint.query import read_query
+from absint.problem.query import read_query
 
 HEAD = "(vnnlib-version <2.0>)\n(declare-network N\n  (declare-input X real [1,2])\n  (declare-output Y real [2])\n)\n"
 BOX = "(assert (and (<= -0.3 X[0,0]) (<= X[0,0] 0.7) (>= X[0,1] 0.1) (<= X[0,1] 0.7)))\n"

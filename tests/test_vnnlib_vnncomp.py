@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from absint.frontend import load_model
-from absint.query import read_query
+from absint.model.frontend import load_model
+from absint.problem.query import read_query
 
 FOLDER = Path(__file__).parents[2] / "shared" / "vnncomp"
 LISTS = sorted(FOLDER.glob("*/instances.csv"))

@@ -15,15 +15,15 @@ import torch
 import absint
 from absint import samples
 from absint.attacks import prove_witness
-from absint.backend import numeric_mode
-from absint.dataset import Dataset
 from absint.errors import InputError, ResourceError, UsageError
-from absint.graph import Graph
-from absint.layout import Axes, Known, Layout
-from absint.region import LinfBall, parse_eps
+from absint.model.graph import Graph
+from absint.model.layout import Axes, Known, Layout
+from absint.numeric.backend import numeric_mode
+from absint.problem.dataset import Dataset
+from absint.problem.regions.region import LinfBall, parse_eps
+from absint.problem.spec import Spec
 from absint.reports import witness as module
 from absint.reports.witness import Saved, WitnessInfo, check_folder, counterexample_text, save_witnesses
-from absint.spec import Spec
 from absint.verdict import InstanceResult, Verdict
 
 EPS = "0.1"

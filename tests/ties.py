@@ -7,16 +7,16 @@ from fractions import Fraction
 import torch
 from exact import minimum
 
-from absint.analyses.problem import VerifyOptions
-from absint.analyses.query import Answer, verify_query
-from absint.graph import GraphBuilder
-from absint.ops.affine import Affine
-from absint.ops.gemm import Gemm
-from absint.ops.maximum import Maximum
-from absint.ops.piecewise import Abs, Clip
-from absint.ops.relu import LeakyRelu, Relu
-from absint.ops.shape import Reshape
-from absint.query import read_query
+from absint.analyses.query.answering import Answer, verify_query
+from absint.model.graph import GraphBuilder
+from absint.model.ops.affine import Affine
+from absint.model.ops.gemm import Gemm
+from absint.model.ops.maximum import Maximum
+from absint.model.ops.piecewise import Abs, Clip
+from absint.model.ops.relu import LeakyRelu, Relu
+from absint.model.ops.shape import Reshape
+from absint.problem.problem import VerifyOptions
+from absint.problem.query import read_query
 
 KINDS = {"relu": Relu, "leaky": lambda: LeakyRelu(0.25), "abs": Abs, "clip": lambda: Clip(-0.5, 1.0)}
 

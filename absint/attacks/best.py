@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from absint.attacks.loss import depths, violates
-from absint.region import Region
-from absint.spec import Spec
+from absint.problem.regions.region import Region
+from absint.problem.spec import Spec
 
 
 class Best:

@@ -11,9 +11,9 @@ from torch import Tensor
 from absint.attacks.loss import violates
 from absint.attacks.search import Attack, Search
 from absint.attacks.witness import Witness, prove_witness
-from absint.graph import Graph
-from absint.region import Region
-from absint.spec import Spec
+from absint.model.graph import Graph
+from absint.problem.regions.region import Region
+from absint.problem.spec import Spec
 
 # How far below zero the rows must be in further searches, as a share of the size of their summands: a proof in float64
 # needs about 1e-13 of it, a replay in float32 about 1e-6, deep nets more.

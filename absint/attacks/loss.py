@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from absint.spec import Spec
+from absint.problem.spec import Spec
 
 
 def row_values(outputs: Tensor, spec: Spec, depth: float = 0.0) -> Tensor:

@@ -17,10 +17,10 @@ from absint.attacks.corners import corners
 from absint.attacks.loss import depths, objective, row_values, violates
 from absint.attacks.search import Search, register_attack
 from absint.attacks.starts import Work, free_inputs, gradient, pushed, random_points, sampled
-from absint.backend import DeadlineError
-from absint.graph import Graph
-from absint.region import Region
-from absint.spec import Spec
+from absint.model.graph import Graph
+from absint.numeric.backend import DeadlineError
+from absint.problem.regions.region import Region
+from absint.problem.spec import Spec
 
 _MOMENTUM = 0.75
 _LAST = 0.02             # the last step as a share of the first

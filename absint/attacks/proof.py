@@ -8,15 +8,15 @@ from fractions import Fraction
 
 import torch
 
-from absint.backend import Budget, default_memory, numeric_mode
-from absint.context import Context
-from absint.graph import Graph
-from absint.interpret import boxes
-from absint.op import Input, Linear
-from absint.rational import BITS, Rationals
-from absint.region import BoxRegion
-from absint.rounding import Numerics
-from absint.spec import Spec
+from absint.engine.context import Context
+from absint.engine.forward import boxes
+from absint.model.graph import Graph
+from absint.model.op import Input, Linear
+from absint.numeric.backend import Budget, default_memory, numeric_mode
+from absint.numeric.rational import BITS, Rationals
+from absint.numeric.rounding import Numerics
+from absint.problem.regions.region import BoxRegion
+from absint.problem.spec import Spec
 
 # Entries of dense matrices that an exact evaluation may look at: seconds. Beyond, a tie stays unproved.
 _ENTRIES = 1 << 25

@@ -9,11 +9,11 @@ from typing import Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from absint.backend import Budget
-from absint.graph import Graph
-from absint.region import Region
+from absint.model.graph import Graph
+from absint.numeric.backend import Budget
+from absint.problem.regions.region import Region
+from absint.problem.spec import Spec
 from absint.registry import Registry
-from absint.spec import Spec
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,10 +10,10 @@ from torch import Tensor
 from absint.attacks.best import Best
 from absint.attacks.loss import depths, row_values
 from absint.attacks.search import Search
-from absint.graph import Graph
-from absint.op import Linear
-from absint.region import Region
-from absint.spec import Spec
+from absint.model.graph import Graph
+from absint.model.op import Linear
+from absint.problem.regions.region import Region
+from absint.problem.spec import Spec
 
 # Up to so many inputs that vary, thousands of samples see what gradients from the centre miss.
 FEW_INPUTS = 32

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from absint.attacks.proof import Found, by_intervals, in_rationals
-from absint.graph import Graph
-from absint.reference import Runtime, runtime
-from absint.region import BoxRegion, Region
-from absint.spec import Spec
+from absint.model.graph import Graph
+from absint.model.reference import Runtime, runtime
+from absint.problem.regions.region import BoxRegion, Region
+from absint.problem.spec import Spec
 
 
 @dataclass(frozen=True)

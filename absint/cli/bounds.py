@@ -76,6 +76,6 @@ def split_domains(text: str) -> tuple[str, ...]:
 
 
 def _execute(settings: BoundsSettings) -> int:
-    from absint.cli.bounding import execute  # loads torch: not for --help
+    from absint.cli.bounds_run import execute  # loads torch: not for --help
 
     return execute(settings)

@@ -130,8 +130,8 @@ def _constrained(file: Path) -> Iterator[Check]:
 def _devices(wanted: str) -> Iterator[Check]:
     import torch
 
-    from absint import backend
     from absint.errors import AbsintError
+    from absint.numeric import backend
 
     yield Check("device cpu", True, f"{torch.get_num_threads()} threads, {platform.machine()}")
     for k in range(torch.cuda.device_count()):
@@ -144,7 +144,7 @@ def _devices(wanted: str) -> Iterator[Check]:
 
 
 def _memory() -> Iterator[Check]:
-    from absint import backend
+    from absint.numeric import backend
 
     budget = backend.default_memory()
     free = _available()
@@ -199,9 +199,9 @@ def solver_checks() -> Iterator[Check]:
 
 def _kernels(device: str) -> Iterator[Check]:
     """One line for each kernel that fails, or one for all of them."""
-    from absint import backend
     from absint.errors import AbsintError
-    from absint.kernels import check_kernels
+    from absint.numeric import backend
+    from absint.numeric.kernels import check_kernels
 
     try:
         backend.device(device)

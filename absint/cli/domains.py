@@ -57,14 +57,14 @@ def list_domains() -> list[Row]:
     """Every registered domain; loading one that is broken gives a row with its error."""
     from importlib.metadata import entry_points
 
-    from absint.domain import DOMAINS
+    from absint.engine.domain import DOMAINS
 
     packages = {point.name: point.dist.name if point.dist else "" for point in entry_points(group=DOMAINS.group)}
     return [_row(name, packages.get(name, "")) for name in DOMAINS]
 
 
 def _row(name: str, package: str) -> Row:
-    from absint.domain import DOMAINS, Domain
+    from absint.engine.domain import DOMAINS, Domain
     from absint.errors import AbsintError
 
     try:

@@ -14,9 +14,9 @@ from typing import Any
 from absint import __version__
 from absint.analyses.verify import VerifyOptions
 from absint.cli.settings import VerifySettings
-from absint.dataset import Dataset
-from absint.domain import Domain
-from absint.graph import Graph
+from absint.engine.domain import Domain
+from absint.model.graph import Graph
+from absint.problem.dataset import Dataset
 from absint.reports.interface import Header
 
 Clip = tuple[float, float] | None

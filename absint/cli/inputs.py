@@ -9,16 +9,17 @@ from pathlib import Path
 
 import torch
 
-from absint import backend, samples
+from absint import samples
 from absint.cli.parsing import parse_index, parse_numbers
 from absint.cli.settings import InputSettings
-from absint.data_frontend import read_data
-from absint.dataset import Dataset
 from absint.errors import InputError, UnsupportedError, UsageError, printable
-from absint.frontend import FRONTENDS, normalised
-from absint.graph import Graph
-from absint.input_axes import axes_of
-from absint.layout import Known, named
+from absint.model.frontend import FRONTENDS, normalised
+from absint.model.graph import Graph
+from absint.model.input_axes import axes_of
+from absint.model.layout import Known, named
+from absint.numeric import backend
+from absint.problem.data_frontend import read_data
+from absint.problem.dataset import Dataset
 
 _TORCH_SUFFIXES = (".pt", ".pth", ".ckpt", ".pkl")
 _ZIP = b"PK\x03\x04"                                         # torch.save's archive

@@ -23,14 +23,14 @@ from types import FrameType
 from typing import Any, TextIO
 
 from absint import __version__
-from absint.cli.journal import Journal
-from absint.cli.output import check_out, interrupts_deferred, opened
-from absint.cli.query import check_other
+from absint.cli.query_run import check_other
 from absint.cli.settings import VerifySettings
 from absint.cli.workers import ANSWERS, Instance, answered, word, worker_options
-from absint.digest import digest
 from absint.errors import AbsintError, InputError, UsageError, printable
+from absint.model.digest import digest
 from absint.reports.notes import noted, split_notes
+from absint.runs.journal import Journal
+from absint.runs.output import check_out, interrupts_deferred, opened
 from absint.verdict import Assurance, InstanceResult
 
 COLUMNS = ("onnx", "vnnlib", "verdict", "time_s", "stage", "reason", "margin", "notes")
@@ -126,7 +126,7 @@ def _model_digest(file: Path) -> str:
 
     Plug-in files run in workers only, which may hang. An answer about more bytes than these has another hash, and is none.
     """
-    from absint.frontend import model_hash  # torch is imported where a journal is kept only
+    from absint.model.frontend import model_hash  # torch is imported where a journal is kept only
 
     try:
         return model_hash(file)

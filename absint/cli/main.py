@@ -126,7 +126,7 @@ def _device_died(error: BaseException) -> bool:
 
 
 def _out_of_memory(error: BaseException) -> bool:
-    from absint.backend import is_out_of_memory  # torch is imported only by commands that compute
+    from absint.numeric.backend import is_out_of_memory  # torch is imported only by commands that compute
 
     return is_out_of_memory(error)
 

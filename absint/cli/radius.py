@@ -82,6 +82,6 @@ def radius(
 
 
 def _execute(settings: RadiusSettings) -> int:
-    from absint.cli.bisecting import execute  # loads torch: not for --help
+    from absint.cli.radius_run import execute  # loads torch: not for --help
 
     return execute(settings)

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from absint.cli.settings import VerifySettings
 from absint.errors import UsageError
-from absint.layout import Known, axes_of_values, named
-from absint.region import Region, Shape, parse_eps
-from absint.regions import Patches, Photometric, ball
+from absint.model.layout import Known, axes_of_values, named
+from absint.problem.regions import Patches, Photometric, ball
+from absint.problem.regions.region import Region, Shape, parse_eps
 from absint.reports.interface import Header
 
 Clip = tuple[float, float] | None

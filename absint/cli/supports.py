@@ -71,8 +71,8 @@ def _lines(name: str) -> Iterable[str]:
 
 
 def _operators() -> list[str]:
-    import absint.ops  # noqa: F401  # its modules register themselves
-    from absint.op import OPS
+    import absint.model.ops  # noqa: F401  # its modules register themselves
+    from absint.model.op import OPS
 
     return OPS.names()
 

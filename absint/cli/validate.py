@@ -135,6 +135,6 @@ def _action(name: str, given: dict[str, Any]) -> Callable[[], int]:
 
 
 def _execute(name: str, settings: ValidateSettings) -> int:
-    from absint.cli.validating import COMMANDS  # loads torch: not for --help
+    from absint.cli.validate_run import COMMANDS  # loads torch: not for --help
 
     return COMMANDS[name](settings)

@@ -101,12 +101,12 @@ def _execute(settings: VerifySettings, *, named: bool) -> int:
     if not named:
         raise UsageError("E-USAGE", "Missing argument 'NET.onnx'", hint="see absint verify --help")
     if settings.networks or settings.net.name.lower().endswith(_QUERY_SUFFIXES):
-        from absint.cli.query import execute as answer
+        from absint.cli.query_run import execute as answer
 
         return answer(settings)
     if settings.serialise_assignments is not None or settings.processes != 1:
         raise UsageError("E-USAGE", "--serialise-assignments and --processes belong to queries", hint="see absint verify --help")
-    from absint.cli.session import execute
+    from absint.cli.verify_run import execute
 
     return execute(settings)
 

@@ -17,8 +17,8 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from absint.child import python_command, python_environment
 from absint.cli.settings import VerifySettings
+from absint.solvers.child_interpreter import python_command, python_environment
 from absint.verdict import Assurance, InstanceResult, Reason, Verdict
 
 ANSWERS = ("unsat", "sat", "unknown", "timed-out")

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, TextIO
 
 import numpy as np
 
-from absint.analyses.widths import LayerWidths, TensorBounds
+from absint.analyses.bounds.widths import LayerWidths, TensorBounds
 from absint.errors import printable
 from absint.reports.notes import caveats, model_notes
 from absint.reports.terminal import is_plain, print_table

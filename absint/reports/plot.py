@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any, BinaryIO
 
-from absint.analyses.widths import LayerWidths
+from absint.analyses.bounds.widths import LayerWidths
 from absint.errors import UnsupportedError, UsageError
 
 SUFFIXES = (".png", ".svg", ".pdf")

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TextIO
 
-from absint.analyses.validate import Decision
-from absint.analyses.validate_calibration import Calibration
-from absint.analyses.validate_evaluation import Evaluation, summary
-from absint.analyses.validate_window import Window
+from absint.analyses.validate.calibration import Calibration
+from absint.analyses.validate.evaluation import Evaluation, summary
+from absint.analyses.validate.validator import Decision
+from absint.analyses.validate.window import Window
 from absint.errors import printable
 from absint.reports.notes import caveats, model_notes
 from absint.reports.radius import exact

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import isnan
 from typing import Any, BinaryIO
 
-from absint.analyses.validate_evaluation import Category, Evaluation
+from absint.analyses.validate.evaluation import Category, Evaluation
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")  # Okabe and Ito: for every eye
 _LINES = ("-", "--", "-.", ":")

@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from absint.errors import InputError, ResourceError, UsageError
-from absint.graph import Graph
-from absint.input_axes import axes_of
-from absint.layout import Known, agreed, picture_in
-from absint.reference import runtime
+from absint.model.graph import Graph
+from absint.model.input_axes import axes_of
+from absint.model.layout import Known, agreed, picture_in
+from absint.model.reference import runtime
 from absint.verdict import InstanceResult, Verdict
 
 SCHEMA = "absint-witness/1"

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from absint.dataset import Dataset
 from absint.errors import UsageError
+from absint.problem.dataset import Dataset
 
 _FOLDER = Path(__file__).parent
 _DEFAULT = "mnist_relu_3x50"

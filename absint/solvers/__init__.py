@@ -2,7 +2,7 @@
 
 from absint.solvers.interface import SOLVERS, Engine, Presence, Solver, register_solver, solver
 from absint.solvers.model import Answer, Claim, Limits, Model, SolverError, Status, Trouble
-from absint.solvers.safe import SafeBounds
+from absint.solvers.reproved_bounds import SafeBounds
 from absint.solvers.session import Session
 
 __all__ = [

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from absint.child import python_command
+from absint.solvers.child_interpreter import python_command
 from absint.solvers.highs import present
 from absint.solvers.interface import Engine, Presence, Solver, missing
+from absint.solvers.isolated_process import run_isolated
 from absint.solvers.model import Claim, Limits, Model, SolverError, Status
-from absint.solvers.process import run_isolated
 
 _CBC = "PULP_CBC_CMD"
 _GRACE = 10.0  # seconds past the limit: the child imports PuLP, builds the model and reads the answer

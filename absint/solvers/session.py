@@ -14,7 +14,7 @@ from scipy import sparse
 from absint.errors import AbsintError, InputError
 from absint.solvers.interface import Engine, Solver, solver
 from absint.solvers.model import Answer, Claim, Limits, Model, SolverError, Status, Trouble, check_finite, check_sides
-from absint.solvers.safe import SafeBounds
+from absint.solvers.reproved_bounds import SafeBounds
 
 # Only notes depend on these two: how far a claim may be off before it is called contradictory.
 _ROW_TOLERANCE = 1e-5

@@ -24,12 +24,12 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from absint import load
-from absint.analyses.validate import RadiusValidator
-from absint.analyses.validate_evaluation import Evaluation, EvaluationPlan, evaluate, summary, window_counts
-from absint.analyses.validate_window import filled
+from absint.analyses.validate.evaluation import Evaluation, EvaluationPlan, evaluate, summary, window_counts
+from absint.analyses.validate.validator import RadiusValidator
+from absint.analyses.validate.window import filled
 from absint.attacks.foolbox_attacks import parse_attack
-from absint.data_frontend import read_data
-from absint.dataset import Dataset
+from absint.problem.data_frontend import read_data
+from absint.problem.dataset import Dataset
 
 SEED = 1
 ATTACKS = ("fgsm:eps=0.1", "fgsm:eps=0.05", "cw", "hopskipjump:steps=20,max_gradient_eval_steps=1000")

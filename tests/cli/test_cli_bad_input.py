@@ -128,7 +128,7 @@ def test_an_internal_error_shows_its_traceback_only_when_asked(verify, monkeypat
     def broken(*args, **kwargs):
         raise ValueError("a bug")
 
-    monkeypatch.setattr("absint.cli.session.load_model", broken)
+    monkeypatch.setattr("absint.cli.verify_run.load_model", broken)
     assert "--debug" in verify().fails(70, "E-INTERNAL]").err
     shown = verify("--debug")
     assert shown.code == 70

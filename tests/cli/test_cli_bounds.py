@@ -14,7 +14,7 @@ import torch
 
 import absint
 from absint import samples
-from absint.analyses.widths import TensorBounds, layer_widths
+from absint.analyses.bounds.widths import TensorBounds, layer_widths
 from absint.cli.bounds import split_domains
 from absint.reports.bounds import outward
 
@@ -187,7 +187,7 @@ def test_options(bounds, options, code, error, tmp_path, monkeypatch):
 
 
 def test_a_domain_that_raises_is_one_message(bounds, plugin):
-    file = plugin("raising", "from absint.domain import register_domain\nfrom absint.domains.box import Box\n"
+    file = plugin("raising", "from absint.engine.domain import register_domain\nfrom absint.domains.box import Box\n"
                              "@register_domain('raising')\nclass Raising(Box):\n    def linear(self, *a):\n        raise KeyError('oh')\n")
     bounds("--plugin", file, "--domain", "raising").fails(4, "E-DOMAIN-RAISED]")
 

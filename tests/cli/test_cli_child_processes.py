@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from test_cli_query import BOX, DECLARED, UNSAFE
 
-from absint.child import python_command, python_environment
 from absint.cli import workers
 from absint.solvers import Limits, Model, Status, solver
-from absint.solvers import process as solver_process
+from absint.solvers import isolated_process as solver_process
+from absint.solvers.child_interpreter import python_command, python_environment
 
 NAMES = ("numpy", "torch", "json", "onnx", "pulp", "typer", "sitecustomize", "usercustomize", "subprocess", "highspy")
 

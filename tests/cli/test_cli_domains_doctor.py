@@ -7,9 +7,9 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
-from absint import kernels
 from absint.cli import doctor
-from absint.kernels import KernelReport
+from absint.numeric import kernels
+from absint.numeric.kernels import KernelReport
 
 
 @pytest.fixture
@@ -38,14 +38,14 @@ def test_domains_as_text(cli):
 
 def test_a_broken_package_is_listed_with_its_error(cli, monkeypatch):
     point = EntryPoint("broken", "a_module_that_is_nowhere:Thing", "absint.domains")
-    monkeypatch.setattr("absint.domain.DOMAINS._points", lambda: {"broken": point})
+    monkeypatch.setattr("absint.engine.domain.DOMAINS._points", lambda: {"broken": point})
     rows = {row["name"]: row for row in json.loads(cli("domains", "--format", "json").out)}
     assert "a_module_that_is_nowhere" in rows["broken"]["error"]
     assert cli("domains").code == 0
 
 
 def test_a_plugin_file_is_listed(cli, plugin):
-    file = plugin("listed", "from absint.domain import register_domain\nfrom absint.domains.box import Box\n"
+    file = plugin("listed", "from absint.engine.domain import register_domain\nfrom absint.domains.box import Box\n"
                             "@register_domain('listed')\nclass Listed(Box):\n    pass\n")
     rows = {row["name"]: row for row in json.loads(cli("domains", "--plugin", file, "--format", "json").out)}
     assert rows["listed"]["package"] == "absint_plugin_listed"

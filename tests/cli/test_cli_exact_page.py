@@ -11,7 +11,7 @@ import pytest
 import typer
 
 from absint.cli.main import build
-from absint.domain import DOMAINS
+from absint.engine.domain import DOMAINS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/exact.md").read_text(encoding="utf-8")

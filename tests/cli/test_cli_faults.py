@@ -123,22 +123,22 @@ def dying_cuda(folder, monkeypatch):
     def fails(*args, **kwargs):
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
-    monkeypatch.setattr("absint.backend.device", lambda name: torch.device("cpu"))
-    monkeypatch.setattr("absint.interpret.box_step", fails)
+    monkeypatch.setattr("absint.numeric.backend.device", lambda name: torch.device("cpu"))
+    monkeypatch.setattr("absint.engine.forward.box_step", fails)
 
 
 def no_memory(folder, monkeypatch):
     def fails(*args, **kwargs):
         raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9e15 bytes")
 
-    monkeypatch.setattr("absint.analyses.widths.tensor_bounds", fails)
+    monkeypatch.setattr("absint.analyses.bounds.widths.tensor_bounds", fails)
 
 
 def full_disk(folder, monkeypatch):
     def fails(descriptor):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("absint.cli.journal.os.fsync", fails)
+    monkeypatch.setattr("absint.runs.journal.os.fsync", fails)
 
 
 def read_only(folder, monkeypatch):

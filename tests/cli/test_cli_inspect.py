@@ -12,8 +12,8 @@ from counting import work
 from onnx import TensorProto, helper, numpy_helper
 
 from absint import samples
-from absint.analyses.inspect import Treatment, treatment
-from absint.op import Nonlinear
+from absint.analyses.inspect.treatment import Treatment, treatment
+from absint.model.op import Nonlinear
 
 CONV = samples.network_path("mnist_conv_small")
 
@@ -90,17 +90,17 @@ def test_a_mismatch_with_the_runtime_is_a_problem(cli, folding_net, monkeypatch)
     def differs(*args, **kwargs):
         raise UnsupportedError("E-IMPORT-MISMATCH", "other numbers")
 
-    monkeypatch.setattr("absint.analyses.inspect.check_import", differs)
+    monkeypatch.setattr("absint.analyses.inspect.treatment.check_import", differs)
     done = cli("inspect", folding_net)
     assert done.code == 4
     assert "not supported: other numbers" in done.out
 
 
 def test_a_plugin_operator_is_known(cli, strange_net, plugin, monkeypatch):
-    from absint.op import OPS
+    from absint.model.op import OPS
 
     monkeypatch.setattr(OPS, "_entries", dict(OPS._entries))
-    file = plugin("inspected", "from absint.op import register_import\nfrom absint.ops.relu import Relu\n"
+    file = plugin("inspected", "from absint.model.op import register_import\nfrom absint.model.ops.relu import Relu\n"
                                "@register_import('Strange')\ndef read(node):\n    return Relu()\n")
     assert "not supported: 1 nodes" in cli("inspect", strange_net, "--plugin", file).out
 

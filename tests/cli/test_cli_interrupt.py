@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from absint import samples
-from absint.cli.output import interrupts_deferred
+from absint.runs.output import interrupts_deferred
 
 NET = str(samples.network_path("mnist_conv_small"))
 RUN = [sys.executable, "-c", "from absint.cli.main import run; run()", "verify", NET]
@@ -20,7 +20,7 @@ RUN = [sys.executable, "-c", "from absint.cli.main import run; run()", "verify",
 @pytest.fixture
 def interrupted(verify, monkeypatch):
     """`absint verify` whose engine is interrupted after k results."""
-    from absint.cli import session
+    from absint.cli import verify_run as session
 
     real = session.verify
 
@@ -73,7 +73,7 @@ def test_while_the_model_loads(verify, monkeypatch):
     def stop(*args, **more):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("absint.cli.session.load_model", stop)
+    monkeypatch.setattr("absint.cli.verify_run.load_model", stop)
     verify().fails(130, "E-INTERRUPTED]")
 
 

@@ -27,7 +27,7 @@ def journal(tmp_path):
 @pytest.fixture
 def count(monkeypatch):
     """How many instances each run hands to the engine."""
-    from absint.cli import session
+    from absint.cli import verify_run as session
 
     seen = []
     real = session.robustness
@@ -115,7 +115,7 @@ def test_a_file_that_is_no_journal_is_left_alone(verify, journal, content):
 
 
 def test_a_changed_plugin_is_another_run(verify, plugin, journal):
-    text = "from absint.domains.box import Box\nfrom absint.domain import register_domain\n\n"
+    text = "from absint.domains.box import Box\nfrom absint.engine.domain import register_domain\n\n"
     text += "@register_domain('mine')\nclass Mine(Box):\n    pass\n"
     options = ["--index", "0", "--journal", journal, "--domain", "mine", "--plugin"]
     verify(*options, plugin("mine", text))
@@ -125,7 +125,7 @@ def test_a_changed_plugin_is_another_run(verify, plugin, journal):
 SLOW = """
     import time
     from dataclasses import dataclass
-    from absint.domain import register_domain
+    from absint.engine.domain import register_domain
     from absint.domains.box import Box
 
     @register_domain("slow")

@@ -9,7 +9,7 @@ import pytest
 HEAD = """
     from dataclasses import dataclass, replace
     import torch
-    from absint.domain import Domain, Interval, register_domain
+    from absint.engine.domain import Domain, Interval, register_domain
     from absint.domains.box import Box
     from absint.reports.interface import Report, register_report
 """
@@ -32,7 +32,7 @@ def test_a_domain_from_a_file(verify, plugin):
     ("raise ValueError('no')\n", "E-PLUGIN-LOAD"),
     ("this is not python\n", "E-PLUGIN-LOAD"),
     ("import a_module_that_is_nowhere\n", "E-PLUGIN-LOAD"),
-    ("from absint.domain import DOMAINS\nDOMAINS.add('zonotope', int)\n" * 2 + "DOMAINS.add('zonotope', str)\n", "E-PLUGIN-DUPLICATE"),
+    ("from absint.engine.domain import DOMAINS\nDOMAINS.add('zonotope', int)\n" * 2 + "DOMAINS.add('zonotope', str)\n", "E-PLUGIN-DUPLICATE"),
 ])
 def test_a_file_that_does_not_load(verify, plugin, text, error):
     verify("--index", "0", "--plugin", plugin("bad_file", text)).fails(4, f"{error}]")
@@ -102,7 +102,7 @@ def test_memory_that_runs_out_elsewhere_is_a_resource_error(verify, monkeypatch)
     def full(*args, **more):
         raise MemoryError
 
-    monkeypatch.setattr("absint.cli.session.load_model", full)
+    monkeypatch.setattr("absint.cli.verify_run.load_model", full)
     verify().fails(5, "E-MEMORY-OUT]")
 
 

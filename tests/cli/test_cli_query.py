@@ -106,7 +106,8 @@ def test_contradictions_are_warned_of_and_never_unsat(ask):
 
 
 def test_time_that_is_over_is_no_verdict(ask, monkeypatch):
-    from absint.cli import main, query
+    from absint.cli import main
+    from absint.cli import query_run as query
 
     monkeypatch.setattr(main, "Invocation", _Late)
     monkeypatch.setattr(query, "_GRACE", 600.0)  # the watch would end this very process
@@ -188,7 +189,7 @@ def test_capability(capability, cli):
 
 def test_operators_and_opsets_are_those_of_the_front_end(cli):
     from absint.frontends.onnx_file import OLDEST_OPSET
-    from absint.op import OPS
+    from absint.model.op import OPS
 
     assert cli("supports", "--onnx-operators").out.splitlines() == OPS.names()
     low, high = map(int, cli("supports", "--onnx-opset-versions").out.split())

@@ -17,7 +17,7 @@ from counting import until
 
 import absint
 from absint import samples
-from absint.cli import bisecting
+from absint.cli import radius_run as bisecting
 
 NET = samples.network_path("mnist_relu_3x50")
 

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from absint import kernels
-from absint.kernels import KernelReport
+from absint.numeric import kernels
+from absint.numeric.kernels import KernelReport
 from absint.solvers import SOLVERS, Claim, Presence, SolverError, Status, highs
 from absint.solvers.highs import Highs
 

@@ -10,8 +10,8 @@ import pytest
 from conftest import RELU
 from test_cli_query import BOX, DECLARED, UNSAFE
 
-from absint.cli.progress import Counts
 from absint.reports.notes import split_notes
+from absint.runs.progress import Counts
 from absint.solvers import choice, highs
 from absint.verdict import Assurance, InstanceResult, Reason, Verdict
 
@@ -19,10 +19,10 @@ from absint.verdict import Assurance, InstanceResult, Reason, Verdict
 WORD = """
     from dataclasses import dataclass
     import torch
-    from absint.domain import register_domain
+    from absint.engine.domain import register_domain
     from absint.domains.box import Box
-    from absint.interval import Interval
-    from absint.spec import Refutation
+    from absint.numeric.interval import Interval
+    from absint.problem.spec import Refutation
 
     @register_domain("word")
     @dataclass(frozen=True)

@@ -10,8 +10,10 @@ import test_cli_solvers
 from mutants.planting import assert_killed, into
 from test_cli_solvers import ask, word  # noqa: F401  # fixtures
 
-from absint.analyses import query
-from absint.cli import answering, header, session, workers
+from absint.analyses.query import answering as query
+from absint.cli import header, workers
+from absint.cli import query_answer as answering
+from absint.cli import verify_run as session
 from absint.reports import json as json_report
 from absint.reports import notes, text
 from absint.reports.interface import Summary

@@ -16,27 +16,27 @@ from math import inf
 import numpy as np
 import torch
 
-from absint import backend
-from absint._contract import Exact, evaluate, outside
-from absint.backend import numeric_mode
-from absint.context import Context
-from absint.domain import DOMAINS
-from absint.elementwise import Curvature, Elementwise, KernelError, Piece
+from absint.engine.context import Context
+from absint.engine.domain import DOMAINS
+from absint.engine.forward import analyse, margins, tensor_bounds
 from absint.errors import UnsupportedError
-from absint.graph import GraphBuilder
-from absint.interpret import analyse, margins, tensor_bounds
-from absint.interval import Interval
-from absint.op import OnnxNode
-from absint.ops.affine import Affine, batch_norm_from_onnx
-from absint.ops.conv import Conv
-from absint.ops.gemm import Gemm
-from absint.ops.relu import LeakyRelu, Relu
-from absint.ops.shape import Concat, Reshape
-from absint.passes.fold_affine import fold_affine
-from absint.region import BoxRegion, LinfBall, parse_eps
-from absint.rounding import Numerics, cast_down, cast_up, gamma
-from absint.spec import Spec
-from absint.testing import FLOAT64, MIXED, SINGLE, check_op
+from absint.model.families.elementwise import Curvature, Elementwise, KernelError, Piece
+from absint.model.graph import GraphBuilder
+from absint.model.op import OnnxNode
+from absint.model.ops.affine import Affine, batch_norm_from_onnx
+from absint.model.ops.conv import Conv
+from absint.model.ops.gemm import Gemm
+from absint.model.ops.relu import LeakyRelu, Relu
+from absint.model.ops.shape import Concat, Reshape
+from absint.model.passes.fold_affine import fold_affine
+from absint.numeric import backend
+from absint.numeric.backend import numeric_mode
+from absint.numeric.interval import Interval
+from absint.numeric.rounding import Numerics, cast_down, cast_up, gamma
+from absint.problem.regions.region import BoxRegion, LinfBall, parse_eps
+from absint.problem.spec import Spec
+from absint.testing.kit import FLOAT64, MIXED, SINGLE, check_op
+from absint.testing.truth import Exact, evaluate, outside
 
 CLAIMS = {}
 U32 = 2.0**-24

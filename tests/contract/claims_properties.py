@@ -8,16 +8,16 @@ from math import inf
 import numpy as np
 import torch
 
-from absint.backend import numeric_mode
-from absint.context import Context
-from absint.domain import DOMAINS
-from absint.interpret import margins
-from absint.interval import Interval
-from absint.ops.gemm import Gemm
-from absint.ops.relu import Relu
-from absint.region import BoxRegion
-from absint.spec import Spec
-from absint.testing import FLOAT64
+from absint.engine.context import Context
+from absint.engine.domain import DOMAINS
+from absint.engine.forward import margins
+from absint.model.ops.gemm import Gemm
+from absint.model.ops.relu import Relu
+from absint.numeric.backend import numeric_mode
+from absint.numeric.interval import Interval
+from absint.problem.regions.region import BoxRegion
+from absint.problem.spec import Spec
+from absint.testing.kit import FLOAT64
 from contract.claims import chain, claim, domain, rows, settings, tie
 
 

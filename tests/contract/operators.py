@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import torch
 
-from absint.ops.affine import Affine
-from absint.ops.assemble import Assemble
-from absint.ops.conv import Conv
-from absint.ops.conv_transpose import ConvTranspose
-from absint.ops.exponential import Exp, ExponentialUnit, Log, Softplus
-from absint.ops.extremum import Total
-from absint.ops.gemm import Gemm, LeftMatMul
-from absint.ops.matmul_constant import Matrices
-from absint.ops.maximum import Maximum
-from absint.ops.piecewise import Abs, Clip, HardSwish, PRelu, ThresholdedRelu
-from absint.ops.pool import AveragePool, Window
-from absint.ops.power import Power
-from absint.ops.product import SumLast, Times
-from absint.ops.reduce import AxisMap, Reduce, mean_of
-from absint.ops.relu import LeakyRelu, Relu
-from absint.ops.shape import Concat, Gather, Identity, Narrowed, Pad, Reshape, Transpose
-from absint.ops.sigmoid import Sigmoid, Tanh
-from absint.ops.smooth import Asinh, Atan, Cosh, Erf, Gelu, Mish, Sinh, Softsign, TanhGelu
-from absint.ops.step import Ceil, Compare, Floor, Held, Round, Sign, Truncate
-from absint.ops.sum import Sum
-from absint.ops.trigonometric import Cos, Sin
+from absint.model.ops.affine import Affine
+from absint.model.ops.assemble import Assemble
+from absint.model.ops.conv import Conv
+from absint.model.ops.conv_transpose import ConvTranspose
+from absint.model.ops.exponential import Exp, ExponentialUnit, Log, Softplus
+from absint.model.ops.extremum import Total
+from absint.model.ops.gemm import Gemm, LeftMatMul
+from absint.model.ops.matmul_constant import Matrices
+from absint.model.ops.maximum import Maximum
+from absint.model.ops.piecewise import Abs, Clip, HardSwish, PRelu, ThresholdedRelu
+from absint.model.ops.pool import AveragePool, Window
+from absint.model.ops.power import Power
+from absint.model.ops.product import SumLast, Times
+from absint.model.ops.reduce import AxisMap, Reduce, mean_of
+from absint.model.ops.relu import LeakyRelu, Relu
+from absint.model.ops.shape import Concat, Gather, Identity, Narrowed, Pad, Reshape, Transpose
+from absint.model.ops.sigmoid import Sigmoid, Tanh
+from absint.model.ops.smooth import Asinh, Atan, Cosh, Erf, Gelu, Mish, Sinh, Softsign, TanhGelu
+from absint.model.ops.step import Ceil, Compare, Floor, Held, Round, Sign, Truncate
+from absint.model.ops.sum import Sum
+from absint.model.ops.trigonometric import Cos, Sin
 
 
 def _numbers(*shape):

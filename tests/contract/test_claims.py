@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from absint.domain import DOMAINS
+from absint.engine.domain import DOMAINS
 from contract import claims, claims_properties  # noqa: F401  # it registers its own
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from absint.domain import DOMAINS, Product
-from absint.testing import ContractError, check_domain, domain_checks
+from absint.engine.domain import DOMAINS, Product
+from absint.testing.kit import ContractError, check_domain, domain_checks
 
 VARIANTS = {
     **{name: lambda name=name: DOMAINS.get(name)() for name in DOMAINS.names()},

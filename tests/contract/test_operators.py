@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-import absint.ops  # noqa: F401  # registers the operators
-from absint.graph import GraphBuilder
-from absint.op import OPS, Linear
-from absint.ops.gemm import Gemm
-from absint.ops.pool import MaxPool, Window
-from absint.testing import ContractError, check_op, op_checks
+import absint.model.ops  # noqa: F401  # registers the operators
+from absint.model.graph import GraphBuilder
+from absint.model.op import OPS, Linear
+from absint.model.ops.gemm import Gemm
+from absint.model.ops.pool import MaxPool, Window
+from absint.testing.kit import ContractError, check_op, op_checks
 from contract.operators import COVERED, INSTANCES
 
 
@@ -21,8 +21,8 @@ def test_operator_keeps_its_contract(name):
 
 
 def test_every_imported_operator_is_covered():
-    mine = {name for name in OPS.names() if getattr(OPS.get(name), "__module__", "").startswith("absint.ops") or
-            getattr(getattr(OPS.get(name), "__self__", None), "__module__", "").startswith("absint.ops")}
+    mine = {name for name in OPS.names() if getattr(OPS.get(name), "__module__", "").startswith("absint.model.ops") or
+            getattr(getattr(OPS.get(name), "__self__", None), "__module__", "").startswith("absint.model.ops")}
     missing = sorted(mine - set(COVERED))
     assert not missing, f"add an instance to tests/contract/operators.py for {missing}"
     assert set(COVERED.values()) <= set(INSTANCES)

@@ -9,14 +9,14 @@ import onnx_models as models
 import torch
 
 from absint.attacks import Search, falsify, proof, prove_witness, witness
-from absint.backend import numeric_mode
-from absint.graph import GraphBuilder
-from absint.ops.affine import Affine
-from absint.ops.gemm import Gemm
-from absint.ops.relu import Relu
-from absint.passes import apply_passes
-from absint.region import BoxRegion, LinfBall, parse_eps
-from absint.spec import Spec
+from absint.model.graph import GraphBuilder
+from absint.model.ops.affine import Affine
+from absint.model.ops.gemm import Gemm
+from absint.model.ops.relu import Relu
+from absint.model.passes import apply_passes
+from absint.numeric.backend import numeric_mode
+from absint.problem.regions.region import BoxRegion, LinfBall, parse_eps
+from absint.problem.spec import Spec
 from mutants.planting import claims_into, into
 
 CLAIMS, MUTANTS = {}, {}

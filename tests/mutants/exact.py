@@ -16,7 +16,10 @@ import numpy as np
 from exact_cells import Cell
 
 from absint.attacks.witness import Witness
-from absint.solvers import decide, phases, splitting, tighten
+from absint.search.bounders import disjuncts as decide
+from absint.search.bounders import neurons as tighten
+from absint.search.branchers import inputs as splitting
+from absint.search.branchers import phases
 from absint.solvers.session import Session
 from mutants.planting import into
 

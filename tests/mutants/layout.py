@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from absint import arrangement, dataset, input_axes, layout
-from absint.layout import Axes
-from absint.ops.pool import MaxPool
-from absint.regions import patches as patches_module
+from absint.model import input_axes, layout
+from absint.model.layout import Axes
+from absint.model.ops.pool import MaxPool
+from absint.problem import arrangement, dataset
+from absint.problem.regions import patches as patches_module
 from mutants.planting import into
 
 MUTANTS = {}

@@ -13,20 +13,24 @@ from math import inf
 
 import torch
 
-from absint import backend, interpret, passage, region, rounding, substitute
-from absint import context as context_module
 from absint.domains import zonotope
 from absint.domains.generators import Dense
-from absint.interval import Interval, Relaxation
-from absint.op import Op
-from absint.ops.affine import Affine
-from absint.ops.gemm import Gemm
-from absint.ops.relu import LeakyRelu
-from absint.rounding import Numerics
-from absint.spec import Spec
+from absint.engine import context as context_module
+from absint.engine import forward as interpret
+from absint.engine.backward import charges as passage
+from absint.engine.backward import walk as substitute
+from absint.model.op import Op
+from absint.model.ops.affine import Affine
+from absint.model.ops.gemm import Gemm
+from absint.model.ops.relu import LeakyRelu
+from absint.numeric import backend, rounding
+from absint.numeric.interval import Interval, Relaxation
+from absint.numeric.rounding import Numerics
+from absint.problem.regions import region
+from absint.problem.spec import Spec
 from mutants.planting import NoFloor, NoGamma, flawed, mutant, with_numerics
 
-folding = import_module("absint.passes.fold_affine")
+folding = import_module("absint.model.passes.fold_affine")
 
 # ---- region, outward rounding, formats ----------------------------------------------------------------------------------
 
@@ -60,7 +64,7 @@ def no_outward_step(patch):
 
 @mutant("claim:casts_round_outward")
 def casts_to_nearest(patch):
-    from absint import interval
+    from absint.numeric import interval
 
     for module in (rounding, interval):
         patch(module, "cast_up", lambda x, dtype: x.to(dtype))

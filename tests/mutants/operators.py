@@ -6,17 +6,17 @@ from dataclasses import replace
 
 import torch
 
-from absint import elementwise
-from absint.elementwise import Elementwise
-from absint.interval import Band, Relaxation
-from absint.ops.affine import Affine
-from absint.ops.conv import Conv
-from absint.ops.gemm import Gemm
-from absint.ops.maximum import Maximum
-from absint.ops.pool import AveragePool
-from absint.ops.relu import LeakyRelu, Relu
-from absint.ops.shape import Concat, Gather, Pad, Transpose
-from absint.ops.sum import Sum
+from absint.model.families import elementwise
+from absint.model.families.elementwise import Elementwise
+from absint.model.ops.affine import Affine
+from absint.model.ops.conv import Conv
+from absint.model.ops.gemm import Gemm
+from absint.model.ops.maximum import Maximum
+from absint.model.ops.pool import AveragePool
+from absint.model.ops.relu import LeakyRelu, Relu
+from absint.model.ops.shape import Concat, Gather, Pad, Transpose
+from absint.model.ops.sum import Sum
+from absint.numeric.interval import Band, Relaxation
 from mutants.planting import mutant
 
 # ---- elementwise and maximum --------------------------------------------------------------------------------------------

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from absint import context as context_module
+from absint.engine import context as context_module
 from absint.errors import AbsintError
-from absint.rounding import Numerics
-from absint.testing import ContractError
+from absint.numeric.rounding import Numerics
+from absint.testing.kit import ContractError
 
 MUTANTS = {}
 # What the engine itself finds contradictory counts as noticed; any other error is a mutant that is merely broken.

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from absint.elementwise import Curvature, Elementwise, Jump, KernelError, Knot, Piece
+from absint.model.families.elementwise import Curvature, Elementwise, Jump, KernelError, Knot, Piece
 
 SOURCE = Path(__file__).parents[1] / "plugins/absint_example_plugin/absint_example_plugin/centred.py"
 BOUNDS = "return box_rows(element.box(ctx.numerics), rows, ctx.numerics)"

@@ -6,9 +6,9 @@ from dataclasses import replace
 from fractions import Fraction
 from math import ceil, log2
 
-from absint.analyses import radius
-from absint.analyses.radius import Bracket
-from absint.region import float_above
+from absint.analyses.radius import bisection as radius
+from absint.analyses.radius.bisection import Bracket
+from absint.problem.regions.region import float_above
 from absint.verdict import Reason
 from mutants.planting import into
 

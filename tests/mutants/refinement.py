@@ -9,14 +9,17 @@ import inspect
 import sys
 import textwrap
 
-from absint.analyses.portfolio import Portfolio
-from absint.analyses.work import Work
-from absint.domains import refine
-from absint.interval import Interval
-from absint.solvers import building, decide, splitting, tighten
-from absint.solvers.decide import _Instance
-from absint.solvers.phases import Phases, _Search
-from absint.solvers.splitting import _Cover
+from absint.analyses.verify.portfolio import Portfolio
+from absint.analyses.verify.undecided import Work
+from absint.encode import builder as building
+from absint.numeric.interval import Interval
+from absint.search.bounders import disjuncts as decide
+from absint.search.bounders import neurons as tighten
+from absint.search.bounders.disjuncts import _Instance
+from absint.search.branchers import inputs as splitting
+from absint.search.branchers.inputs import _Cover
+from absint.search.branchers.phases import Phases, _Search
+from absint.search.strategies import refine
 from mutants.planting import into
 
 MUTANTS = {}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from absint import ascent, passage
+from absint.engine.backward import charges as passage
+from absint.engine.backward import slopes as ascent
 from mutants.planting import mutant
 
 

@@ -9,12 +9,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from absint.solvers import affine, building, encode, layers, model, safe, session
-from absint.solvers import kinks as kinks_module
-from absint.solvers.affine import Affine, LinearRows
-from absint.solvers.building import Builder
+from absint.encode import builder as building
+from absint.encode import expressions as affine
+from absint.encode import linear_rows as layers
+from absint.encode import network as encode
+from absint.encode import segments as kinks_module
+from absint.encode.builder import Builder
+from absint.encode.expressions import Affine, LinearRows
+from absint.solvers import model, session
+from absint.solvers import reproved_bounds as safe
 from absint.solvers.model import Answer, Model, Status
-from absint.solvers.safe import SafeBounds
+from absint.solvers.reproved_bounds import SafeBounds
 from absint.solvers.session import Session
 from mutants.planting import into
 
@@ -178,7 +183,7 @@ def binaries_that_impose_too_much(patch):
 
 @mutant((EXECUTIONS, "pool", 1))
 def one_entry_of_a_maximum_wins(patch):
-    from absint.ops.maximum import Maximum
+    from absint.model.ops.maximum import Maximum
 
     real = Maximum.undecided
 

@@ -8,8 +8,8 @@ import pytest
 from contract import claims, claims_properties  # noqa: F401  # it registers its own
 from contract.operators import INSTANCES
 
-from absint.domain import DOMAINS
-from absint.testing import check_op, domain_checks
+from absint.engine.domain import DOMAINS
+from absint.testing.kit import check_op, domain_checks
 from mutants import mutants, operators, slopes  # noqa: F401  # each registers its own
 from mutants.planting import MUTANTS, assert_killed, plant
 

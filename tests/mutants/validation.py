@@ -9,12 +9,15 @@ import numpy as np
 import torch
 from scipy import stats
 
-from absint.analyses import validate, validate_calibration, validate_evaluation, validate_window
-from absint.analyses.validate import RadiusValidator
-from absint.analyses.validate_window import Window, WindowRule
+from absint.analyses.validate import calibration as validate_calibration
+from absint.analyses.validate import evaluation as validate_evaluation
+from absint.analyses.validate import validator as validate
+from absint.analyses.validate import window as validate_window
+from absint.analyses.validate.validator import RadiusValidator
+from absint.analyses.validate.window import Window, WindowRule
 from absint.errors import InputError
-from absint.graph import GraphBuilder
-from absint.ops.gemm import Gemm
+from absint.model.graph import GraphBuilder
+from absint.model.ops.gemm import Gemm
 from absint.verdict import Verdict
 from mutants.planting import claims_into, into
 

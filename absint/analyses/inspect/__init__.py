@@ -1,0 +1,17 @@
+"""What a network is made of, and how every operator will be treated."""
+
+from absint.analyses.inspect.treatment import (
+    ImportCheck,
+    NodeView,
+    Treatment,
+    checked_import,
+    parameters,
+    products,
+    totals,
+    treatment,
+    view,
+)
+
+__all__ = [
+    "ImportCheck", "NodeView", "Treatment", "checked_import", "parameters", "products", "totals", "treatment", "view",
+]

@@ -1,0 +1,287 @@
+"""How `verify` decides a batch: search for a witness, then the domain's stages, each on what is undecided.
+
+Every stage is given what was proved before it: bounds of nodes (`known`) and of the property's rows. A stage computes in
+float32 first where its domain keeps matrices; what stays undecided by rounding alone is done again in float64 before
+anything costlier. No stage is chosen by a network, a benchmark or a domain's name.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from math import inf
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from absint.analyses.verify.undecided import Work, misclassified
+from absint.attacks import ATTACKS, Attack, Given, Search, falsify
+from absint.engine.context import Context
+from absint.engine.domain import Domain
+from absint.engine.forward import Attempt, attempt
+from absint.errors import AbsintError, InternalError, PluginError, UnsupportedError, UsageError
+from absint.model.passes import PASSES
+from absint.numeric import backend
+from absint.numeric.backend import Budget, DeadlineError, default_memory, is_out_of_memory
+from absint.numeric.interval import Interval
+from absint.numeric.rounding import Numerics
+from absint.problem.problem import Problem, VerifyOptions
+from absint.problem.spec import Spec
+from absint.verdict import InstanceResult, Reason, Verdict
+
+# A generator tensor of about this size stays in the last-level cache of a CPU core; measured in benchmarks/RESULTS.md.
+_CACHE_BYTES = 24 << 20
+# Undecided by rounding alone: the margin would be positive if a few times the rounding terms were given back.
+_SLACK_FACTOR = 8.0
+# Where a domain does not say what rounding costs: of the outputs' known widths, more than was ever measured in float32.
+_ROUNDING_SHARE = 1e-4
+# Effort of the search before any proof, from a relaxation's worst corner, and after the last proof failed.
+_FIRST, _CORNER, _LAST = 0.25, 0.25, 4.0
+
+
+class Portfolio:
+    """One call of `verify`: the settings resolved, and the stages an instance passes.
+
+    on_left: called for each batch with the positions given up and sound bounds of the nodes over their regions, which hold
+    in every smaller region, too.
+    """
+
+    def __init__(self, problem: Problem, options: VerifyOptions,
+                 on_left: Callable[[Tensor, Mapping[str, Interval]], None] | None = None) -> None:
+        self.problem, self.options, self.on_left = problem, options, on_left
+        domain = options.resolved()
+        self.name = options.domain if isinstance(options.domain, str) else type(options.domain).__name__.lower()
+        self.device = backend.device(options.device)
+        self.memory = options.memory or default_memory()
+        self.end = time.monotonic() + options.total_timeout
+        self.attack: Attack | None = ATTACKS.get(options.attack)() if options.attack else None
+        self.formats = self._formats()
+        self.domains = domain.portfolio()
+
+    def _formats(self) -> list[Numerics]:
+        options, graph = self.options, self.problem.graph
+        if options.semantics == "float32":
+            inexact = {p.name for p in PASSES if not p.exact} & set(graph.source.passes)
+            if not graph.source.float32_executions:
+                raise UnsupportedError(
+                    "E-SEMANTICS", "the model computes in float16 or bfloat16, has a softmax or normalisation, or chains a float64 network",
+                    where=graph.source.path or None,
+                    hint="absint does not bound what executions of these err by; use --semantics real",
+                )
+            if inexact:
+                raise UsageError("E-SEMANTICS", f"the graph was rewritten by {', '.join(sorted(inexact))}",
+                                 hint="load it with fold=False for float32 semantics")
+        formats = {"float32": [torch.float32], "float64": [torch.float64], "auto": [torch.float32, torch.float64]}[options.dtype]
+        if options.dtype == "auto" and not graph.fits(torch.float32):
+            formats = [torch.float64]
+        return [Numerics(dtype, device=self.device, rounding=options.rounding, float32_semantics=options.semantics == "float32")
+                for dtype in formats]
+
+    def results(self) -> Iterator[tuple[int, InstanceResult]]:
+        """Every instance once, batch by batch."""
+        problem = self.problem
+        correct = torch.ones(len(problem.index), dtype=torch.bool)
+        if problem.labels is not None and problem.predicted is not None:
+            correct = (problem.labels == problem.predicted).cpu()
+        for k in (~correct).nonzero().flatten().tolist():
+            yield k, misclassified(problem, k, self.name)
+        todo = correct.nonzero().flatten()
+        size = self._batch_size()
+        while len(todo):
+            part, rest = todo[:size], todo[size:]
+            try:
+                yield from self._batch(part)
+            except Exception as error:
+                if not is_out_of_memory(error) or len(part) == 1:
+                    raise
+                # Only results not yet yielded are redone: _batch yields after all of its allocations.
+                size = max(1, len(part) // 2)
+                rest = todo
+            todo = rest
+
+    def _batch_size(self) -> int:
+        if self.options.batch is not None:
+            return self.options.batch
+        need = max(domain.memory(self.problem.graph, numerics) for numerics in self.formats for domain in self.domains)
+        fit = self.memory // max(1, need)
+        if self.device.type == "cpu":
+            fit = min(fit, max(4, 3 * _CACHE_BYTES // max(1, need)))
+        return int(max(1, min(512, fit)))
+
+    def _batch(self, todo: Tensor) -> list[tuple[int, InstanceResult]]:
+        """Decide a batch. All allocations happen before anything is reported."""
+        work: Work | None = None
+        budget = Budget(self.memory, min(self.end, time.monotonic() + self.options.timeout * len(todo)))
+        try:
+            work = Work(self.problem, todo, self.device, self.name)
+            self._decide(work, budget)
+        except DeadlineError:
+            assert work is not None
+            work.give_up(Reason.TIMEOUT)
+        except Exception as error:
+            if not is_out_of_memory(error) or len(todo) > 1:
+                raise
+            work = work or Work(self.problem, todo, torch.device("cpu"), self.name)
+            work.give_up(Reason.MEMORY)
+        if self.on_left is not None and len(work.left[0]):
+            self.on_left(*work.left)
+        return work.done
+
+    def _decide(self, work: Work, budget: Budget) -> None:
+        self._search(work, budget, _FIRST)
+        searched = False
+        for domain in self.domains:
+            if domain.exhaustive and not searched:
+                self._search(work, budget, _LAST)
+                searched = True
+            self._prove(work, domain, budget)
+            if domain is not self.domains[-1] and work.corner is not None:
+                self._search(work, budget, _CORNER)
+        if not searched:
+            self._search(work, budget, _LAST)
+        work.give_up()
+
+    # ---- proofs ------------------------------------------------------------------------------------------------
+
+    def _prove(self, work: Work, domain: Domain[Any], budget: Budget) -> None:
+        """One domain on the undecided instances, in each number format that may decide them."""
+        stage = type(domain).__name__.lower()
+        again = torch.ones(len(work), dtype=torch.bool)
+        for numerics in self.formats if domain.mixed else [n.single() for n in self.formats]:
+            if not len(work) or not bool(again.any()):
+                return
+            label = f"{stage} {str(numerics.dtype).removeprefix('torch.')}"
+            try:
+                with work.clock():
+                    again = self._attempt(work, domain, numerics, budget, label)
+            except Exception as error:
+                if not is_out_of_memory(error) or len(work) > 1:
+                    raise
+                work.reason[0] = Reason.MEMORY  # a smaller batch does not exist, but another domain may need less
+                return
+            proved = work.margin.cpu() > 0
+            usable = torch.tensor([reason is Reason.IMPRECISE for reason in work.reason], dtype=torch.bool)
+            again = again[~(proved & usable)]
+            if numerics.rounding:
+                work.settle(Verdict.VERIFIED, None, proved & usable, label)
+            else:
+                work.settle(Verdict.LIKELY, Reason.UNROUNDED, proved & usable, label)
+            if self.options.accept_solver and numerics.rounding:
+                word = torch.tensor([reason is Reason.SOLVER for reason in work.reason], dtype=torch.bool)
+                again = again[~word]
+                work.trust(word, label)
+
+    def _attempt(self, work: Work, domain: Domain[Any], numerics: Numerics, budget: Budget, label: str) -> Tensor:
+        """Learn what one analysis proves of all undecided instances; returns which of them a finer format may decide."""
+        known = {name: interval.to(numerics.vector) for name, interval in work.known.items()}
+        ctx = Context(work.part.graph, work.part.region, numerics, budget, known=known)
+        with torch.no_grad():
+            found = self._guarded(work, domain, ctx)
+            self._contradiction(work, found)
+        refuted, whole = _refuted(found, work.spec), found.whole
+        fresh = torch.fmax(work.refuted, refuted.to(work.refuted)).amin(1).cpu() if work.spec.disjuncts else work.margin.cpu()
+        slack = _slack(found, work.spec).cpu()
+        solver = found.interval.solver
+        work.learn(refuted, ctx, found.ctx, solver, None if whole is None else whole.claimed)
+        work.corner = work.corner if found.corner is None else found.corner
+        late = [False] * len(work) if whole is None or whole.late is None else whole.late.tolist()
+        for slot, (value, word, cut) in enumerate(zip(work.margin.tolist(), work.word.tolist(), late, strict=True)):
+            work.reason[slot] = (Reason.SOLVER if 0 < word < inf and not value > 0 else Reason.TIMEOUT if cut and not value > 0 else
+                                 Reason.OVERFLOW if value == -inf else Reason.VACUOUS if value == inf else Reason.IMPRECISE)
+        if whole is not None and whole.notes:
+            work.note(whole.notes)
+        again = ~(fresh + _SLACK_FACTOR * slack <= 0)
+        return again if whole is None or whole.points is None else again[self._replay(work, whole.points, budget, label)]
+
+    def _guarded(self, work: Work, domain: Domain[Any], ctx: Context) -> Attempt:
+        """The engine, with a stranger's exceptions turned into one coded error."""
+        try:
+            return attempt(domain, ctx, work.spec, corner=self.attack is not None, proved=work.refuted)
+        except (AbsintError, DeadlineError):
+            raise
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            module = type(domain).__module__
+            kind = InternalError if module.startswith("absint.") else PluginError
+            raise kind("E-DOMAIN-RAISED", f"the domain raised {type(error).__name__}: {error}", where=self.name,
+                       hint="run absint.testing.kit.check_domain on it; --debug shows the traceback") from error
+
+    def _contradiction(self, work: Work, found: Attempt) -> None:
+        """A certified lower bound above a concrete value is a bug, in the domain or here: refuse the whole run."""
+        lower = found.interval.lower
+        outputs = work.part.graph(work.part.region.center.to(self.device))
+        values = work.spec.values(outputs)
+        size = 1e-6 * (1 + outputs.flatten(1).abs().amax(1, keepdim=True))
+        wrong = _above(lower, values, size)
+        if found.refuted is not None:
+            # A combination of a disjunct's rows is at most its greatest one.
+            greatest = work.spec.refutation(values)
+            wrong = wrong | _above(found.refuted.to(greatest), greatest, size)[:, work.spec.disjunct]
+        if bool(wrong.any()) or lower.shape != values.shape:
+            rows = [f"instance {work.part.index[int(i)]}, row {int(r)}: bound {float(lower[i, r]):.6g}, "
+                    f"value at the centre {float(values[i, r]):.6g}"
+                    for i, r in wrong.nonzero()[:3]]
+            raise PluginError("E-CONTRADICTION", "certified bounds exceed values that real inputs attain", where=self.name,
+                              details=rows, hint="the domain or an operator is unsound: run absint.testing.kit on it")
+
+    # ---- witnesses ---------------------------------------------------------------------------------------------
+
+    def _search(self, work: Work, budget: Budget, effort: float) -> None:
+        """Look for witnesses of the undecided instances; a search that the deadline ends has found what it found."""
+        if self.attack is None or not len(work):
+            return
+        budget.check()
+        starts = None if work.corner is None else work.corner[:, None]
+        search = Search(self.device, budget, starts, effort=effort)
+        with work.clock():
+            found = falsify(work.part.graph, work.part.region, work.exact, self.attack, search)
+        work.ambiguous |= {int(work.positions[slot]) for slot in found.ambiguous}
+        work.falsified(found.witnesses, "attack")
+
+
+    def _replay(self, work: Work, points: Tensor, budget: Budget, label: str) -> Tensor:
+        """Prove candidates (n, *input) of a domain, NaN where there is none; returns the mask (n,) of the instances that stay.
+
+        What is not falsified by its candidate has it as a start of the next search.
+        """
+        slots = (points.flatten(1).isfinite().all(1) & ~(work.margin.cpu() > 0)).nonzero().flatten()
+        kept = torch.ones(len(work), dtype=torch.bool)
+        if not len(slots):
+            return kept
+        there = slots.to(self.device)
+        given = Given(points[slots].to(self.device), self.attack)
+        with work.clock():
+            found = falsify(work.part.graph, work.part.region.take(slots), work.exact.take(slots), given, Search(self.device, budget))
+        center = work.part.region.center.to(self.device)
+        work.corner = center.clone() if work.corner is None else work.corner.to(center).clone()
+        work.corner[there] = given.points.to(center)
+        work.ambiguous |= {int(work.positions[slots[slot]]) for slot in found.ambiguous}
+        witnesses = {int(slots[slot]): witness for slot, witness in found.witnesses.items()}
+        kept[list(witnesses)] = False
+        work.falsified(witnesses, label)
+        return kept
+
+
+def _refuted(found: Attempt, spec: Spec) -> Tensor:
+    """(n, disjuncts): the best bound of each disjunct, by one of its rows or by a combination of them."""
+    rows = spec.refutation(found.interval.lower)
+    # In float64: a bound rounded to nearest is none.
+    return rows if found.refuted is None else torch.fmax(rows.double(), found.refuted.to(rows.device, torch.float64))
+
+
+def _slack(found: Attempt, spec: Spec) -> Tensor:
+    """(n,) float64: about what rounding took from the margins; a guess by the outputs' widths where the domain does not say."""
+    if not spec.disjuncts:
+        return torch.zeros(len(spec.bias), dtype=torch.float64)
+    if found.interval.slack is not None:
+        return found.interval.slack.double().amax(1)
+    known = found.ctx.known[found.ctx.graph.output.name]
+    width = (known.upper.double() - known.lower.double()).flatten(1)
+    reach = torch.einsum("brn,bn->br", spec.weight.abs(), width).amax(1)
+    return torch.nan_to_num(_ROUNDING_SHARE * reach, nan=inf, posinf=inf)
+
+
+def _above(bound: Tensor, value: Tensor, size: Tensor) -> Tensor:
+    return (bound.double() > value + size + 1e-6 * value.abs()) & bound.isfinite()

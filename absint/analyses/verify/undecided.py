@@ -1,0 +1,179 @@
+"""The undecided instances of one batch, and all that is proved of them so far. Mutable, private to `portfolio`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from math import inf
+
+import torch
+from torch import Tensor
+
+from absint.attacks import Witness
+from absint.engine.context import Context
+from absint.numeric.interval import Interval
+from absint.problem.problem import Problem
+from absint.problem.spec import ATTAINED, Spec
+from absint.verdict import Assurance, InstanceResult, Reason, Verdict
+
+
+class Work:
+    """A batch on its way through the stages.
+
+    positions: (n,) int64 in the whole problem.  part: those instances.  spec: their properties on the device.
+    refuted: (n, disjuncts) float64, the best sound bound of a row, or of a combination of rows, of each disjunct.
+    claimed: (n, disjuncts) float64, the same where a solver's word counts.
+    known: sound bounds of nodes, by any stage.
+    corner: (n, *input) where the last relaxation that has one is worst, or None.
+    left: positions given up, and what was known of them.
+    """
+
+    def __init__(self, problem: Problem, positions: Tensor, device: torch.device, name: str) -> None:
+        self.problem, self.positions, self.device, self.name = problem, positions, device, name
+        self.part = problem.take(positions)
+        self.exact = self.part.spec
+        self.spec: Spec = self.exact.to(device)
+        self.refuted = torch.full((len(positions), self.spec.disjuncts), -inf, dtype=torch.float64, device=device)
+        self.claimed = self.refuted.clone()
+        self.known: Mapping[str, Interval] = self.part.known
+        self.notes: list[tuple[str, ...]] = [()] * len(positions)
+        self.left: tuple[Tensor, Mapping[str, Interval]] = positions[:0], {}
+        self.corner: Tensor | None = None
+        self.reason: list[Reason] = [Reason.IMPRECISE] * len(positions)
+        self.spent = dict.fromkeys(positions.tolist(), 0.0)
+        self.ambiguous: set[int] = set()
+        self.done: list[tuple[int, InstanceResult]] = []
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    @property
+    def margin(self) -> Tensor:
+        """(n,) certified margins; the property is proved where they are > 0. An empty unsafe set has margin +inf."""
+        return self._least(self.refuted)
+
+    @property
+    def word(self) -> Tensor:
+        """(n,) margins where a solver's word counts."""
+        return self._least(torch.fmax(self.refuted, self.claimed))
+
+    def _least(self, bounds: Tensor) -> Tensor:
+        return bounds.amin(1) if self.spec.disjuncts else bounds.new_full((len(self),), inf)
+
+    @contextmanager
+    def clock(self) -> Iterator[None]:
+        """Wall time inside is shared by the instances that are undecided at its start."""
+        begin, sharing = time.monotonic(), self.positions.tolist()
+        try:
+            yield
+        finally:
+            share = (time.monotonic() - begin) / max(1, len(sharing))
+            for k in sharing:
+                self.spent[k] += share
+
+    def learn(self, refuted: Tensor, before: Context, after: Context, solver: Tensor | None, claimed: Tensor | None = None) -> None:
+        """Merge what a stage proved: bounds (n, disjuncts), and bounds of nodes. claimed: what else a solver says of the disjuncts.
+
+        What rests on a solver's word is no proof and is left out: an instance with one such bound anywhere keeps what was
+        known before the stage, because what was derived from that bound carries no flag of its own.
+        """
+        refuted = torch.nan_to_num(refuted.to(self.refuted), nan=-inf, posinf=inf, neginf=-inf)
+        for word in (refuted, claimed):
+            if word is not None:
+                self.claimed = torch.fmax(self.claimed, torch.nan_to_num(word.to(refuted), nan=-inf, posinf=inf, neginf=-inf))
+        if solver is not None:
+            refuted = torch.where(solver.to(refuted.device)[:, None], torch.full_like(refuted, -inf), refuted)
+        self.refuted = torch.fmax(self.refuted, refuted)
+        flags = [interval.solver for interval in after.known.values() if interval.solver is not None]
+        tainted = torch.stack(flags).any(0) if flags else None
+        self.known = {name: interval if tainted is None else _restored(interval, before.known.get(name), tainted)
+                      for name, interval in after.known.items()}
+
+    def note(self, notes: tuple[tuple[int, str], ...]) -> None:
+        """Keep what went wrong with single instances (slots), each once."""
+        for slot, text in notes:
+            self.notes[slot] = tuple(dict.fromkeys((*self.notes[slot], text)))
+
+    def settle(self, verdict: Verdict, reason: Reason | None, chosen: Tensor, stage: str) -> None:
+        """Report the instances in the mask (n,) with one verdict, and drop them."""
+        margin = self.margin.tolist()
+        for slot in chosen.nonzero().flatten().tolist():
+            self._report(slot, verdict, reason, margin[slot], stage=stage)
+        self._keep(~chosen)
+
+    def trust(self, chosen: Tensor, stage: str) -> None:
+        """Report the instances in the mask (n,) as verified on a solver's word, and drop them."""
+        margin = self.word.tolist()
+        for slot in chosen.nonzero().flatten().tolist():
+            self._report(slot, Verdict.VERIFIED, Reason.SOLVER, margin[slot], stage=stage, assurance=Assurance.SOLVER)
+        self._keep(~chosen)
+
+    def falsified(self, witnesses: Mapping[int, Witness], stage: str) -> None:
+        """Report the instances (slots) that have a proved witness, and drop them."""
+        if not witnesses:
+            return
+        margin = self.margin.tolist()
+        left = torch.ones(len(self), dtype=torch.bool)
+        for slot, witness in witnesses.items():
+            detail = (f"replayed at float distance {witness.distance:.3g}" if witness.output else
+                      "proved; this graph has no reference model to replay in")
+            self._report(slot, Verdict.FALSIFIED, None, margin[slot], detail=detail, witness=witness.point, stage=stage)
+            left[slot] = False
+        self._keep(left)
+
+    def give_up(self, cause: Reason | None = None) -> None:
+        """Report whatever is left as UNKNOWN, with the cause given or its own."""
+        margin = self.margin.tolist()
+        self.left = self.positions, self.known
+        for slot, position in enumerate(self.positions.tolist()):
+            own = Reason.AMBIGUOUS if position in self.ambiguous else self.reason[slot]
+            self._report(slot, Verdict.UNKNOWN, cause or own, margin[slot])
+        self._keep(torch.zeros(len(self), dtype=torch.bool))
+
+    def _keep(self, mask: Tensor) -> None:
+        if bool(mask.all()):
+            return
+        index = mask.cpu().nonzero().flatten()
+        there = index.to(self.device)
+        self.reason, self.notes = [self.reason[i] for i in index.tolist()], [self.notes[i] for i in index.tolist()]
+        self.positions, self.part, self.exact = self.positions[index], self.part.take(index), self.exact.take(index)
+        self.spec, self.refuted, self.claimed = self.spec.take(there), self.refuted[there], self.claimed[there]
+        self.known = {name: interval.take(there) for name, interval in self.known.items()} if len(index) else {}
+        self.corner = None if self.corner is None else self.corner[there]
+
+    def _report(self, slot: int, verdict: Verdict, reason: Reason | None, margin: float, *, detail: str | None = None,
+                witness: tuple[float, ...] | None = None, stage: str | None = None, assurance: Assurance | None = None) -> None:
+        k, problem = int(self.positions[slot]), self.problem
+        falsified = Assurance.REPLAYED if problem.graph.source.model is not None else Assurance.SOUND
+        assurance = assurance or {Verdict.VERIFIED: Assurance.SOUND, Verdict.FALSIFIED: falsified}.get(verdict, Assurance.NONE)
+        detail = "; ".join(filter(None, (detail, *self.notes[slot]))) or None
+        result = InstanceResult(
+            problem.index[k], verdict, *_classes(problem, k), reason, _shown(margin),
+            assurance, problem.eps, self.name, self.spent[k], detail, witness, stage,
+        )
+        self.done.append((k, result))
+
+
+def _shown(margin: float) -> float | None:
+    """The margin as reported: None where it is infinite, 0 where a strict row's bound is attained."""
+    return None if abs(margin) == inf else 0.0 if margin == ATTAINED else margin
+
+
+def _restored(interval: Interval, before: Interval | None, tainted: Tensor) -> Interval:
+    """The interval without its flag; where it is tainted, what was there before, or nothing at all."""
+    chosen = tainted.reshape(-1, *(1,) * (interval.lower.dim() - 1))
+    low = torch.full_like(interval.lower, -inf) if before is None else before.lower
+    high = torch.full_like(interval.upper, inf) if before is None else before.upper
+    return Interval(torch.where(chosen, low, interval.lower), torch.where(chosen, high, interval.upper))
+
+
+def misclassified(problem: Problem, k: int, name: str) -> InstanceResult:
+    """The result of an instance that is not analysed at all."""
+    return InstanceResult(problem.index[k], Verdict.MISCLASSIFIED, *_classes(problem, k), eps=problem.eps, domain=name)
+
+
+def _classes(problem: Problem, k: int) -> tuple[int | None, int | None]:
+    """Label and predicted class of one instance."""
+    label, predicted = (None if v is None else int(v[k]) for v in (problem.labels, problem.predicted))
+    return label, predicted

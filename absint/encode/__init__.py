@@ -1,0 +1,1 @@
+"""Graphs as linear and mixed-integer programs."""

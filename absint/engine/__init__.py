@@ -1,0 +1,1 @@
+"""How a domain is carried through a graph."""

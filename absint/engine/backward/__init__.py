@@ -1,0 +1,1 @@
+"""The backward walk: rows of a node substituted through relaxations down to the input."""

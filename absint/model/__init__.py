@@ -1,0 +1,1 @@
+"""The network: graph, operators, rewrites, and the user's own model as reference."""

@@ -1,0 +1,40 @@
+"""Graph rewrites, one file each. Every pass is exact over the reals, or computes in float64 and bounds what it rounds.
+
+`PASSES` lists them in the order of application. `exact` ones keep every float32 execution of the network, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from absint.model.graph import Graph
+from absint.model.passes.drop_identity import drop_identity, drop_narrowing
+from absint.model.passes.fold_affine import fold_affine
+
+
+@dataclass(frozen=True)
+class Pass:
+    """A named rewrite. exact: it changes no computed number, not even its rounding."""
+
+    name: str
+    rewrite: Callable[[Graph], Graph]
+    exact: bool
+
+
+PASSES = (
+    Pass("drop-identity", drop_identity, exact=True),
+    Pass("drop-narrowing", drop_narrowing, exact=False),
+    Pass("fold-affine", fold_affine, exact=False),
+)
+
+
+def apply_passes(graph: Graph, *, fold: bool = True) -> Graph:
+    """Apply all passes, or only the exact ones (`fold=False`, needed for float32 semantics)."""
+    for one in PASSES:
+        if one.exact or fold:
+            before = len(graph.nodes)
+            graph = one.rewrite(graph)
+            if len(graph.nodes) != before:
+                graph = replace(graph, source=replace(graph.source, passes=(*graph.source.passes, one.name)))
+    return graph

@@ -1,0 +1,188 @@
+"""The reference semantics: the user's own model in onnxruntime, for the import check and for replaying witnesses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnx.helper
+import onnxruntime
+import torch
+
+from absint.errors import UnsupportedError, UsageError
+from absint.model.graph import Source
+from absint.model.op import Op, Shape
+
+FloatArray = npt.NDArray[np.float64]
+
+_CHUNK = 64
+_FORMATS: dict[str, type[np.floating[Any]]] = {
+    "tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16,
+}
+
+@dataclass(eq=False)
+class Runtime:
+    """A model under onnxruntime, behind the operators that the graph applies before it (`Source.prefix`).
+
+    input_dtype: what the model reads; points are rounded to it.  batchable: whether several instances go in one call.
+    """
+
+    session: Any
+    input_name: str
+    input_shape: Shape
+    batched: bool
+    prefix: tuple[Op, ...]
+    input_dtype: type[np.floating[Any]]
+    batchable: bool
+
+    @cached_property
+    def formats(self) -> Mapping[str, str]:
+        """Outputs of the session, the results that `probes` adds among them, and their types as onnxruntime writes them."""
+        return {o.name: o.type for o in self.session.get_outputs()}
+
+    def values(self, names: Sequence[str], x: npt.NDArray[Any], *, together: bool) -> dict[str, list[npt.NDArray[Any]]] | None:
+        """Results by name for raw inputs x (N, *shape), one entry an instance, in their own formats.
+
+        together: in one call; None where the results do not have the batch's size. Raises E-IMPORT-RUNTIME as `run` does.
+        """
+        feeds = self.feeds(x)
+        if not together:
+            rows = [self._fetch(names, feed) for feed in feeds]
+            return {name: [row[k] for row in rows] for k, name in enumerate(names)}
+        found = self._fetch(names, feeds[:, 0])
+        if any(value.shape[:1] != (len(feeds),) for value in found):
+            return None
+        return {name: list(value) for name, value in zip(names, found, strict=True)}
+
+    def run(self, x: npt.NDArray[Any]) -> FloatArray:
+        """Outputs (N, *out) in float64 for raw inputs x (N, *shape): prefix in float64, cast to the model's format, run.
+
+        Raises UnsupportedError E-IMPORT-RUNTIME where onnxruntime fails.
+        """
+        feeds = self.feeds(x)
+        if not len(feeds):
+            return self._one(np.zeros((*self.input_shape,), dtype=self.input_dtype))[None][:0]
+        if len(feeds) > 1 and self.batchable:
+            together = self._together(feeds)
+            if together is not None:
+                return together
+        return np.stack([self._one(row) for row in feeds])
+
+    def feeds(self, x: npt.NDArray[Any]) -> npt.NDArray[np.floating[Any]]:
+        """What the model reads for raw inputs x: (N, *full input shape) in its own format."""
+        values = torch.as_tensor(np.asarray(x, dtype=np.float64))
+        with torch.no_grad():
+            for op in self.prefix:
+                values = op.forward(values)
+        return values.numpy().reshape(len(values), *self.input_shape).astype(self.input_dtype)
+
+    def round(self, x: FloatArray) -> FloatArray:
+        """x in the model's input format, as float64; the nearest points that can be fed without error (no prefix)."""
+        return x.astype(self.input_dtype).astype(np.float64)
+
+    def _one(self, row: npt.NDArray[np.floating[Any]]) -> FloatArray:
+        output = self._call(row)
+        return output[0] if self.batched and output.shape[:1] == (1,) else output
+
+    def _call(self, feed: npt.NDArray[np.floating[Any]]) -> FloatArray:
+        return np.asarray(self._fetch(None, feed)[0], dtype=np.float64)
+
+    def _fetch(self, names: Sequence[str] | None, feed: npt.NDArray[np.floating[Any]]) -> list[npt.NDArray[Any]]:
+        try:
+            return [np.asarray(value) for value in self.session.run(names, {self.input_name: feed})]
+        except Exception as error:  # onnxruntime raises a type of its own for each status code
+            raise UnsupportedError("E-IMPORT-RUNTIME", f"onnxruntime fails on the model: {_first_line(error)}",
+                                   hint="repair or re-export the model") from error
+
+    def _together(self, feeds: npt.NDArray[np.floating[Any]]) -> FloatArray | None:
+        """All instances in few calls; None where the model turns out not to keep them apart (then never again)."""
+        try:
+            parts = [self._call(chunk[:, 0]) for chunk in _chunks(feeds)]
+        except UnsupportedError:
+            self.batchable = False
+            return None
+        separate = all(len(p) == len(c) for p, c in zip(parts, _chunks(feeds), strict=True))
+        last, alone = parts[-1][-1], self._one(feeds[-1])
+        close = separate and last.shape == alone.shape and np.allclose(last, alone, rtol=1e-3, atol=1e-3 * np.abs(alone).max(initial=0))
+        self.batchable = bool(close)
+        return np.concatenate(parts) if close else None
+
+
+def _chunks(feeds: npt.NDArray[np.floating[Any]]) -> Iterator[npt.NDArray[np.floating[Any]]]:
+    for start in range(0, len(feeds), _CHUNK):
+        yield feeds[start : start + _CHUNK]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [""])[0]
+
+
+@lru_cache(maxsize=8)
+def open_session(model: bytes) -> Any:
+    """One session per model; bytes keep their hash, so that a lookup is cheap."""
+    return one_session(model)
+
+
+def one_session(model: bytes) -> Any:
+    """A session of its own: graph optimisations off, one thread."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"], enable_fallback=0)
+
+
+@lru_cache(maxsize=2)
+def open_probes(model: bytes) -> Any:
+    """A session whose outputs are all results of the model's own nodes, behind its outputs; the plain one where that fails."""
+    proto = onnx.load_model_from_string(model)
+    known = {o.name for o in proto.graph.output}
+    names = dict.fromkeys(o for node in proto.graph.node for o in node.output if o and o not in known)
+    if not names:
+        return open_session(model)
+    # Serialized messages are merged by joining their bytes, which spares a second copy of the weights.
+    more = onnx.ModelProto(graph=onnx.GraphProto(output=[onnx.helper.make_empty_tensor_value_info(n) for n in names]))
+    try:
+        return one_session(model + more.SerializeToString())
+    except Exception:  # some result is no tensor, or of a format that onnxruntime cannot give out
+        return open_session(model)
+
+
+def probes(source: Source) -> Runtime:
+    """As `runtime`, but `Runtime.values` also gives results inside the model. Raises as `runtime` does."""
+    return _opened(source, open_probes)
+
+
+def runtime(source: Source) -> Runtime:
+    """The reference runtime of a source. Raises UsageError E-RUNTIME-NONE where it has no model.
+
+    Raises UnsupportedError E-IMPORT-RUNTIME where onnxruntime refuses the model.
+    """
+    return _opened(source, open_session)
+
+
+def _opened(source: Source, opener: Callable[[bytes], Any]) -> Runtime:
+    if source.model is None:
+        raise UsageError("E-RUNTIME-NONE", "this graph has no reference model to run", where=source.path or None,
+                         hint="import the model itself; parts and chains of graphs have none")
+    try:
+        session = opener(source.model)
+    except Exception as error:  # onnxruntime raises a type of its own for each status code
+        raise UnsupportedError("E-IMPORT-RUNTIME", f"onnxruntime refuses the model: {_first_line(error)}", where=source.path or None,
+                               hint="repair or re-export the model") from error
+    return _wrapped(session, source)
+
+
+def _wrapped(session: Any, source: Source) -> Runtime:
+    (info,) = [i for i in session.get_inputs() if i.name == source.input_tensor]
+    if info.type not in _FORMATS:
+        raise UnsupportedError("E-IMPORT-RUNTIME", f"onnxruntime cannot be fed with {info.type} from Python", where=source.path or None,
+                               hint="convert the model to float32")
+    symbolic = bool(info.shape) and not isinstance(info.shape[0], int)
+    return Runtime(session, info.name, source.full_input_shape, source.batched, source.prefix, _FORMATS[info.type],
+                   source.batched and symbolic)

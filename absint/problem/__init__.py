@@ -1,0 +1,1 @@
+"""What is asked of a network: input sets, properties, queries, data."""

@@ -1,0 +1,128 @@
+"""What a verification is asked to do: the options, and one region and property per instance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from math import inf
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from absint.engine.domain import DOMAINS, Domain
+from absint.errors import InputError, UnsupportedError, UsageError
+from absint.model.graph import Graph
+from absint.numeric.backend import numeric_mode
+from absint.numeric.interval import Interval
+from absint.problem.regions.region import Region
+from absint.problem.spec import Spec
+
+
+@dataclass(frozen=True)
+class VerifyOptions:
+    """How to verify. Times in seconds, memory in bytes.
+
+    domain: an instance, or a registered name.  dtype: "float32", "float64", or "auto" (float32 first, then float64 for
+    what is undecided by rounding alone).  rounding False never yields VERIFIED, only LIKELY.
+    semantics: "real" or "float32" (also every float32 execution; needs a graph loaded with fold=False).
+    batch: instances analysed together, None to size by memory.  attack: name of the falsifier, or None: it runs before
+    any proof, and again from the corners of relaxations that did not prove enough.
+    accept_solver: whether a proof that rests on an LP/MILP solver's word is reported as verified, with assurance `solver`; it is
+    unknown otherwise.  timeout: per instance.  total_timeout: for the whole call.
+    """
+
+    domain: str | Domain[Any]
+    dtype: str = "auto"
+    device: str = "cpu"
+    rounding: bool = True
+    semantics: str = "real"
+    batch: int | None = None
+    memory: int | None = None
+    attack: str | None = "pgd"
+    accept_solver: bool = False
+    timeout: float = inf
+    total_timeout: float = inf
+
+    def __post_init__(self) -> None:
+        if self.dtype not in ("auto", "float32", "float64"):
+            raise UsageError("E-DTYPE", f"not a number format: '{self.dtype}'", hint="auto, float32 or float64")
+        if self.semantics not in ("real", "float32"):
+            raise UsageError("E-SEMANTICS", f"not a semantics: '{self.semantics}'", hint="real or float32")
+        if self.batch is not None and self.batch < 1:
+            raise UsageError("E-BATCH", f"the batch size must be at least 1, not {self.batch}")
+        for name in ("timeout", "total_timeout"):
+            if not getattr(self, name) > 0:
+                raise UsageError("E-TIMEOUT", f"{name} must be positive, not {getattr(self, name)}")
+
+    def resolved(self) -> Domain[Any]:
+        """The domain as an instance."""
+        return DOMAINS.get(self.domain)() if isinstance(self.domain, str) else self.domain
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What to verify: one region and property per instance.
+
+    specify: positions (int64) -> their Spec; properties are built batch by batch, because the rows of many classes are
+    large.  index: (batch,) the instances' names in the user's data.  labels, predicted: (batch,) int64 or None.
+    An instance whose predicted class differs from its label is reported as misclassified and not analysed.
+    known: sound bounds of nodes over each region, float64 (batch, *shape), such as those proved over a larger one.
+    """
+
+    graph: Graph
+    region: Region
+    specify: Callable[[Tensor], Spec]
+    index: tuple[int, ...]
+    labels: Tensor | None = None
+    predicted: Tensor | None = None
+    eps: str | None = None
+    known: Mapping[str, Interval] = field(default_factory=dict)
+
+    @property
+    def spec(self) -> Spec:
+        """The properties of all instances."""
+        return self.specify(torch.arange(len(self.index)))
+
+    def take(self, index: Tensor) -> Problem:
+        """Some instances."""
+        labels, predicted = (None if v is None else v[index] for v in (self.labels, self.predicted))
+        known = {name: interval.take(index.to(interval.lower.device)) for name, interval in self.known.items()}
+        return replace(self, region=self.region.take(index), specify=lambda inner: self.specify(index[inner]), known=known,
+                       labels=labels, predicted=predicted, index=tuple(self.index[i] for i in index.tolist()))
+
+
+def check_classes(graph: Graph) -> None:
+    """Raise UnsupportedError E-CLASSES for a network of one output: no class can be robust."""
+    if graph.output.size < 2:
+        raise UnsupportedError(
+            "E-CLASSES", "robustness needs two outputs at least, this network has one", where=graph.source.path or None,
+            hint="state the property as a VNN-LIB query about its output: absint verify QUERY.vnnlib --network NET, absint.verify_query",
+        )
+
+
+def robustness(graph: Graph, region: Region, labels: Tensor, *, targets: Tensor | None = None,
+               index: tuple[int, ...] | None = None, eps: str | None = None) -> Problem:
+    """The robustness problem of labelled inputs: the label's output stays the strict maximum over each region.
+
+    labels, targets: (batch,) int64. Raises InputError for labels outside the network's classes, or too few or many, and
+    UnsupportedError E-CLASSES for a network of one output.
+    """
+    check_classes(graph)
+    classes = graph.output.size
+    for name, given in (("labels", labels), ("targets", targets)):
+        if given is not None and given.shape != (region.batch,):
+            raise InputError("E-LABEL", f"{name} of shape {tuple(given.shape)} for {region.batch} inputs", hint="give one class per input")
+
+    def specify(chosen: Tensor) -> Spec:
+        if targets is None:
+            return Spec.robust(labels[chosen], classes)
+        return Spec.targeted(labels[chosen], targets[chosen], classes)
+
+    Spec.check_labels(labels, classes)
+    if targets is not None:
+        specify(torch.arange(len(labels)))
+    with numeric_mode(), torch.no_grad():
+        predicted = torch.cat([graph(part).flatten(1).argmax(1) for part in region.center.split(256)])
+    names = tuple(range(len(labels))) if index is None else index
+    return Problem(graph, region, specify, names, labels, predicted, eps)

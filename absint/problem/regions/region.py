@@ -1,0 +1,344 @@
+"""Input sets. A region keeps the user's own numbers exactly and hands the engine an outward-rounded box around them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from math import inf, isfinite
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from absint.errors import InputError, UsageError
+from absint.model.layout import Axes, Known, axes_of_values, known_from, named
+from absint.numeric.interval import Interval
+from absint.numeric.rounding import gamma, no_lower, no_upper, smallest_normal
+
+Shape = tuple[int, ...]
+
+
+def parse_eps(value: str | float | Fraction, where: str = "--eps") -> Fraction:
+    """The radius the user wrote, exactly: '0.01', '2/255' or a float (taken as the decimals Python prints for it).
+
+    Raises UsageError E-EPS where it is not a finite number >= 0.
+    """
+    try:
+        exact = value if isinstance(value, Fraction) else Fraction(value if isinstance(value, str) else repr(float(value)))
+    except (ValueError, ZeroDivisionError, OverflowError, TypeError) as error:
+        raise UsageError("E-EPS", f"not a radius: {value!r}", where=where, hint="a number >= 0 such as 0.01 or 2/255") from error
+    if exact < 0:
+        raise UsageError("E-EPS", f"the radius is negative: {value}", where=where, hint="give a number >= 0")
+    return exact
+
+
+def float_above(exact: Fraction) -> float:
+    """The smallest float64 >= the rational (nearest, then one step up if it fell below). Infinite on overflow."""
+    try:
+        near = float(exact)
+    except OverflowError:
+        return inf
+    return near if Fraction(near) >= exact else float(np.nextafter(near, inf))
+
+
+def down(x: Tensor) -> Tensor:
+    """The next number below, or -inf unless x is finite: a lower bound of what x was rounded from."""
+    x = no_lower(x)
+    return torch.nextafter(x, x.new_tensor(-inf))
+
+
+def up(x: Tensor) -> Tensor:
+    """The mirror image of `down`."""
+    x = no_upper(x)
+    return torch.nextafter(x, x.new_tensor(inf))
+
+
+def box_below(rows: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """(R,) lower bounds of rows . d over low <= d <= high. rows, low, high: (R, n) float64; -inf for NaN and overflow.
+
+    The gamma is twice what the dot product needs (docs/soundness.md, "Other regions"), so that entries of `rows` may
+    carry a relative rounding of their own.
+    """
+    n = rows.shape[1]
+    value = (rows.clamp(min=0) * low + rows.clamp(max=0) * high).sum(1)
+    size = (rows.detach().abs() * torch.maximum(low.abs(), high.abs())).sum(1)
+    error = gamma(2 * n + 16, torch.float64) * size + 4 * n * smallest_normal(torch.float64)
+    return down(value - error)
+
+
+def offset_between(x: Tensor, about: Tensor) -> tuple[Tensor, Tensor]:
+    """(batch, n) bounds of x - about, both float64 (batch, *shape): one rounding, none where they are equal."""
+    offset, same = x - about, x == about
+    return torch.where(same, 0.0, down(offset)).flatten(1), torch.where(same, 0.0, up(offset)).flatten(1)
+
+
+class Region(ABC):
+    """A batch of input sets. Every method is batched over instances; arrays are float64.
+
+    A new set states its hull, centre, membership and projection. One that is smaller than its hull overrides `lower_of`
+    (and sets `beyond_hull`): the engine then asks it wherever linear functionals of the input are known.
+    """
+
+    beyond_hull: ClassVar[bool] = False    # whether `lower_of` may beat the bound of the hull
+
+    @property
+    @abstractmethod
+    def hull(self) -> Interval:
+        """Smallest float64 box known to contain the set: (batch, *shape), rounded outward."""
+
+    @property
+    @abstractmethod
+    def center(self) -> Tensor:
+        """(batch, *shape): a point of each set where there is one (the unperturbed input of a ball)."""
+
+    @abstractmethod
+    def take(self, index: Tensor) -> Region:
+        """Instances `index`."""
+
+    @abstractmethod
+    def contains(self, instance: int, point: np.ndarray) -> bool:
+        """Whether the float64 `point` lies in the exact set, decided without rounding."""
+
+    @abstractmethod
+    def project(self, instance: int, point: np.ndarray) -> np.ndarray:
+        """A float64 point of the exact set near `point` (itself where it is inside), if there is one; check `contains`."""
+
+    def lower_of(self, rows: Tensor, instance: Tensor, about: Tensor) -> Tensor:
+        """(R,) float64: sound lower bounds of rows . (x - about) over each row's set, rounding included.
+
+        rows: (R, *shape), exact.  instance: (R,).  about: (batch, *shape) float64.  Default: the hull's bound.
+        """
+        low, high = self._around(about)
+        flat = rows.double().flatten(1)
+        return box_below(flat, low[instance], high[instance])
+
+    def _around(self, about: Tensor) -> tuple[Tensor, Tensor]:
+        """(batch, n): ends of the hull relative to `about`, outward."""
+        return offset_between(self.hull.lower.to(about.device), about)[0], offset_between(self.hull.upper.to(about.device), about)[1]
+
+    def dual(self, rows: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Of a norm ball: (radius, N) with |rows . (x - center)| <= radius N; radius (batch,), N (R,), both rounded up.
+
+        None where the set is no ball: then only `lower_of` knows more than the hull.
+        """
+        return None
+
+    def generators(self) -> tuple[Tensor, Tensor, Tensor] | None:
+        """Of a set inside a zonotope: its centre, generators (batch, m, *shape) and remainder >= 0; None otherwise."""
+        return None
+
+    def pull(self, points: Tensor) -> Tensor:
+        """Points (batch, *shape) moved near or into the sets, for searches: no promise. Default: into the hull."""
+        hull = self.hull
+        return torch.minimum(torch.maximum(points, hull.lower.to(points)), hull.upper.to(points))
+
+    def descent(self, gradient: Tensor) -> Tensor:
+        """The step (batch, *shape) across the set that lowers a functional most, for searches: no promise."""
+        hull = self.hull
+        return -((hull.upper - hull.lower) / 2).to(gradient) * gradient.sign()
+
+    @property
+    def batch(self) -> int:
+        """Number of instances."""
+        return len(self.hull.lower)
+
+    @property
+    def shape(self) -> Shape:
+        """Shape of one input, without the batch axis."""
+        return tuple(self.hull.lower.shape[1:])
+
+
+@dataclass(frozen=True, eq=False)
+class BoxRegion(Region):
+    """{x : lower <= x <= upper}; the bounds are the float64 numbers given. lower, upper: (batch, *shape).
+
+    Raises InputError E-REGION where a bound is NaN or infinite or lower exceeds upper.
+    """
+
+    lower: Tensor
+    upper: Tensor
+
+    def __post_init__(self) -> None:
+        if self.lower.shape != self.upper.shape:
+            raise InputError("E-REGION", f"lower has shape {tuple(self.lower.shape)}, upper {tuple(self.upper.shape)}")
+        if not bool(self.lower.isfinite().all() and self.upper.isfinite().all()):
+            raise InputError("E-REGION", "the box has NaN or infinite bounds", hint="every input needs finite bounds")
+        crossed = int((self.lower > self.upper).sum())
+        if crossed:
+            raise InputError("E-REGION", f"lower exceeds upper in {crossed} entries", hint="swap the bounds")
+
+    @cached_property
+    def hull(self) -> Interval:
+        """The box itself, exact."""
+        return Interval(self.lower.double(), self.upper.double(), proper=True)
+
+    @property
+    def center(self) -> Tensor:
+        """Midpoints (rounded, clamped into the box)."""
+        middle = self.lower.double() / 2 + self.upper.double() / 2
+        return torch.minimum(torch.maximum(middle, self.hull.lower), self.hull.upper)
+
+    def take(self, index: Tensor) -> BoxRegion:
+        """Instances `index`."""
+        return BoxRegion(self.lower[index], self.upper[index])
+
+    def contains(self, instance: int, point: np.ndarray) -> bool:
+        """Float64 comparisons are exact."""
+        low, high = self._ends(instance)
+        return bool(((point >= low) & (point <= high)).all())
+
+    def project(self, instance: int, point: np.ndarray) -> np.ndarray:
+        """Clipped."""
+        low, high = self._ends(instance)
+        clipped: np.ndarray = np.minimum(np.maximum(point, low), high)
+        return clipped
+
+    def _ends(self, instance: int) -> tuple[np.ndarray, np.ndarray]:
+        return self.hull.lower[instance].cpu().numpy(), self.hull.upper[instance].cpu().numpy()
+
+
+@dataclass(frozen=True, eq=False)
+class LinfBall(Region):
+    """{x : |x - center| <= eps, clip[0] <= x <= clip[1]} entry by entry, in the user's raw input units.
+
+    center: (batch, *shape) float64, taken as exact.  eps: one rational for all entries, a tuple of rationals, one per
+    channel, or a float64 tensor that broadcasts against `center` (per pixel, per instance).
+    clip: the data range, or None.  layout: "chw" or "hwc", or more of what is known of the channels, for a tuple.
+    Raises InputError E-REGION (NaN centre, centre outside the range), UsageError E-EPS (bad radius), or E-LAYOUT where a
+    tuple may go along two axes.
+    """
+
+    center_: Tensor
+    eps: Fraction | tuple[Fraction, ...] | Tensor
+    clip: tuple[float, float] | None = (0.0, 1.0)
+    layout: Known | str = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.eps, Tensor) and not bool((self.eps.isfinite() & (self.eps >= 0)).all()):
+            raise UsageError("E-EPS", "a per-entry radius is negative, NaN or infinite", where="--eps")
+        if isinstance(self.eps, tuple):
+            _ = self._channels    # raises where the radii go along no axis, or could along two
+        check_center(self.center_, self.clip)
+
+    @cached_property
+    def _channels(self) -> Axes:
+        """Along which axes a tuple of radii goes."""
+        assert isinstance(self.eps, tuple)
+        shape = tuple(self.center_.shape[1:])
+        found = axes_of_values(shape, self.eps, known_from(self.layout), "--eps")
+        if found is None:
+            raise UsageError("E-EPS", f"{len(self.eps)} radii for inputs of shape {shape}, read as {named(known_from(self.layout))}",
+                             where="--eps", hint="one radius, or one per channel; --layout tells how flat inputs are ordered")
+        return found
+
+    @cached_property
+    def _numbers(self) -> np.ndarray:
+        """Of an input's shape: which radius of a tuple is an entry's."""
+        return self._channels.numbers(tuple(self.center_.shape[1:]))
+
+    @property
+    def center(self) -> Tensor:
+        """The unperturbed inputs."""
+        return self.center_.double()
+
+    @cached_property
+    def hull(self) -> Interval:
+        """[center - eps, center + eps] met with the range, each end rounded outward by one step."""
+        eps = self._radii().to(self.center_.device)
+        below, above = self.center - eps, self.center + eps
+        lower = torch.where(eps == 0, self.center, torch.nextafter(below, below.new_tensor(-inf)))
+        upper = torch.where(eps == 0, self.center, torch.nextafter(above, above.new_tensor(inf)))
+        if self.clip is not None:
+            low, high = outer_range(self.clip)
+            lower, upper = lower.clamp(min=low), upper.clamp(max=high)
+        return Interval(lower, upper, proper=True)
+
+    def _radii(self) -> Tensor:
+        """Float64 radii, rounded up, that broadcast against the centre."""
+        if isinstance(self.eps, Tensor):
+            return self.eps.double()
+        if isinstance(self.eps, Fraction):
+            return torch.tensor(float_above(self.eps), dtype=torch.float64)
+        channels = torch.tensor([float_above(e) for e in self.eps], dtype=torch.float64)
+        return self._channels.spread(channels, tuple(self.center_.shape[1:]))
+
+    def take(self, index: Tensor) -> LinfBall:
+        """Instances `index`."""
+        eps = self.eps
+        if isinstance(eps, Tensor) and eps.dim() == self.center_.dim() and len(eps) == len(self.center_):
+            eps = eps[index]
+        return LinfBall(self.center_[index], eps, self.clip, self.layout)
+
+    def contains(self, instance: int, point: np.ndarray) -> bool:
+        """Exact: |point - center| <= eps decided in rationals, entry by entry where floats cannot tell."""
+        center = self.center[instance].cpu().numpy()
+        if self.clip is not None and not in_range(point, self.clip):
+            return False
+        hull = self.hull
+        low, high = hull.lower[instance].cpu().numpy(), hull.upper[instance].cpu().numpy()
+        if bool(((point < low) | (point > high)).any()):
+            return False
+        return not any(abs(Fraction(float(point[k])) - Fraction(float(center[k]))) > radius
+                       for k, radius in self._near_rim(instance, point))
+
+    def project(self, instance: int, point: np.ndarray) -> np.ndarray:
+        """Entries at the rim move to the outermost float64 inside it, found in rationals; the range clips first."""
+        center = self.center[instance].cpu().numpy()
+        inside = point.copy() if self.clip is None else np.clip(point, *inner_range(self.clip))
+        for k, radius in self._near_rim(instance, inside):
+            middle = Fraction(float(center[k]))
+            low, high = float_above(middle - radius), -float_above(-(middle + radius))
+            inside[k] = min(max(float(inside[k]), low), high)
+        return inside
+
+    def _near_rim(self, instance: int, point: np.ndarray) -> Iterator[tuple[tuple[int, ...], Fraction]]:
+        """Entries at or beyond the radius up to rounding, each with its exact radius: only these need rationals."""
+        center = self.center[instance].cpu().numpy()
+        rim = self._radii().cpu().expand(self.center_.shape)[instance].numpy()
+        near = np.abs(point - center) >= rim * (1 - 1e-12) - 1e-15 * np.abs(center)
+        for k in zip(*near.nonzero(), strict=True):
+            exact = self.eps[int(self._numbers[k])] if isinstance(self.eps, tuple) else self.eps
+            yield k, exact if isinstance(exact, Fraction) else Fraction(float(rim[k]))
+
+
+def outer_range(clip: tuple[float, float]) -> tuple[float, float]:
+    """Float64 ends around the range that the printed decimals of `clip` mean: 0.1 is one tenth."""
+    return -float_above(-Fraction(repr(float(clip[0])))), float_above(Fraction(repr(float(clip[1]))))
+
+
+def inner_range(clip: tuple[float, float]) -> tuple[float, float]:
+    """The least and greatest float64 inside that range."""
+    return float_above(Fraction(repr(float(clip[0])))), -float_above(-Fraction(repr(float(clip[1]))))
+
+
+def in_range(point: np.ndarray, clip: tuple[float, float]) -> bool:
+    """Whether every entry lies in the range, exactly."""
+    low, high = inner_range(clip)
+    return bool(((point >= low) & (point <= high)).all())
+
+
+def check_center(center: Tensor, clip: tuple[float, float] | None) -> None:
+    """Raise InputError E-REGION for NaN or a centre outside the data range, UsageError E-CLIP for a bad range."""
+    if not bool(center.isfinite().all()):
+        raise InputError("E-REGION", "the centre has NaN or infinite entries")
+    if clip is None:
+        return
+    low, high = clip
+    if not (isfinite(low) and isfinite(high) and low <= high):
+        raise UsageError("E-CLIP", f"not a data range: {clip}", where="--clip", hint="for example 0,1")
+    outside = int(((center < low) | (center > high)).sum())
+    if outside:
+        raise InputError(
+            "E-REGION", f"{outside} entries of the centre lie outside the data range [{low}, {high}]",
+            hint=_range_hint(float(center.min()), float(center.max()), clip),
+        )
+
+
+def _range_hint(least: float, most: float, clip: tuple[float, float]) -> str:
+    if least < 0 <= clip[0]:
+        return "is the data normalised already? give raw values and --mean, --std, or take these: --clip none"
+    return "divide by 255?" if most > 2 * abs(clip[1]) else "give the true range with --clip"

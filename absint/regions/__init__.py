@@ -1,8 +1,0 @@
-"""Input sets other than boxes: norm balls, patches, zonotopes, brightness and contrast. docs/regions.md tells how to use them."""
-
-from absint.regions.balls import L1Ball, L2Ball, NormBall, ball
-from absint.regions.patches import Patch, Patches, all_positions
-from absint.regions.photometric import Photometric
-from absint.regions.zonotope import ZonotopeRegion
-
-__all__ = ["L1Ball", "L2Ball", "NormBall", "Patch", "Patches", "Photometric", "ZonotopeRegion", "all_positions", "ball"]

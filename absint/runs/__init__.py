@@ -1,0 +1,1 @@
+"""What every run needs: journal, progress, output, worker processes."""

@@ -1,0 +1,1 @@
+"""How a verdict is looked for: strategies, what bounds and what branches."""

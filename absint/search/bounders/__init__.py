@@ -1,0 +1,1 @@
+"""What proves bounds by linear programs: disjuncts, neurons."""

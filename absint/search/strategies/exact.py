@@ -1,0 +1,56 @@
+"""Exact answers by branching on phases: every leaf is closed by a safe bound, no solver's word counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import inf
+from typing import Any, ClassVar
+
+from absint.engine.domain import Domain
+from absint.search.bounders.disjuncts import Tactic
+from absint.search.branchers.inputs import Splitting
+from absint.search.strategies.refine import Programs, Refine
+
+# LPs for one disjunct in the search before neurons are refined; measured in benchmarks/RESULTS.md.
+_SHORT = 200
+
+
+@dataclass(frozen=True)
+class Exact(Programs):
+    """Decides every property of a piecewise-linear network over boxes, given time; elsewhere the best that its relaxation gives.
+
+    Regions of few inputs are also halved, with the base's bounds of the halves, before a search over phases grows long.
+    nodes: LPs for one disjunct at most; 0 for no limit (then --timeout is what ends it).  patience: the same where no time limit
+    is set.  timeout_lp: seconds of one LP.
+    inputs: how many entries of positive width are few; 0 never splits.  boxes: halves of one instance at most.
+    Sources: Katz et al., CAV 2017; Ehlers, ATVA 2017; Neumaier and Shcherbina, Math. Program. 99 (2004), section 3.
+    """
+
+    source: ClassVar[str] = "Ehlers, ATVA 2017; Neumaier and Shcherbina, Math. Program. 2004, section 3"
+    nodes: int = 0
+    patience: int = 0
+    timeout_lp: float = 30.0
+    inputs: int = 12
+    boxes: int = 1 << 16
+
+    @property
+    def exhaustive(self) -> bool:
+        """Yes: also a search with a count of LPs may be a long one on a large network."""
+        return True
+
+    def portfolio(self) -> tuple[Domain[Any], ...]:
+        """The base's stages, a short search, then neurons refined by LP before the long one.
+
+        Most instances that the base leaves open take a few LPs, less than a refinement; those that do not gain from tighter
+        relaxations at every node of the search.
+        """
+        if 0 < self.nodes <= _SHORT:
+            return super().portfolio()
+        short = replace(self, nodes=_SHORT, inputs=0)
+        return *self.walker.portfolio(), short, Refine(self.base, self.solver, self.undecided, timeout_lp=self.timeout_lp), self
+
+    @property
+    def tactic(self) -> Tactic:
+        """Branching to the end."""
+        return self._tactic(nodes=self.nodes or inf, patience=self.patience or inf, lp=self.timeout_lp,
+                          splitting=Splitting(self.walker, self.inputs, self.boxes))

@@ -1,0 +1,16 @@
+"""The conformance kit: what every operator, domain and solver must satisfy, as one call for plug-in authors."""
+
+from absint.testing.kit import FLOAT64, MIXED, SINGLE, Check, ContractError, check_domain, check_op, check_solver, domain_checks, op_checks
+
+__all__ = [
+    "FLOAT64",
+    "MIXED",
+    "SINGLE",
+    "Check",
+    "ContractError",
+    "check_domain",
+    "check_op",
+    "check_solver",
+    "domain_checks",
+    "op_checks",
+]
