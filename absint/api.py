@@ -30,10 +30,11 @@ from absint.model.input_axes import axes_of
 from absint.model.layout import agreed, network_layout
 from absint.numeric import backend
 from absint.numeric.backend import Budget, numeric_mode
+from absint.numeric.decimal import parse_eps
 from absint.numeric.rounding import Numerics
 from absint.problem.query import Query, read_query
 from absint.problem.regions import ball
-from absint.problem.regions.region import Region, parse_eps
+from absint.problem.regions.region import Region
 from absint.verdict import InstanceResult
 
 ArrayLike = Tensor | np.ndarray | Sequence[Any]

@@ -11,12 +11,10 @@ from absint.engine.domain import (
     Interval,
     Node,
     Numerics,
-    Product,
     Relaxation,
     RowForm,
     Rows,
     Sense,
-    Wrapper,
     box_rows,
     met_band,
     open_rows,
@@ -25,6 +23,7 @@ from absint.engine.domain import (
     rule,
     transfer,
 )
+from absint.engine.product import Product, Wrapper
 
 __all__ = [
     "DOMAINS",

@@ -1,17 +1,17 @@
 """For those who write an operator: families, registration, import. A public face of `absint.model`."""
 
+from absint.model.families.bilinear import Times
+from absint.model.families.composite import Composite
+from absint.model.families.linear import Linear, Monomial
+from absint.model.families.maximum import Maximum
+from absint.model.families.nonlinear import Nonlinear, middle_radius
 from absint.model.op import (
     OPS,
-    Composite,
     FromOnnx,
     Input,
-    Linear,
-    Monomial,
-    Nonlinear,
     OnnxNode,
     Op,
     Shape,
-    middle_radius,
     no_offset,
     one_power_a_row,
     register_import,
@@ -26,11 +26,13 @@ __all__ = [
     "FromOnnx",
     "Input",
     "Linear",
+    "Maximum",
     "Monomial",
     "Nonlinear",
     "OnnxNode",
     "Op",
     "Shape",
+    "Times",
     "middle_radius",
     "no_offset",
     "one_power_a_row",

@@ -1,5 +1,6 @@
 """Boxes and what every input set offers. A public face of `absint.problem.regions`."""
 
+from absint.numeric.decimal import parse_eps
 from absint.problem.regions.region import (
     BoxRegion,
     LinfBall,
@@ -7,17 +8,13 @@ from absint.problem.regions.region import (
     Shape,
     box_below,
     check_center,
-    down,
-    float_above,
     in_range,
     inner_range,
     offset_between,
     outer_range,
-    parse_eps,
-    up,
 )
 
 __all__ = [
-    "BoxRegion", "LinfBall", "Region", "Shape", "box_below", "check_center", "down", "float_above", "in_range", "inner_range",
-    "offset_between", "outer_range", "parse_eps", "up",
+    "BoxRegion", "LinfBall", "Region", "Shape", "box_below", "check_center", "in_range", "inner_range", "offset_between",
+    "outer_range", "parse_eps",
 ]

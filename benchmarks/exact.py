@@ -40,9 +40,10 @@ from absint.domains.deeppoly import DeepPoly
 from absint.engine.context import Context
 from absint.engine.forward import margins
 from absint.errors import AbsintError
-from absint.model.op import Nonlinear
+from absint.model.families.nonlinear import Nonlinear
 from absint.numeric.backend import Budget, numeric_mode
-from absint.problem.regions.region import LinfBall, parse_eps
+from absint.numeric.decimal import parse_eps
+from absint.problem.regions.region import LinfBall
 from absint.problem.spec import Spec
 from absint.verdict import Reason
 

@@ -21,11 +21,12 @@ import torch
 from absint.engine.context import Context
 from absint.engine.domain import Domain
 from absint.engine.forward import margins
+from absint.model.families.linear import Linear
 from absint.model.graph import Graph
-from absint.model.op import Linear
 from absint.numeric.backend import Budget, numeric_mode
+from absint.numeric.decimal import parse_eps
 from absint.numeric.rounding import Numerics
-from absint.problem.regions.region import LinfBall, parse_eps
+from absint.problem.regions.region import LinfBall
 from absint.problem.spec import Spec
 
 

@@ -25,9 +25,9 @@ from tables import table
 import absint
 from absint import samples
 from absint.analyses.radius.bisection import RadiusOptions, RadiusResult, radius
+from absint.analyses.verify.options import VerifyOptions
 from absint.api import domain_from
 from absint.model.graph import Graph
-from absint.problem.problem import VerifyOptions
 
 UPPER, TOLERANCE = Fraction("0.256"), Fraction("0.001")
 OWN_HEAD = ("net", "domain", "known carried", "fan", "images", "CPU s", "wall s", "mean radius", "halvings an image")

@@ -26,8 +26,9 @@ from absint.domains.deeppoly import DeepPoly
 from absint.engine.context import Context
 from absint.engine.forward import margins
 from absint.numeric.backend import numeric_mode
+from absint.numeric.decimal import parse_eps
 from absint.numeric.rounding import Numerics
-from absint.problem.regions.region import LinfBall, parse_eps
+from absint.problem.regions.region import LinfBall
 from absint.problem.spec import Spec
 
 HEAD = ("net", "eps", "images", "CROWN theirs", "alpha-CROWN theirs", "ours plain", "steps", "ours", "gain ours/theirs",

@@ -15,7 +15,9 @@ sys.path.insert(0, str(ROOT / "tests"))
 import node_tests  # noqa: E402
 
 from absint.frontends.onnx_file import OLDEST_OPSET  # noqa: E402
-from absint.model.op import OPS, Composite, Linear, Op  # noqa: E402
+from absint.model.families.composite import Composite
+from absint.model.families.linear import Linear
+from absint.model.op import OPS, Op
 
 TARGET = ROOT / "docs" / "operators.md"
 HEAD = """# Operators

@@ -9,7 +9,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from absint.engine.domain import Context, Domain, Interval, Node, RowForm, Rows, Sense, box_rows, row_products
-from absint.model.op import Linear
+from absint.model.families.linear import Linear
 
 
 @dataclass(frozen=True)

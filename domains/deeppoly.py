@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from absint.engine.domain import DOMAINS, BackwardDomain, Context, Domain, Interval, Node, Relaxation
-from absint.model.op import Nonlinear
+from absint.model.families.nonlinear import Nonlinear
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from math import prod
 import torch
 from torch import Tensor
 
-from absint.model.op import Linear, Shape
+from absint.model.families.linear import Linear
+from absint.model.op import Shape
 
 _CHUNK_ENTRIES = 1 << 18
 

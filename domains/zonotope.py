@@ -13,8 +13,9 @@ from torch import Tensor
 
 from absint.domains.generators import Block, Dense, Sparse, join, merge_smallest
 from absint.engine.domain import Band, Context, Domain, Interval, Node, Numerics, Rows, Sense, met_band
+from absint.model.families.linear import Linear
+from absint.model.families.nonlinear import Nonlinear, middle_radius
 from absint.model.graph import Graph
-from absint.model.op import Linear, Nonlinear, middle_radius
 from absint.numeric.rounding import cast_up, gamma
 
 # Where symbols come from: a node's name, or a tuple for what an order reduction kept or merged. Tuples, because a string

@@ -8,7 +8,7 @@ from fractions import Fraction
 from functools import lru_cache
 from math import inf, isinf, nextafter
 
-from absint.problem.regions.region import float_above
+from absint.numeric.decimal import float_above
 
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE]([+-]?\d{1,9}))?", re.ASCII)
 _DIGITS, _EXPONENT = 1000, 1000  # beyond these, exact arithmetic would cost more than any property needs

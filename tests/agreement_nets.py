@@ -19,10 +19,10 @@ from exact_cells import Net, truth
 from solver_contract import build
 
 from absint.analyses.verify import Problem
+from absint.model.families.maximum import Maximum
 from absint.model.op import Op
 from absint.model.ops.conv import Conv
 from absint.model.ops.gemm import Gemm
-from absint.model.ops.maximum import Maximum
 from absint.model.ops.piecewise import Abs, Clip
 from absint.model.ops.pool import MaxPool, Window
 from absint.model.ops.relu import LeakyRelu, Relu

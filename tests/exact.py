@@ -13,8 +13,9 @@ from itertools import combinations, product
 
 from exact_cells import matrix, minimum
 
-from absint.model.op import Input, Linear
-from absint.model.ops.maximum import Maximum
+from absint.model.families.linear import Linear
+from absint.model.families.maximum import Maximum
+from absint.model.op import Input
 from absint.model.ops.relu import LeakyRelu, Relu
 
 __all__ = ["Affine", "evaluate", "matrix", "minimum", "minimum_by_vertices"]

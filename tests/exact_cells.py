@@ -19,8 +19,9 @@ from math import gcd, inf, lcm, prod
 
 import torch
 
-from absint.model.op import Input, Linear
-from absint.model.ops.maximum import Maximum
+from absint.model.families.linear import Linear
+from absint.model.families.maximum import Maximum
+from absint.model.op import Input
 from absint.model.ops.piecewise import Abs, Clip
 from absint.model.ops.relu import LeakyRelu, Relu
 

@@ -11,11 +11,12 @@ from exact import matrix
 
 from absint.engine.context import Context
 from absint.engine.forward import boxes
+from absint.model.families.linear import Linear
+from absint.model.families.maximum import Maximum
 from absint.model.graph import GraphBuilder
-from absint.model.op import Input, Linear
+from absint.model.op import Input
 from absint.model.ops.conv import Conv
 from absint.model.ops.gemm import Gemm
-from absint.model.ops.maximum import Maximum
 from absint.model.ops.piecewise import Abs, Clip
 from absint.model.ops.relu import LeakyRelu, Relu
 from absint.model.ops.shape import Reshape

@@ -18,9 +18,10 @@ from absint.engine.backward import slopes as module
 from absint.engine.backward.slopes import Ascent, Search, Slopes, improved
 from absint.engine.backward.surrogate import RelaxedNet, RelaxedRows, functionals
 from absint.engine.backward.walk import substitute
-from absint.engine.context import Context, Rows
+from absint.engine.context import Context
 from absint.engine.domain import BackwardDomain, Interval, Relaxation
 from absint.engine.forward import analyse, attempt, margins
+from absint.engine.rows import Rows
 from absint.errors import UsageError
 from absint.model.graph import GraphBuilder
 from absint.model.ops.gemm import Gemm

@@ -21,8 +21,9 @@ from absint.model.ops.gemm import Gemm
 from absint.model.ops.relu import Relu
 from absint.model.ops.step import Sign
 from absint.numeric.backend import Budget
+from absint.numeric.decimal import parse_eps
 from absint.problem.regions import L2Ball
-from absint.problem.regions.region import BoxRegion, LinfBall, parse_eps
+from absint.problem.regions.region import BoxRegion, LinfBall
 from absint.problem.spec import Spec
 
 CPU = torch.device("cpu")

@@ -108,7 +108,8 @@ def test_softmax_bounds_stay_useful(tmp_path):
 
 
 def test_the_bilinear_operator_keeps_the_contract():
-    from absint.model.ops.product import SumLast, Times
+    from absint.model.families.bilinear import Times
+    from absint.model.ops.product import SumLast
 
     check_op(Times(), [(3,), (3,)])
     check_op(SumLast(4), [(3, 4)])

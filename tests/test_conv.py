@@ -8,7 +8,7 @@ import random
 import pytest
 import torch
 
-from absint.model.op import Linear
+from absint.model.families.linear import Linear
 from absint.model.ops.conv import Conv
 
 

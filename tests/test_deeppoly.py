@@ -15,12 +15,13 @@ import torch
 
 import absint
 from absint.engine.backward import walk as substitute
-from absint.engine.context import Context, Rows, Sense
+from absint.engine.context import Context
 from absint.engine.domain import DOMAINS
 from absint.engine.forward import analyse, attempt, margins
+from absint.engine.rows import Rows, Sense
 from absint.errors import UsageError
+from absint.model.families.linear import Linear
 from absint.model.graph import GraphBuilder
-from absint.model.op import Linear
 from absint.model.ops.affine import Affine
 from absint.model.ops.conv import Conv
 from absint.model.ops.gemm import Gemm
@@ -28,8 +29,9 @@ from absint.model.ops.relu import Relu
 from absint.model.ops.shape import Reshape
 from absint.model.ops.sum import Sum
 from absint.numeric.backend import Budget, DeadlineError, numeric_mode
+from absint.numeric.decimal import parse_eps
 from absint.numeric.rounding import Numerics
-from absint.problem.regions.region import BoxRegion, LinfBall, parse_eps
+from absint.problem.regions.region import BoxRegion, LinfBall
 from absint.problem.spec import Spec
 
 FLAT, SOUND, MIXED = Numerics(rounding=False), Numerics(), Numerics(torch.float32)

@@ -13,9 +13,9 @@ import torch
 from absint.engine.context import Context
 from absint.engine.domain import DOMAINS
 from absint.engine.forward import margins
+from absint.model.families.maximum import Maximum
 from absint.model.graph import GraphBuilder
 from absint.model.ops.gemm import Gemm
-from absint.model.ops.maximum import Maximum
 from absint.model.ops.relu import LeakyRelu, Relu
 from absint.model.ops.shape import Reshape
 from absint.model.ops.sum import Sum

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from absint.engine.attained_rows import lower_over
-from absint.engine.context import Context, Rows, Sense
+from absint.engine.context import Context
 from absint.engine.domain import DOMAINS
 from absint.engine.forward import analyse, boxes, tensor_bounds
+from absint.engine.rows import Rows, Sense
 from absint.model.graph import GraphBuilder
 from absint.model.op import no_offset
 from absint.model.ops.affine import Affine

@@ -10,6 +10,8 @@ import torch
 
 from absint.attacks.proof import exact_output, in_rationals
 from absint.attacks.witness import prove_witness
+from absint.model.families.bilinear import Times
+from absint.model.families.maximum import Maximum
 from absint.model.graph import GraphBuilder
 from absint.model.ops.affine import Affine
 from absint.model.ops.assemble import Assemble
@@ -19,11 +21,10 @@ from absint.model.ops.conv_transpose import ConvTranspose
 from absint.model.ops.exponential import Exp
 from absint.model.ops.extremum import Total
 from absint.model.ops.gemm import Gemm, LeftMatMul
-from absint.model.ops.maximum import Maximum
 from absint.model.ops.piecewise import Abs, Clip, HardSwish, PRelu, ThresholdedRelu
 from absint.model.ops.pool import AveragePool, Window
 from absint.model.ops.power import Power
-from absint.model.ops.product import SumLast, Times
+from absint.model.ops.product import SumLast
 from absint.model.ops.reduce import AxisMap, Reduce
 from absint.model.ops.relu import LeakyRelu, Relu
 from absint.model.ops.shape import Concat, Gather, Pad, Reshape, Transpose

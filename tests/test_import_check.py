@@ -15,12 +15,12 @@ from absint.cli.inspect import examine
 from absint.errors import UnsupportedError
 from absint.frontends.onnx_reader import OnnxFrontEnd
 from absint.model import node_check
+from absint.model.families.maximum import Maximum
 from absint.model.forward_error import FACTOR, Followed, accepted, follow
 from absint.model.graph import Graph
 from absint.model.import_check import check_import
 from absint.model.ops.affine import Affine
 from absint.model.ops.gemm import Gemm
-from absint.model.ops.maximum import Maximum
 from absint.model.ops.relu import LeakyRelu, Relu
 from absint.model.ops.step import Round, Sign
 

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 from onnx_models import batch_norm, compare, imported, node, weights
 
 from absint.errors import AbsintError
-from absint.model.op import Linear
+from absint.model.families.linear import Linear
 
 
 @pytest.fixture

@@ -12,12 +12,14 @@ from bundled import digits, mnist
 
 import absint
 from absint.analyses.verify import VerifyOptions, robustness, verify
-from absint.engine.context import Context, Rows, Sense
+from absint.engine.context import Context
 from absint.engine.domain import DOMAINS, Domain
+from absint.engine.rows import Rows, Sense
 from absint.errors import PluginError
 from absint.model.graph import Node
+from absint.numeric.decimal import parse_eps
 from absint.numeric.interval import Interval
-from absint.problem.regions.region import LinfBall, parse_eps
+from absint.problem.regions.region import LinfBall
 from absint.verdict import InstanceResult
 
 

@@ -20,8 +20,9 @@ from torch import Tensor
 import absint
 from absint.analyses.verify import VerifyOptions, robustness, verify
 from absint.engine.context import Context
-from absint.engine.domain import DOMAINS, Domain, Product
+from absint.engine.domain import DOMAINS, Domain
 from absint.engine.forward import analyse, margins, tensor_bounds
+from absint.engine.product import Product
 from absint.model.graph import Graph, GraphBuilder
 from absint.model.ops.conv import Conv
 from absint.model.ops.gemm import Gemm
@@ -31,9 +32,10 @@ from absint.model.ops.shape import Concat, Gather, Reshape
 from absint.model.ops.sigmoid import Sigmoid
 from absint.model.ops.sum import Sum
 from absint.numeric.backend import Budget
+from absint.numeric.decimal import parse_eps
 from absint.numeric.interval import Interval
 from absint.numeric.rounding import Numerics
-from absint.problem.regions.region import BoxRegion, LinfBall, parse_eps
+from absint.problem.regions.region import BoxRegion, LinfBall
 from absint.problem.spec import Spec
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"

@@ -18,15 +18,16 @@ import absint
 from absint import samples
 from absint.analyses.radius import bisection as module
 from absint.analyses.radius.bisection import Answer, Bracket, RadiusOptions, RadiusResult, halvings, radius, steps_to
+from absint.analyses.verify.options import VerifyOptions
 from absint.analyses.verify.portfolio import Portfolio
 from absint.attacks import ATTACKS, Search
-from absint.engine.context import Context, Rows, Sense
+from absint.engine.context import Context
 from absint.engine.domain import DOMAINS, Domain
+from absint.engine.rows import Rows, Sense
 from absint.errors import AbsintError, InputError, PluginError, UsageError
 from absint.model.graph import Graph, GraphBuilder
 from absint.model.ops.gemm import Gemm
 from absint.numeric.interval import Interval
-from absint.problem.problem import VerifyOptions
 from absint.problem.regions.region import LinfBall
 from absint.problem.spec import Spec
 from absint.verdict import InstanceResult, Reason, Verdict

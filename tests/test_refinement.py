@@ -24,9 +24,9 @@ from absint.encode.network import encode
 from absint.engine.context import Context
 from absint.engine.forward import attempt, boxes
 from absint.errors import AbsintError, InputError
+from absint.model.families.maximum import Maximum
 from absint.model.ops.exponential import Exp
 from absint.model.ops.gemm import Gemm
-from absint.model.ops.maximum import Maximum
 from absint.model.ops.relu import Relu
 from absint.model.ops.shape import Reshape
 from absint.numeric.backend import Budget

@@ -10,6 +10,7 @@ import torch
 from onnx import TensorProto
 
 from absint.analyses.query.answering import Answer, verify_query
+from absint.analyses.verify.options import VerifyOptions
 from absint.attacks import Search, falsify
 from absint.attacks import pgd as pgd_module
 from absint.attacks.pgd import Pgd
@@ -18,7 +19,6 @@ from absint.model.graph import GraphBuilder
 from absint.model.ops.gemm import Gemm
 from absint.model.ops.relu import Relu
 from absint.model.ops.step import Compare, Floor, Round, Truncate
-from absint.problem.problem import VerifyOptions
 from absint.problem.query import read_query
 from absint.problem.regions.region import BoxRegion
 from absint.problem.spec import Spec

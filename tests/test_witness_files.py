@@ -19,8 +19,9 @@ from absint.errors import InputError, ResourceError, UsageError
 from absint.model.graph import Graph
 from absint.model.layout import Axes, Known, Layout
 from absint.numeric.backend import numeric_mode
+from absint.numeric.decimal import parse_eps
 from absint.problem.dataset import Dataset
-from absint.problem.regions.region import LinfBall, parse_eps
+from absint.problem.regions.region import LinfBall
 from absint.problem.spec import Spec
 from absint.reports import witness as module
 from absint.reports.witness import Saved, WitnessInfo, check_folder, counterexample_text, save_witnesses

@@ -8,14 +8,14 @@ import torch
 from exact import minimum
 
 from absint.analyses.query.answering import Answer, verify_query
+from absint.analyses.verify.options import VerifyOptions
+from absint.model.families.maximum import Maximum
 from absint.model.graph import GraphBuilder
 from absint.model.ops.affine import Affine
 from absint.model.ops.gemm import Gemm
-from absint.model.ops.maximum import Maximum
 from absint.model.ops.piecewise import Abs, Clip
 from absint.model.ops.relu import LeakyRelu, Relu
 from absint.model.ops.shape import Reshape
-from absint.problem.problem import VerifyOptions
 from absint.problem.query import read_query
 
 KINDS = {"relu": Relu, "leaky": lambda: LeakyRelu(0.25), "abs": Abs, "clip": lambda: Clip(-0.5, 1.0)}

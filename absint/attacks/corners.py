@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from absint.attacks.starts import FEW_INPUTS, Work, free_inputs, products
-from absint.model.op import Nonlinear
+from absint.model.families.nonlinear import Nonlinear
 
 _TARGETS = 48        # rows and operands aimed at, the nearest of them
 _PRODUCTS = 1e9      # multiplications that all this may cost an instance

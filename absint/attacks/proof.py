@@ -10,8 +10,9 @@ import torch
 
 from absint.engine.context import Context
 from absint.engine.forward import boxes
+from absint.model.families.linear import Linear
 from absint.model.graph import Graph
-from absint.model.op import Input, Linear
+from absint.model.op import Input
 from absint.numeric.backend import Budget, default_memory, numeric_mode
 from absint.numeric.rational import BITS, Rationals
 from absint.numeric.rounding import Numerics

@@ -10,8 +10,8 @@ from torch import Tensor
 from absint.attacks.best import Best
 from absint.attacks.loss import depths, row_values
 from absint.attacks.search import Search
+from absint.model.families.linear import Linear
 from absint.model.graph import Graph
-from absint.model.op import Linear
 from absint.problem.regions.region import Region
 from absint.problem.spec import Spec
 

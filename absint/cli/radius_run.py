@@ -19,6 +19,7 @@ import torch
 
 from absint import __version__
 from absint.analyses.radius.bisection import RadiusOptions, RadiusResult, radius
+from absint.analyses.verify.options import VerifyOptions
 from absint.attacks import ATTACKS
 from absint.cli.chosen_domain import domain_of
 from absint.cli.header import model_of, options_of, versions
@@ -38,9 +39,9 @@ from absint.cli.settings import RadiusSettings
 from absint.errors import InputError, UsageError, printable
 from absint.model.frontend import load_model
 from absint.model.graph import Graph
+from absint.numeric.decimal import parse_eps
 from absint.problem.dataset import Dataset
-from absint.problem.problem import VerifyOptions, check_classes
-from absint.problem.regions.region import parse_eps
+from absint.problem.problem import check_classes
 from absint.registry import load_plugin
 from absint.reports.radius import WRITERS, RadiusDocument, exact
 from absint.runs.journal import Journal

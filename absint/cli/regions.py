@@ -13,8 +13,9 @@ from torch import Tensor
 from absint.cli.settings import VerifySettings
 from absint.errors import UsageError
 from absint.model.layout import Known, axes_of_values, named
+from absint.numeric.decimal import parse_eps
 from absint.problem.regions import Patches, Photometric, ball
-from absint.problem.regions.region import Region, Shape, parse_eps
+from absint.problem.regions.region import Region, Shape
 from absint.reports.interface import Header
 
 Clip = tuple[float, float] | None

@@ -34,9 +34,9 @@ from absint.cli.validate_settings import ValidateSettings
 from absint.errors import InputError, UsageError, printable
 from absint.model.frontend import load_model
 from absint.model.graph import Graph
+from absint.numeric.decimal import parse_eps
 from absint.problem.dataset import Dataset
 from absint.problem.problem import check_classes
-from absint.problem.regions.region import parse_eps
 from absint.registry import load_plugin
 from absint.reports import plot, validate_plot
 from absint.reports.validate import DECISION_WRITERS, EVALUATION_WRITERS, DecisionDocument, EvaluationDocument, write_calibration_text

@@ -10,8 +10,8 @@ import torch
 from scipy import sparse
 
 from absint.encode.expressions import LinearRows, down, up
+from absint.model.families.linear import Linear as LinearOp
 from absint.model.graph import Graph, Node
-from absint.model.op import Linear as LinearOp
 from absint.numeric.backend import Budget, numeric_mode
 
 

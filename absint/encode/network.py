@@ -22,9 +22,11 @@ from absint.encode.segments import Kinks, kinks
 from absint.engine.context import Context
 from absint.errors import UnsupportedError, UsageError
 from absint.model.families.elementwise import Elementwise
+from absint.model.families.linear import Linear
+from absint.model.families.maximum import Maximum
+from absint.model.families.nonlinear import Nonlinear
 from absint.model.graph import Graph, Node
-from absint.model.op import Input, Linear, Nonlinear
-from absint.model.ops.maximum import Maximum
+from absint.model.op import Input
 from absint.numeric.backend import Budget
 from absint.numeric.interval import Interval, Relaxation
 from absint.numeric.rounding import Numerics

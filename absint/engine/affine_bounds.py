@@ -6,12 +6,14 @@ import torch
 from torch import Tensor
 
 from absint.engine.backward.walk import substitute
-from absint.engine.context import Context, Rows
+from absint.engine.context import Context
+from absint.engine.rows import Rows
+from absint.model.families.linear import Linear
 from absint.model.graph import Graph, Node
-from absint.model.op import Input, Linear
+from absint.model.op import Input
 from absint.numeric.interval import Interval, Relaxation
+from absint.numeric.outward import down, up
 from absint.numeric.rounding import gamma, smallest_normal
-from absint.problem.regions.region import down, up
 
 # Up to so many entries (outputs times inputs) every instance has rows of its own, split between ball and range; beyond,
 # one norm per output serves all instances. A property of the graph alone, so that no batch changes a bound.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from absint.engine.context import Rows
+from absint.engine.rows import Rows
 from absint.numeric.interval import Interval
 from absint.numeric.rounding import cast_down, gamma, is_power, no_lower, smallest_normal, unit_roundoff
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 
 from absint.engine.context import Context
+from absint.model.families.nonlinear import middle_radius
 from absint.model.graph import Node
-from absint.model.op import middle_radius
 from absint.numeric.interval import Band, Interval, Relaxation
 
 

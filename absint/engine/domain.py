@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
@@ -19,11 +18,14 @@ from absint.engine.backward.combinations import mixed_bounds
 from absint.engine.backward.slopes import Ascent, Slopes, improved, open_rows
 from absint.engine.backward.walk import input_adjoints, substitute_each
 from absint.engine.closed_forms import met_band
-from absint.engine.context import Context, Rows, Sense
+from absint.engine.context import Context
 from absint.engine.row_forms import RowForm, box_rows, row_products
+from absint.engine.rows import Rows, Sense
 from absint.errors import PluginError
+from absint.model.families.linear import Linear
+from absint.model.families.nonlinear import Nonlinear
 from absint.model.graph import Graph, Node
-from absint.model.op import Linear, Nonlinear, Op
+from absint.model.op import Op
 from absint.numeric.backend import Budget
 from absint.numeric.interval import Band, Interval, Relaxation
 from absint.numeric.rounding import Numerics
@@ -31,8 +33,8 @@ from absint.problem.spec import Refutation, Spec
 from absint.registry import Registry
 
 __all__ = [
-    "DOMAINS", "Ascent", "BackwardDomain", "Band", "Budget", "Context", "Domain", "Interval", "Node", "Numerics", "Product", "Relaxation",
-    "RowForm", "Rows", "Sense", "Wrapper", "box_rows", "met_band", "open_rows", "register_domain", "row_products", "rule", "transfer",
+    "DOMAINS", "Ascent", "BackwardDomain", "Band", "Budget", "Context", "Domain", "Interval", "Node", "Numerics", "Relaxation",
+    "RowForm", "Rows", "Sense", "box_rows", "met_band", "open_rows", "register_domain", "row_products", "rule", "transfer",
 ]
 
 E = TypeVar("E")
@@ -253,115 +255,3 @@ def transfer(domain: Domain[E], node: Node, args: list[E], ctx: Context) -> E:
     return domain.nonlinear(node, args, ctx)
 
 
-@dataclass(frozen=True)
-class Product(Domain[tuple[Any, Any]]):
-    """Reduced product of two domains: both walk together, share `known`, and the better bound counts."""
-
-    first: Domain[Any]
-    second: Domain[Any]
-
-    @property
-    def needs_reference(self) -> bool:
-        """If either does."""
-        return self.first.needs_reference or self.second.needs_reference
-
-    def enclose(self, node: Node, interval: Interval, ctx: Context) -> tuple[Any, Any]:
-        """Both."""
-        return self.first.enclose(node, interval, ctx), self.second.enclose(node, interval, ctx)
-
-    def start(self, node: Node, ctx: Context) -> tuple[Any, Any]:
-        """Both."""
-        return self.first.start(node, ctx), self.second.start(node, ctx)
-
-    def linear(self, node: Node, args: list[tuple[Any, Any]], ctx: Context) -> tuple[Any, Any]:
-        """Both, with the special rules of each."""
-        return transfer(self.first, node, [a for a, _ in args], ctx), transfer(self.second, node, [b for _, b in args], ctx)
-
-    nonlinear = linear
-
-    def bounds(self, element: tuple[Any, Any], rows: Rows, ctx: Context, sense: Sense) -> Interval:
-        """The better of both."""
-        one = self.first.bounds(element[0], rows, ctx, sense)
-        return one.meet(self.second.bounds(element[1], rows, ctx, sense))
-
-    def hull(self, element: tuple[Any, Any], ctx: Context) -> Interval | None:
-        """The better of both where both have one."""
-        one, two = self.first.hull(element[0], ctx), self.second.hull(element[1], ctx)
-        return None if one is None or two is None else one.meet(two)
-
-    def corner(self, element: tuple[Any, Any], rows: Rows, ctx: Context) -> Tensor | None:
-        """The first that has one."""
-        found = self.first.corner(element[0], rows, ctx)
-        return self.second.corner(element[1], rows, ctx) if found is None else found
-
-    def refute(self, element: tuple[Any, Any], spec: Spec, refuted: Tensor, ctx: Context) -> Refutation | None:
-        """The better where both have one."""
-        one, two = self.first.refute(element[0], spec, refuted, ctx), self.second.refute(element[1], spec, refuted, ctx)
-        return two if one is None else one if two is None else one.joined(two)
-
-    def take(self, element: tuple[Any, Any], index: Tensor) -> tuple[Any, Any]:
-        """Both."""
-        return self.first.take(element[0], index), self.second.take(element[1], index)
-
-    def memory(self, graph: Graph, numerics: Numerics) -> int:
-        """Both."""
-        return self.first.memory(graph, numerics) + self.second.memory(graph, numerics)
-
-
-class Wrapper(Domain[Any]):
-    """A domain that walks as another one, its base, and adds to what the base proves: refinements derive from it.
-
-    Special rules and everything a wrapper does not override are the base's.
-    """
-
-    @property
-    @abstractmethod
-    def walker(self) -> Domain[Any]:
-        """The domain that walks."""
-
-    @property
-    def needs_reference(self) -> bool:
-        """If the base does."""
-        return self.walker.needs_reference
-
-    def enclose(self, node: Node, interval: Interval, ctx: Context) -> Any:
-        """The base's."""
-        return self.walker.enclose(node, interval, ctx)
-
-    def start(self, node: Node, ctx: Context) -> Any:
-        """The base's."""
-        return self.walker.start(node, ctx)
-
-    def linear(self, node: Node, args: list[Any], ctx: Context) -> Any:
-        """The base's, with its special rules."""
-        return transfer(self.walker, node, args, ctx)
-
-    nonlinear = linear
-
-    def bounds(self, element: Any, rows: Rows, ctx: Context, sense: Sense) -> Interval:
-        """The base's."""
-        return self.walker.bounds(element, rows, ctx, sense)
-
-    def hull(self, element: Any, ctx: Context) -> Interval | None:
-        """The base's."""
-        return self.walker.hull(element, ctx)
-
-    def corner(self, element: Any, rows: Rows, ctx: Context) -> Tensor | None:
-        """The base's."""
-        return self.walker.corner(element, rows, ctx)
-
-    def take(self, element: Any, index: Tensor) -> Any:
-        """The base's."""
-        return self.walker.take(element, index)
-
-    def parameters(self, node: Node, ctx: Context) -> Tensor | None:
-        """The base's."""
-        return self.walker.parameters(node, ctx)
-
-    def refute(self, element: Any, spec: Spec, refuted: Tensor, ctx: Context) -> Refutation | None:
-        """The base's."""
-        return self.walker.refute(element, spec, refuted, ctx)
-
-    def memory(self, graph: Graph, numerics: Numerics) -> int:
-        """The base's."""
-        return self.walker.memory(graph, numerics)

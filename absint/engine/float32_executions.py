@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from absint.engine.context import Context
+from absint.model.families.linear import Linear
+from absint.model.families.nonlinear import Nonlinear
 from absint.model.graph import Node
-from absint.model.op import Linear, Nonlinear
 from absint.numeric.rounding import gamma, smallest_normal
 
 

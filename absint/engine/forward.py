@@ -13,12 +13,15 @@ from torch import Tensor
 from absint.engine.affine_bounds import affine_bounds
 from absint.engine.attained_rows import lower_over
 from absint.engine.closed_forms import closed_form
-from absint.engine.context import Context, Rows, Sense
+from absint.engine.context import Context
 from absint.engine.domain import Domain, transfer
 from absint.engine.float32_executions import execution_noise
+from absint.engine.rows import Rows, Sense
 from absint.errors import PluginError, UnsupportedError
+from absint.model.families.linear import Linear
+from absint.model.families.nonlinear import Nonlinear
 from absint.model.graph import Node
-from absint.model.op import Input, Linear, Nonlinear
+from absint.model.op import Input
 from absint.numeric.interval import Interval
 from absint.numeric.rounding import Numerics, no_lower, no_lower_, no_upper, no_upper_
 from absint.problem.spec import Refutation, Spec

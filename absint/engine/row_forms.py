@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from absint.engine.context import Rows
+from absint.engine.rows import Rows
 from absint.numeric.interval import Interval
 from absint.numeric.rounding import Numerics, no_lower, no_upper
 

@@ -15,7 +15,9 @@ from math import inf
 import torch
 from torch import Tensor
 
-from absint.model.op import Linear, Nonlinear, Op
+from absint.model.families.linear import Linear
+from absint.model.families.nonlinear import Nonlinear
+from absint.model.op import Op
 from absint.numeric.interval import Interval
 from absint.numeric.rounding import Numerics, gamma, smallest_normal, unit_roundoff
 

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from absint.errors import InputError, UnsupportedError, UsageError
-from absint.model.op import Composite, Input, Op, Shape
+from absint.model.families.composite import Composite
+from absint.model.op import Input, Op, Shape
 
 if TYPE_CHECKING:
     import networkx

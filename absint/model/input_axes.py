@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from absint.model.families.elementwise import Elementwise
+from absint.model.families.linear import Linear
 from absint.model.graph import Graph, Node
 from absint.model.layout import Axes, Shape
-from absint.model.op import Input, Linear
+from absint.model.op import Input
 
 
 def axes_of(graph: Graph) -> Axes | None:

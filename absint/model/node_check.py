@@ -27,11 +27,12 @@ from onnx import helper, numpy_helper
 
 from absint.errors import UnsupportedError
 from absint.model.families.elementwise import Elementwise
+from absint.model.families.linear import Linear
 from absint.model.forward_error import Followed, accepted, follow
 from absint.model.graph import Node, NodeCoverage, Source
 from absint.model.import_check import STORED
 from absint.model.node_points import numbers, points
-from absint.model.op import OPS, Linear, Shape
+from absint.model.op import OPS, Shape
 from absint.model.reference import one_session, probes
 from absint.numeric.backend import numeric_mode
 

@@ -11,7 +11,8 @@ import numpy.typing as npt
 import onnx
 
 from absint.model.families.elementwise import Elementwise
-from absint.model.op import Linear, Op, Shape
+from absint.model.families.linear import Linear
+from absint.model.op import Op, Shape
 
 AnyArray = npt.NDArray[Any]
 

@@ -10,17 +10,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from math import prod
 from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
 from absint.errors import UnsupportedError
-from absint.model.families.rational_linear import image
-from absint.numeric.interval import Band, Interval, Relaxation
 from absint.numeric.rational import Rationals
-from absint.numeric.rounding import Numerics, is_power, lost, unit_roundoff
+from absint.numeric.rounding import is_power, unit_roundoff
 from absint.registry import Registry
 
 Shape = tuple[int, ...]
@@ -207,183 +204,6 @@ class Input(Op):
         return xs[0]
 
 
-@dataclass(frozen=True, eq=False)
-class Monomial:
-    """A linear map that sends the unit vector e_j to scale[j] e_target[j] (flat indices); scale None means all ones.
-
-    Shape changes, permutations, paddings and entrywise scalings are of this kind: diagonal generators stay diagonal.
-    """
-
-    target: Tensor
-    scale: Tensor | None = None
-
-
-class Linear(Op):
-    """y = L(x1, ..., xk) + b, with L linear and b constant.
-
-    `apply_abs` is |L| entry by entry; it is mandatory and checked against the dense matrix by `absint.testing.kit`.
-    forward_terms: the most products summed into one output entry, plus one for every rounding that made a coefficient.
-    adjoint_terms: the same for one input entry of the adjoint. 1 means that entries are only moved, or scaled by powers of two:
-    nothing rounds but by underflow.
-    """
-
-    @property
-    def forward_terms(self) -> int:
-        """See the class; a subclass overrides it by a property or by a class attribute."""
-        return 1
-
-    @property
-    def adjoint_terms(self) -> int:
-        """See the class."""
-        return 1
-
-    @abstractmethod
-    def apply(self, *xs: Tensor) -> Tensor:
-        """L(x1, ..., xk), without the bias."""
-
-    @abstractmethod
-    def apply_abs(self, *rs: Tensor) -> Tensor:
-        """|L|(r1, ..., rk) for r >= 0."""
-
-    @property
-    def offset(self) -> Tensor | None:
-        """b in float64, broadcastable to the output shape; None for zero."""
-        return None
-
-    @property
-    def offset_error(self) -> Tensor | None:
-        """Bound on the absolute error of `offset` made by passes, same shape; None for exact."""
-        return None
-
-    @property
-    def offset_magnitude(self) -> Tensor | None:
-        """Bound on the magnitudes met when the original network adds its constants; |b| unless terms cancelled."""
-        return None if self.offset is None else self.offset.abs()
-
-    @property
-    def execution_scale(self) -> float:
-        """Factor by which intermediate values of a float32 execution may exceed the inputs and the result's terms."""
-        return 1.0
-
-    def execution_error(self, size: Tensor) -> Tensor | None:
-        """What a float32 execution errs by beyond a dot product's rounding, at |L||x| <= size; None for nothing."""
-        return None
-
-    @property
-    def exact(self) -> bool:
-        """True where entries are only moved and no constant is added."""
-        return self.forward_terms <= 1 and self.offset is None
-
-    @property
-    def single(self) -> bool:
-        """True where every output entry is a constant, or one input entry times 0 or +-2^k: then nothing rounds but what leaves
-        the normal numbers (`rounding.is_power`), and `offset` is 0 wherever an input entry counts.
-        """
-        return self.exact
-
-    def lost(self, image: Tensor, xs: tuple[Tensor, ...], num: Numerics) -> Tensor:
-        """Bound on |image - (L(xs) + b)| for a `single` operator and image = forward(*xs), or apply_abs(*xs) and no b."""
-        if self.exact:
-            return torch.zeros_like(image)
-        touched = self.apply_abs(*((x != 0).to(x.dtype) for x in xs)) > 0
-        error = lost(image.detach(), touched, num)
-        if self.offset is None or not num.rounding:
-            return error
-        # The difference between a number and its cast is exact.
-        return error + (self.offset - self.offset.to(image.dtype).to(self.offset)).abs().to(image)
-
-    @property
-    def faithful(self) -> bool:
-        """True where `apply` and `offset` hold the network's very coefficients, none of them rounded on its way here.
-
-        Default: where entries are only moved and the constants have no error. Other members say so from their own fields.
-        """
-        return self.forward_terms <= 1 and unerring(self.offset_error)
-
-    def rational(self, *xs: Rationals) -> Rationals | None:
-        """By the images of unit vectors, which are coefficients and round nothing."""
-        return image(self, xs) if self.faithful else None
-
-    def offset_as(self, like: Tensor) -> Tensor | None:
-        """`offset` in the format and on the device of `like`."""
-        return None if self.offset is None else self.constant("offset", like)
-
-    def forward(self, *xs: Tensor) -> Tensor:
-        """L(x) + b."""
-        y = self.apply(*xs)
-        b = self.offset_as(y)
-        return y if b is None else y + b
-
-    def adjoint(self, y: Tensor, shapes: tuple[Shape, ...]) -> tuple[Tensor, ...]:
-        """L^T y, one tensor per input. y: (rows, *output). Default: vector-Jacobian product of `apply`."""
-        xs = [torch.zeros((len(y), *s), dtype=y.dtype, device=y.device, requires_grad=True) for s in shapes]
-        with torch.enable_grad():
-            image = self.apply(*xs)
-            return tuple(torch.autograd.grad(image, xs, y, create_graph=y.requires_grad))
-
-    def part(self, position: int, x: Tensor, shapes: tuple[Shape, ...]) -> Tensor:
-        """L with every input but one zero. Default: by zeros."""
-        zeros = [x.new_zeros((len(x), *s)) for s in shapes]
-        return self.apply(*(x if k == position else z for k, z in enumerate(zeros)))
-
-    def monomial(self, shape: Shape) -> Monomial | None:
-        """The map as a monomial one for a single input of that shape, or None."""
-        return None
-
-    def columns(self, index: Tensor, shape: Shape, like: Tensor) -> Tensor:
-        """L e_j for flat indices j of a single input of that shape: (len(index), *output). Default: by unit vectors."""
-        units = like.new_zeros((len(index), prod(shape)))
-        units[torch.arange(len(index), device=like.device), index] = 1
-        return self.apply(units.reshape(len(index), *shape))
-
-    def unit_rows(self, index: Tensor, shape: Shape, shapes: tuple[Shape, ...], like: Tensor) -> tuple[Tensor, ...]:
-        """L^T e_i for flat indices i of the output (of shape `shape`): rows per input. Default: adjoint of unit vectors."""
-        units = like.new_zeros((len(index), prod(shape)))
-        units[torch.arange(len(index), device=like.device), index] = 1
-        return self.adjoint(units.reshape(len(index), *shape), shapes)
-
-
-class Nonlinear(Op):
-    """Every other family: states range, undecided entries, planes and band on intervals.
-
-    Intervals are in the vector format, not empty, possibly infinite. Everything returned is sound in floating point for
-    the exact-real function when `num.rounding` is on.
-    """
-
-    @abstractmethod
-    def range(self, intervals: tuple[Interval, ...], num: Numerics) -> Interval:
-        """Enclosure of the image, as tight as the family allows."""
-
-    @abstractmethod
-    def undecided(self, intervals: tuple[Interval, ...]) -> tuple[Tensor, ...]:
-        """One mask per input: entries whose bounds matter, because the function is not affine over them."""
-
-    @abstractmethod
-    def planes(self, intervals: tuple[Interval, ...], num: Numerics, free: Tensor | None = None) -> Relaxation:
-        """Affine bounds below and above. free: (batch, *shape) in [0, 1], the free slope where the family has one."""
-
-    def band(self, intervals: tuple[Interval, ...], num: Numerics) -> Band:
-        """Parallel affine bounds. Default: the constant band of `range`."""
-        image = self.range(intervals, num)
-        offset, radius = middle_radius(image.lower, image.upper, num)
-        return Band(tuple(torch.zeros_like(i.lower) for i in intervals), offset, radius)
-
-    def free_slope(self, intervals: tuple[Interval, ...]) -> Tensor | None:
-        """Start value of the free slope `planes` takes; None where there is no freedom."""
-        return None
-
-    def corner_near(self, x: Tensor) -> Tensor | None:
-        """Operands (batch, *shape) beside x at which the function bends or jumps, NaN where there are none: where ties may lie.
-
-        A hint for searches, no promise. Default: None, for nothing known.
-        """
-        return None
-
-    def execution_error(self, image: Interval, num: Numerics) -> Tensor | None:
-        """Bound on what a float32 execution of this operator errs by (`--semantics float32`); None for nothing."""
-        return None
-
-
 def one_power_a_row(matrix: Tensor) -> bool:
     """Whether every row of a matrix has at most one nonzero entry, and that is +-2^k: see `Linear.single`."""
     return bool((torch.count_nonzero(matrix, 1) <= 1).all()) and bool(is_power(matrix).all())
@@ -399,32 +219,3 @@ def unerring(error: Tensor | None) -> bool:
     return error is None or not bool(error.any())
 
 
-def middle_radius(lower: Tensor, upper: Tensor, num: Numerics) -> tuple[Tensor, Tensor]:
-    """c, r with [c - r, c + r] containing [lower, upper]; r = +inf (and c = 0) where a bound is infinite."""
-    # A point keeps its very value: halving a subnormal number would round.
-    middle = torch.where(lower == upper, lower, lower / 2 + upper / 2)
-    finite = middle.isfinite()
-    middle = torch.where(finite, middle, torch.zeros_like(middle))
-    radius = num.up(torch.maximum(upper - middle, middle - lower))
-    return middle, torch.where((upper == lower) & finite, torch.zeros_like(radius), radius)
-
-
-class Composite(Op):
-    """An operator that expands into others when a graph is built."""
-
-    def enclosure(self, intervals: tuple[Interval, ...], num: Numerics) -> Interval | None:
-        """A closed-form enclosure of the result from the inputs' intervals, rounded outward, which the engine meets into what it
-        knows of the result; infinite where the composite may be undefined. Default: none, the expansion says all.
-
-        Intervals as in `Nonlinear`.
-        """
-        return None
-
-    @property
-    def has_enclosure(self) -> bool:
-        """Whether `enclosure` is stated."""
-        return type(self).enclosure is not Composite.enclosure
-
-    @abstractmethod
-    def expand(self, build: Callable[[Op, tuple[str, ...]], str], inputs: tuple[str, ...], shapes: tuple[Shape, ...]) -> str:
-        """Add the parts with `build(op, inputs) -> name` and return the name of the result."""

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 from absint.analyses.radius.bisection import RadiusResult
 from absint.errors import printable
-from absint.problem.regions.region import float_above
+from absint.numeric.decimal import float_above
 from absint.reports.bounds import outward
 from absint.reports.notes import caveats, model_notes
 from absint.reports.terminal import is_plain, print_table

@@ -14,8 +14,8 @@ from absint.engine.context import Context
 from absint.engine.domain import Domain
 from absint.engine.forward import analyse, margins, row_bounds, tensor_bounds
 from absint.errors import UnsupportedError
+from absint.model.families.linear import Linear
 from absint.model.graph import Graph
-from absint.model.op import Linear
 from absint.numeric.interval import Interval
 from absint.numeric.rounding import Numerics
 from absint.problem.regions.region import BoxRegion

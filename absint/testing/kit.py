@@ -13,7 +13,9 @@ from dataclasses import replace
 from typing import Any
 
 from absint.engine.domain import Domain
-from absint.model.op import Linear, Nonlinear, Op, Shape
+from absint.model.families.linear import Linear
+from absint.model.families.nonlinear import Nonlinear
+from absint.model.op import Op, Shape
 from absint.solvers.interface import Solver
 from absint.testing.domain_checks import DOMAIN, NET
 from absint.testing.networks import NETS

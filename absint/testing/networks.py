@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from absint.model.families.maximum import Maximum
 from absint.model.graph import Graph, GraphBuilder
 from absint.model.op import Op, Shape
 from absint.model.ops.affine import Affine
 from absint.model.ops.conv import Conv
 from absint.model.ops.gemm import Gemm
-from absint.model.ops.maximum import Maximum
 from absint.model.ops.pool import AveragePool, MaxPool, Window
 from absint.model.ops.relu import LeakyRelu, Relu
 from absint.model.ops.shape import Concat, Gather, Pad, Reshape, Transpose

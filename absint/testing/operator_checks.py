@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 from absint.model.families.elementwise import Elementwise
-from absint.model.op import Linear, Nonlinear, Shape
+from absint.model.families.linear import Linear
+from absint.model.families.nonlinear import Nonlinear
+from absint.model.op import Shape
 from absint.numeric.interval import Band, Interval, Relaxation
 from absint.numeric.rounding import Numerics, gamma, smallest_normal
 from absint.testing.report import Claim

@@ -15,11 +15,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from absint.engine.context import Context, Rows, Sense
+from absint.engine.context import Context
 from absint.engine.domain import Domain
 from absint.engine.forward import analyse, margins, tensor_bounds
+from absint.engine.rows import Rows, Sense
+from absint.model.families.linear import Linear
 from absint.model.graph import Graph
-from absint.model.op import Linear, Op
+from absint.model.op import Op
 from absint.model.ops.affine import Affine
 from absint.model.ops.gemm import Gemm
 from absint.model.ops.relu import Relu

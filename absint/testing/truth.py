@@ -18,9 +18,11 @@ import torch
 from torch import Tensor
 
 from absint.engine.domain import Domain
+from absint.model.families.linear import Linear
+from absint.model.families.maximum import Maximum
+from absint.model.families.nonlinear import Nonlinear
 from absint.model.graph import Graph
-from absint.model.op import Input, Linear, Nonlinear, Op, Shape
-from absint.model.ops.maximum import Maximum
+from absint.model.op import Input, Op, Shape
 from absint.model.ops.relu import LeakyRelu, Relu
 from absint.model.ops.sigmoid import Sigmoid, Tanh
 from absint.numeric.rounding import Numerics

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from absint import samples
 from absint.analyses.inspect.treatment import Treatment, treatment
-from absint.model.op import Nonlinear
+from absint.model.families.nonlinear import Nonlinear
 
 CONV = samples.network_path("mnist_conv_small")
 

@@ -31,9 +31,10 @@ from absint.model.ops.shape import Concat, Reshape
 from absint.model.passes.fold_affine import fold_affine
 from absint.numeric import backend
 from absint.numeric.backend import numeric_mode
+from absint.numeric.decimal import parse_eps
 from absint.numeric.interval import Interval
 from absint.numeric.rounding import Numerics, cast_down, cast_up, gamma
-from absint.problem.regions.region import BoxRegion, LinfBall, parse_eps
+from absint.problem.regions.region import BoxRegion, LinfBall
 from absint.problem.spec import Spec
 from absint.testing.kit import FLOAT64, MIXED, SINGLE, check_op
 from absint.testing.truth import Exact, evaluate, outside

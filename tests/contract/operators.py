@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from absint.model.families.bilinear import Times
+from absint.model.families.maximum import Maximum
 from absint.model.ops.affine import Affine
 from absint.model.ops.assemble import Assemble
 from absint.model.ops.conv import Conv
@@ -12,11 +14,10 @@ from absint.model.ops.exponential import Exp, ExponentialUnit, Log, Softplus
 from absint.model.ops.extremum import Total
 from absint.model.ops.gemm import Gemm, LeftMatMul
 from absint.model.ops.matmul_constant import Matrices
-from absint.model.ops.maximum import Maximum
 from absint.model.ops.piecewise import Abs, Clip, HardSwish, PRelu, ThresholdedRelu
 from absint.model.ops.pool import AveragePool, Window
 from absint.model.ops.power import Power
-from absint.model.ops.product import SumLast, Times
+from absint.model.ops.product import SumLast
 from absint.model.ops.reduce import AxisMap, Reduce, mean_of
 from absint.model.ops.relu import LeakyRelu, Relu
 from absint.model.ops.shape import Concat, Gather, Identity, Narrowed, Pad, Reshape, Transpose

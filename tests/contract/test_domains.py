@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from absint.engine.domain import DOMAINS, Product
+from absint.engine.domain import DOMAINS
+from absint.engine.product import Product
 from absint.testing.kit import ContractError, check_domain, domain_checks
 
 VARIANTS = {

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 import absint.model.ops  # noqa: F401  # registers the operators
+from absint.model.families.linear import Linear
 from absint.model.graph import GraphBuilder
-from absint.model.op import OPS, Linear
+from absint.model.op import OPS
 from absint.model.ops.gemm import Gemm
 from absint.model.ops.pool import MaxPool, Window
 from absint.testing.kit import ContractError, check_op, op_checks

@@ -15,7 +15,8 @@ from absint.model.ops.gemm import Gemm
 from absint.model.ops.relu import Relu
 from absint.model.passes import apply_passes
 from absint.numeric.backend import numeric_mode
-from absint.problem.regions.region import BoxRegion, LinfBall, parse_eps
+from absint.numeric.decimal import parse_eps
+from absint.problem.regions.region import BoxRegion, LinfBall
 from absint.problem.spec import Spec
 from mutants.planting import claims_into, into
 

@@ -8,10 +8,10 @@ import torch
 
 from absint.model.families import elementwise
 from absint.model.families.elementwise import Elementwise
+from absint.model.families.maximum import Maximum
 from absint.model.ops.affine import Affine
 from absint.model.ops.conv import Conv
 from absint.model.ops.gemm import Gemm
-from absint.model.ops.maximum import Maximum
 from absint.model.ops.pool import AveragePool
 from absint.model.ops.relu import LeakyRelu, Relu
 from absint.model.ops.shape import Concat, Gather, Pad, Transpose

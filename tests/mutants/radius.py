@@ -8,7 +8,7 @@ from math import ceil, log2
 
 from absint.analyses.radius import bisection as radius
 from absint.analyses.radius.bisection import Bracket
-from absint.problem.regions.region import float_above
+from absint.numeric.decimal import float_above
 from absint.verdict import Reason
 from mutants.planting import into
 

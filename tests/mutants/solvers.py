@@ -183,7 +183,7 @@ def binaries_that_impose_too_much(patch):
 
 @mutant((EXECUTIONS, "pool", 1))
 def one_entry_of_a_maximum_wins(patch):
-    from absint.model.ops.maximum import Maximum
+    from absint.model.families.maximum import Maximum
 
     real = Maximum.undecided
 

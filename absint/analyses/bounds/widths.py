@@ -16,9 +16,9 @@ from absint.engine.context import Context
 from absint.engine.domain import Domain
 from absint.engine.forward import tensor_bounds
 from absint.errors import AbsintError, InternalError, PluginError, ResourceError, UsageError
+from absint.model.families.nonlinear import Nonlinear
 from absint.model.graph import Graph
 from absint.model.import_check import check_import
-from absint.model.op import Nonlinear
 from absint.numeric import backend
 from absint.numeric.backend import Budget, DeadlineError, default_memory, is_out_of_memory, numeric_mode
 from absint.numeric.interval import Interval

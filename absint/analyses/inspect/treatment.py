@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from absint.model.families.composite import Composite
+from absint.model.families.linear import Linear
+from absint.model.families.nonlinear import Nonlinear
 from absint.model.graph import Graph, Node
 from absint.model.import_check import POINTS, check_import
-from absint.model.op import Composite, Input, Linear, Nonlinear, Op, Shape
+from absint.model.op import Input, Op, Shape
 
 # Products that the import check may compute here: a few seconds on one core.
 _AFFORDABLE = 1e11

@@ -17,16 +17,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from absint.analyses.verify.options import VerifyOptions
 from absint.analyses.verify.portfolio import Portfolio
 from absint.errors import InputError, PluginError, UsageError
 from absint.model.graph import Graph
 from absint.model.import_check import check_import
 from absint.numeric import backend
 from absint.numeric.backend import default_memory, numeric_mode
+from absint.numeric.decimal import float_above
 from absint.numeric.interval import Interval
-from absint.problem.problem import Problem, VerifyOptions, check_classes
+from absint.problem.problem import Problem, check_classes
 from absint.problem.regions import ball
-from absint.problem.regions.region import float_above
 from absint.problem.spec import Spec
 from absint.verdict import InstanceResult, Reason, Verdict
 

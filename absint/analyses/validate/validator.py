@@ -34,15 +34,16 @@ from absint.analyses.validate.calibration import (
 )
 from absint.analyses.validate.window import Basis, Window, WindowRule, filled, order_statistic
 from absint.analyses.verify import verify
+from absint.analyses.verify.options import VerifyOptions
 from absint.engine.domain import Domain
 from absint.errors import InputError, UsageError
 from absint.model.graph import Graph
 from absint.model.input_axes import axes_of
 from absint.numeric.backend import numeric_mode
+from absint.numeric.decimal import float_above, parse_eps
 from absint.problem.dataset import Dataset
-from absint.problem.problem import VerifyOptions, check_classes, robustness
+from absint.problem.problem import check_classes, robustness
 from absint.problem.regions import ball
-from absint.problem.regions.region import float_above, parse_eps
 from absint.verdict import Verdict
 
 MODES = ("threshold", "distribution")

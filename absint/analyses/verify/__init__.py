@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import torch
 
+from absint.analyses.verify.options import VerifyOptions
 from absint.analyses.verify.portfolio import Portfolio
 from absint.model.import_check import check_import
 from absint.numeric.backend import numeric_mode
 from absint.numeric.interval import Interval
-from absint.problem.problem import Problem, VerifyOptions, robustness
+from absint.problem.problem import Problem, robustness
 from absint.verdict import InstanceResult
 
 _VAST, _LARGE = 1e30, 1e6

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from absint.analyses.verify.options import VerifyOptions
 from absint.analyses.verify.undecided import Work, misclassified
 from absint.attacks import ATTACKS, Attack, Given, Search, falsify
 from absint.engine.context import Context
@@ -26,7 +27,7 @@ from absint.numeric import backend
 from absint.numeric.backend import Budget, DeadlineError, default_memory, is_out_of_memory
 from absint.numeric.interval import Interval
 from absint.numeric.rounding import Numerics
-from absint.problem.problem import Problem, VerifyOptions
+from absint.problem.problem import Problem
 from absint.problem.spec import Spec
 from absint.verdict import InstanceResult, Reason, Verdict
 

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from absint.engine.closed_forms import met_lines
 from absint.engine.context import Context
+from absint.model.families.linear import Linear
+from absint.model.families.nonlinear import Nonlinear
 from absint.model.graph import Node
-from absint.model.op import Linear, Nonlinear
 from absint.numeric.interval import Interval, Relaxation
 
 Relax = Callable[[Node, tuple[Interval, ...], Context], Relaxation]

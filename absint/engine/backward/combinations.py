@@ -18,9 +18,10 @@ from torch import Tensor
 from absint.engine.attained_rows import lower_over, two_product, two_sum
 from absint.engine.backward.slopes import Ascent, Search, Slopes, Steps
 from absint.engine.backward.surrogate import RelaxedRows
-from absint.engine.context import Context, Rows
+from absint.engine.context import Context
+from absint.engine.rows import Rows
+from absint.numeric.outward import down
 from absint.numeric.rounding import cast_down, gamma, smallest_normal
-from absint.problem.regions.region import down
 from absint.problem.spec import ATTAINED, Spec
 
 # exp of the first step on normalised values; it decays as the slopes' rate does.

@@ -21,9 +21,10 @@ from torch import Tensor
 from absint.engine.backward.charges import Relax
 from absint.engine.backward.surrogate import Parameters, RelaxedNet, RelaxedRows, functionals
 from absint.engine.backward.walk import substitute
-from absint.engine.context import Context, Rows
+from absint.engine.context import Context
+from absint.engine.rows import Rows
 from absint.errors import UsageError
-from absint.model.op import Nonlinear
+from absint.model.families.nonlinear import Nonlinear
 from absint.numeric.backend import DeadlineError
 from absint.numeric.interval import Interval
 

@@ -16,9 +16,12 @@ import torch
 from torch import Tensor
 
 from absint.engine.backward.charges import Relax
-from absint.engine.context import Context, Rows
+from absint.engine.context import Context
+from absint.engine.rows import Rows
+from absint.model.families.linear import Linear
+from absint.model.families.nonlinear import Nonlinear
 from absint.model.graph import Node
-from absint.model.op import Input, Linear, Nonlinear
+from absint.model.op import Input
 from absint.numeric.interval import Relaxation
 
 Parameters = Callable[[Node, Context], Tensor | None]

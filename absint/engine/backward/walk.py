@@ -14,9 +14,12 @@ import torch
 from torch import Tensor
 
 from absint.engine.backward.charges import Passage, Relax, Step
-from absint.engine.context import Context, Rows
+from absint.engine.context import Context
+from absint.engine.rows import Rows
+from absint.model.families.linear import Linear
+from absint.model.families.nonlinear import Nonlinear
 from absint.model.graph import Node
-from absint.model.op import Input, Linear, Nonlinear
+from absint.model.op import Input
 from absint.numeric.rounding import cast_down, no_lower
 
 # A block of rows at its widest node: about the second-level cache of one core; elsewhere what keeps a device busy.

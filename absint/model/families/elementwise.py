@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from absint.model.families.function_pieces import Candidate, Curvature, Jump, KernelError, Knot, Piece
-from absint.model.op import Nonlinear, OnnxNode, Shape, middle_radius
+from absint.model.families.nonlinear import Nonlinear, middle_radius
+from absint.model.op import OnnxNode, Shape
 from absint.numeric.interval import Band, Interval, Relaxation
 from absint.numeric.rounding import Numerics, cast_down, cast_up, gamma, no_lower, no_upper, smallest_normal, unit_roundoff
 

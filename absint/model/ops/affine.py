@@ -9,7 +9,8 @@ from math import inf, prod
 import torch
 from torch import Tensor
 
-from absint.model.op import Linear, Monomial, OnnxNode, Op, Shape, no_offset, register_import, unerring, unsupported
+from absint.model.families.linear import Linear, Monomial
+from absint.model.op import OnnxNode, Op, Shape, no_offset, register_import, unerring, unsupported
 from absint.model.ops.product import Multiply, same_axes
 from absint.numeric.rounding import gamma, is_power
 

@@ -9,7 +9,9 @@ from math import prod
 import torch
 from torch import Tensor
 
-from absint.model.op import Composite, Linear, OnnxNode, Op, Shape, register_import, unsupported
+from absint.model.families.composite import Composite
+from absint.model.families.linear import Linear
+from absint.model.op import OnnxNode, Op, Shape, register_import, unsupported
 from absint.model.ops.shape import Concat, Gather, Identity, Reshape
 
 

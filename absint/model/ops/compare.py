@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from absint.model.op import Nonlinear, OnnxNode, Op, Shape, middle_radius, register_import, unsupported
+from absint.model.families.nonlinear import Nonlinear, middle_radius
+from absint.model.op import OnnxNode, Op, Shape, register_import, unsupported
 from absint.model.ops.affine import Affine
 from absint.model.ops.assemble import Plan, broadcast, selection, steps
 from absint.model.ops.extremum import spread, spread_each, values_of

@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from absint.model.op import Linear, OnnxNode, Shape, no_offset, one_power_a_row, register_op, unerring, unsupported
+from absint.model.families.linear import Linear
+from absint.model.op import OnnxNode, Shape, no_offset, one_power_a_row, register_op, unerring, unsupported
 
 _CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 _CONV_TRANSPOSE = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}

@@ -8,7 +8,8 @@ from math import prod
 import torch.nn.functional as F
 from torch import Tensor
 
-from absint.model.op import Linear, OnnxNode, Shape, register_op, unsupported
+from absint.model.families.linear import Linear
+from absint.model.op import OnnxNode, Shape, register_op, unsupported
 
 _CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 _CONV_TRANSPOSE = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}

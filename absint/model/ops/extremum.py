@@ -10,11 +10,12 @@ from math import prod
 import torch
 from torch import Tensor
 
+from absint.model.families.linear import Linear
+from absint.model.families.maximum import Maximum
 from absint.model.families.rational_linear import image, reciprocals
-from absint.model.op import Linear, OnnxNode, Op, Shape, register_import, unerring, unsupported
+from absint.model.op import OnnxNode, Op, Shape, register_import, unerring, unsupported
 from absint.model.ops.affine import Affine
 from absint.model.ops.assemble import Plan, assembled, broadcast, moved, steps
-from absint.model.ops.maximum import Maximum
 from absint.model.ops.relu import Relu
 from absint.model.ops.shape import Identity
 from absint.numeric.rational import Rationals

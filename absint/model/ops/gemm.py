@@ -9,7 +9,8 @@ from math import prod
 import torch
 from torch import Tensor
 
-from absint.model.op import Linear, OnnxNode, Op, Shape, no_offset, one_power_a_row, register_import, unerring, unsupported
+from absint.model.families.linear import Linear
+from absint.model.op import OnnxNode, Op, Shape, no_offset, one_power_a_row, register_import, unerring, unsupported
 from absint.model.ops.affine import Affine
 from absint.model.ops.assemble import steps
 from absint.model.ops.matmul_constant import matrices_from_onnx

@@ -8,7 +8,8 @@ from math import prod
 import torch
 from torch import Tensor
 
-from absint.model.op import Linear, OnnxNode, Op, Shape, unsupported
+from absint.model.families.linear import Linear
+from absint.model.op import OnnxNode, Op, Shape, unsupported
 from absint.model.ops.assemble import steps
 from absint.model.ops.shape import Reshape
 

@@ -8,13 +8,15 @@ from math import inf, prod
 import torch
 from torch import Tensor
 
-from absint.model.op import Composite, OnnxNode, Op, Shape, register_import, unsupported
+from absint.model.families.bilinear import Times
+from absint.model.families.composite import Composite
+from absint.model.op import OnnxNode, Op, Shape, register_import, unsupported
 from absint.model.ops.affine import Affine, div_from_onnx
 from absint.model.ops.assemble import OfImage
 from absint.model.ops.exponential import Exp, Log
 from absint.model.ops.gemm import Gemm
 from absint.model.ops.power import Power
-from absint.model.ops.product import Build, Multiply, Times, broadcast, same_axes, sum_last
+from absint.model.ops.product import Build, Multiply, broadcast, same_axes, sum_last
 from absint.model.ops.shape import Gather, Reshape, Transpose
 from absint.model.ops.sum import Sum
 from absint.numeric.interval import Interval

@@ -11,8 +11,9 @@ from math import inf
 import torch
 from torch import Tensor
 
+from absint.model.families.composite import Composite
 from absint.model.families.elementwise import Curvature, Elementwise, Jump, KernelError, Knot, Piece
-from absint.model.op import Composite, OnnxNode, Op, Shape, register_import, register_op, unsupported
+from absint.model.op import OnnxNode, Op, Shape, register_import, register_op, unsupported
 from absint.model.ops.affine import Affine
 from absint.model.ops.relu import LeakyRelu
 from absint.numeric.rational import Rationals, constant

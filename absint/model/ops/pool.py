@@ -11,10 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from absint.model.families.composite import Composite
+from absint.model.families.linear import Linear
+from absint.model.families.maximum import Maximum
 from absint.model.families.rational_linear import image, reciprocals
-from absint.model.op import Composite, Linear, OnnxNode, Op, Shape, register_op, unsupported
+from absint.model.op import OnnxNode, Op, Shape, register_op, unsupported
 from absint.model.ops.conv import window_pads, windows
-from absint.model.ops.maximum import Maximum
 from absint.model.ops.shape import Gather
 from absint.numeric.rational import Rationals
 

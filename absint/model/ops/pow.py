@@ -9,7 +9,8 @@ from math import inf
 import torch
 from torch import Tensor
 
-from absint.model.op import Composite, OnnxNode, Op, Shape, register_import, unsupported
+from absint.model.families.composite import Composite
+from absint.model.op import OnnxNode, Op, Shape, register_import, unsupported
 from absint.model.ops.affine import Affine
 from absint.model.ops.assemble import Assemble, broadcast, steps
 from absint.model.ops.exponential import Exp

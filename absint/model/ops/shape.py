@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from absint.model.op import Linear, Monomial, OnnxNode, Op, Shape, register_import, unsupported
+from absint.model.families.linear import Linear, Monomial
+from absint.model.op import OnnxNode, Op, Shape, register_import, unsupported
 from absint.model.ops.step import to_whole
 from absint.numeric.rounding import smallest_normal, unit_roundoff
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from absint.model.op import Linear, OnnxNode, Op, Shape, register_import
+from absint.model.families.linear import Linear
+from absint.model.op import OnnxNode, Op, Shape, register_import
 from absint.model.ops.affine import shift_from_onnx
 from absint.model.ops.extremum import spread_each
 

@@ -15,9 +15,11 @@ from torch import Tensor
 
 from absint.errors import UsageError
 from absint.model.layout import Known
+from absint.numeric.decimal import float_above
 from absint.numeric.interval import Interval
+from absint.numeric.outward import down, up
 from absint.numeric.rounding import gamma, smallest_normal
-from absint.problem.regions.region import LinfBall, Region, box_below, check_center, down, float_above, in_range, offset_between, up
+from absint.problem.regions.region import LinfBall, Region, box_below, check_center, in_range, offset_between
 
 _CHUNK = 1 << 20      # entries of rows worked on at once; nothing depends on it, rows are independent
 

@@ -12,9 +12,11 @@ import torch
 from torch import Tensor
 
 from absint.errors import UsageError
+from absint.numeric.decimal import float_above
 from absint.numeric.interval import Interval
+from absint.numeric.outward import down, up
 from absint.numeric.rounding import smallest_normal
-from absint.problem.regions.region import Region, check_center, down, float_above, up
+from absint.problem.regions.region import Region, check_center
 from absint.problem.regions.zonotope import ZonotopeRegion
 
 Range = tuple[Fraction, Fraction]

@@ -16,45 +16,12 @@ from torch import Tensor
 
 from absint.errors import InputError, UsageError
 from absint.model.layout import Axes, Known, axes_of_values, known_from, named
+from absint.numeric.decimal import float_above
 from absint.numeric.interval import Interval
-from absint.numeric.rounding import gamma, no_lower, no_upper, smallest_normal
+from absint.numeric.outward import down, up
+from absint.numeric.rounding import gamma, smallest_normal
 
 Shape = tuple[int, ...]
-
-
-def parse_eps(value: str | float | Fraction, where: str = "--eps") -> Fraction:
-    """The radius the user wrote, exactly: '0.01', '2/255' or a float (taken as the decimals Python prints for it).
-
-    Raises UsageError E-EPS where it is not a finite number >= 0.
-    """
-    try:
-        exact = value if isinstance(value, Fraction) else Fraction(value if isinstance(value, str) else repr(float(value)))
-    except (ValueError, ZeroDivisionError, OverflowError, TypeError) as error:
-        raise UsageError("E-EPS", f"not a radius: {value!r}", where=where, hint="a number >= 0 such as 0.01 or 2/255") from error
-    if exact < 0:
-        raise UsageError("E-EPS", f"the radius is negative: {value}", where=where, hint="give a number >= 0")
-    return exact
-
-
-def float_above(exact: Fraction) -> float:
-    """The smallest float64 >= the rational (nearest, then one step up if it fell below). Infinite on overflow."""
-    try:
-        near = float(exact)
-    except OverflowError:
-        return inf
-    return near if Fraction(near) >= exact else float(np.nextafter(near, inf))
-
-
-def down(x: Tensor) -> Tensor:
-    """The next number below, or -inf unless x is finite: a lower bound of what x was rounded from."""
-    x = no_lower(x)
-    return torch.nextafter(x, x.new_tensor(-inf))
-
-
-def up(x: Tensor) -> Tensor:
-    """The mirror image of `down`."""
-    x = no_upper(x)
-    return torch.nextafter(x, x.new_tensor(inf))
 
 
 def box_below(rows: Tensor, low: Tensor, high: Tensor) -> Tensor:

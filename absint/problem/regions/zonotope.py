@@ -13,8 +13,9 @@ from torch import Tensor
 
 from absint.errors import InputError
 from absint.numeric.interval import Interval
+from absint.numeric.outward import down, up
 from absint.numeric.rounding import gamma, smallest_normal
-from absint.problem.regions.region import Region, box_below, down, offset_between, up
+from absint.problem.regions.region import Region, box_below, offset_between
 
 _EXACT_ENTRIES = 200_000      # beyond so many generator entries membership is not solved in rationals
 

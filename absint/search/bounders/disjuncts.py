@@ -19,7 +19,7 @@ from torch import Tensor
 from absint.encode.builder import Choices, with_binaries, with_greatest
 from absint.encode.network import Encoding, Functional, Layers, encode
 from absint.engine.context import Context
-from absint.model.op import Nonlinear
+from absint.model.families.nonlinear import Nonlinear
 from absint.numeric.backend import DeadlineError
 from absint.problem.spec import Refutation, Spec
 from absint.search.branchers.inputs import Splitting, cover, splittable

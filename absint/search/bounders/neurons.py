@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from absint.encode.network import Encoding, Layers, encode
-from absint.engine.context import Context, Rows
-from absint.model.op import Nonlinear
+from absint.engine.context import Context
+from absint.engine.rows import Rows
+from absint.model.families.nonlinear import Nonlinear
 from absint.numeric.backend import DeadlineError
 from absint.numeric.interval import Interval
 from absint.numeric.rounding import cast_down

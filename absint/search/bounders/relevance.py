@@ -13,7 +13,7 @@ from torch import Tensor
 
 from absint.encode.network import Encoding, Layers, encode
 from absint.engine.context import Context
-from absint.model.op import Nonlinear
+from absint.model.families.nonlinear import Nonlinear
 from absint.numeric.backend import DeadlineError
 from absint.problem.spec import Spec
 from absint.search.branchers.phases import Effort, Phases

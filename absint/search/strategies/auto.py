@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from absint.engine.domain import DOMAINS, Domain, Product
+from absint.engine.domain import DOMAINS, Domain
+from absint.engine.product import Product
 
 # LPs for one disjunct where no time limit is set: a few seconds an instance. Measured in benchmarks/RESULTS.md.
 _PATIENCE = 500

@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from absint.engine.domain import DOMAINS, Context, Domain, Interval, Rows, Sense, Wrapper, open_rows
+from absint.engine.domain import DOMAINS, Context, Domain, Interval, Rows, Sense, open_rows
+from absint.engine.product import Wrapper
 from absint.errors import UsageError
 from absint.problem.spec import Refutation, Spec
 from absint.search.bounders.disjuncts import Tactic, decide, undecided

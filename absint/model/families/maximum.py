@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from absint.model.op import Nonlinear, Shape, middle_radius
+from absint.model.families.nonlinear import Nonlinear, middle_radius
+from absint.model.op import Shape
 from absint.numeric.interval import Band, Interval, Relaxation
 from absint.numeric.rational import Rationals
 from absint.numeric.rounding import Numerics
