@@ -16,7 +16,7 @@ from absint.model.op import Shape
 _CHUNK_ENTRIES = 1 << 18
 
 
-class Block(ABC):
+class GeneratorBlock(ABC):
     """Generators (batch, count, *shape) of one symbol source, in the matrix format."""
 
     @property
@@ -37,11 +37,11 @@ class Block(ABC):
         """(batch, *shape) sum of absolute values as computed (not rounded up), in the format of `like`."""
 
     @abstractmethod
-    def scaled(self, slope: Tensor, shape: Shape) -> Block:
+    def scaled(self, slope: Tensor, shape: Shape) -> GeneratorBlock:
         """Entries times slope (batch, *own shape), summed over the trailing axes that `shape` lacks."""
 
     @abstractmethod
-    def through(self, op: Linear, shape: Shape) -> Block:
+    def through(self, op: Linear, shape: Shape) -> GeneratorBlock:
         """Image under a linear operator of one input of that shape."""
 
     @abstractmethod
@@ -53,20 +53,20 @@ class Block(ABC):
         """(batch, count): L1 norm of each generator."""
 
     @abstractmethod
-    def take(self, index: Tensor) -> Block:
+    def take(self, index: Tensor) -> GeneratorBlock:
         """Instances."""
 
     @abstractmethod
-    def pick(self, slots: Tensor, keep: Tensor) -> Block:
+    def pick(self, slots: Tensor, keep: Tensor) -> GeneratorBlock:
         """Symbols `slots` (batch, m) where `keep` (batch, m), zero elsewhere."""
 
-    def plus(self, other: Block) -> Block:
+    def plus(self, other: GeneratorBlock) -> GeneratorBlock:
         """Sum, symbol by symbol."""
         return Dense(self.dense() + other.dense())
 
 
 @dataclass(frozen=True, eq=False)
-class Dense(Block):
+class Dense(GeneratorBlock):
     """Every entry stored."""
 
     generators: Tensor
@@ -124,7 +124,7 @@ class Dense(Block):
 
 
 @dataclass(frozen=True, eq=False)
-class Sparse(Block):
+class Sparse(GeneratorBlock):
     """One nonzero entry per symbol: value (batch, count) at flat position index (batch, count). Padding has value 0.
 
     No two symbols of nonzero value share a position where `spread` must be exact; sums are still rounded up by users.
@@ -160,7 +160,7 @@ class Sparse(Block):
         group = prod(self.shape) // max(1, prod(shape))
         return Sparse(self.index // group, value, shape)
 
-    def through(self, op: Linear, shape: Shape) -> Block:
+    def through(self, op: Linear, shape: Shape) -> GeneratorBlock:
         """Monomial maps keep the form; others scale the operator's columns."""
         move = op.monomial(shape)
         if move is not None:
@@ -194,7 +194,7 @@ class Sparse(Block):
         return Sparse(self.index.gather(1, slots), self.value.gather(1, slots) * keep, self.shape)
 
 
-def join(op: Linear, parts: list[Block | None], shapes: tuple[Shape, ...]) -> Block:
+def join(op: Linear, parts: list[GeneratorBlock | None], shapes: tuple[Shape, ...]) -> GeneratorBlock:
     """Image of one symbol source that occurs in some of a linear operator's inputs."""
     if len(parts) == 1:
         assert parts[0] is not None
@@ -212,7 +212,7 @@ def join(op: Linear, parts: list[Block | None], shapes: tuple[Shape, ...]) -> Bl
     return Dense(total)
 
 
-def merge_smallest(blocks: dict[Hashable, Block], limit: int, like: Tensor) -> tuple[dict[Hashable, Block], Tensor]:
+def merge_smallest(blocks: dict[Hashable, GeneratorBlock], limit: int, like: Tensor) -> tuple[dict[Hashable, GeneratorBlock], Tensor]:
     """Instances of more than `limit` symbols keep the `limit // 2` of largest L1 norm; returns what is kept and the
     spread of the rest (as computed, not rounded up).
 
@@ -223,7 +223,7 @@ def merge_smallest(blocks: dict[Hashable, Block], limit: int, like: Tensor) -> t
     keep_count = min(norms.shape[1], max(1, limit // 2))
     chosen = torch.zeros_like(norms, dtype=torch.bool).scatter(1, norms.topk(keep_count, 1).indices, True)
     chosen = (chosen | ((norms > 0).sum(1, keepdim=True) <= limit)) & ~(norms == 0)
-    kept: dict[Hashable, Block] = {}
+    kept: dict[Hashable, GeneratorBlock] = {}
     dropped = torch.zeros_like(like)
     start = 0
     for name in names:

@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from absint.domains.generators import Block, Dense, Sparse, join, merge_smallest
+from absint.domains.generators import Dense, GeneratorBlock, Sparse, join, merge_smallest
 from absint.engine.domain import Band, Context, Domain, Interval, Node, Numerics, Rows, Sense, met_band
 from absint.model.families.linear import Linear
 from absint.model.families.nonlinear import Nonlinear, middle_radius
@@ -33,7 +33,7 @@ class Zono:
     """
 
     center: Tensor
-    blocks: dict[Symbols, Block]
+    blocks: dict[Symbols, GeneratorBlock]
     rest: Tensor
     gamma: float
     moved_spread: Tensor | None = None
@@ -86,7 +86,7 @@ class Zonotope(Domain[Zono]):
         moved = (generators.double() - exact).abs().sum(1) + (center.double() - middle).abs()
         # Differences of neighbouring formats are exact; the sum of m + 2 terms is low by its gamma.
         rest = num.up(cast_up((rest + moved) * (1 + gamma(exact.shape[1] + 6, torch.float64)), num.vector))
-        blocks: dict[Symbols, Block] = {node.name: Dense(generators)}
+        blocks: dict[Symbols, GeneratorBlock] = {node.name: Dense(generators)}
         # What is more than rounding becomes symbols, so that its sign is known further on.
         coarse = rest > (exact.abs().sum(1) + middle.abs()).to(num.vector) * 2.0**-30
         fresh, rest = _fresh(_no_nan(rest), coarse, num)
@@ -154,7 +154,7 @@ class Zonotope(Domain[Zono]):
         fresh = self.enclose(node, box, ctx)
         if bool(better.all()):
             return fresh
-        blocks: dict[Symbols, Block] = {}
+        blocks: dict[Symbols, GeneratorBlock] = {}
         for source, chosen in ((image, ~better), (fresh, better)):
             mask = chosen.expand(-1, *node.shape).to(num.dtype)
             blocks |= {name: block.scaled(mask, node.shape) for name, block in source.blocks.items()}
@@ -197,7 +197,7 @@ class Zonotope(Domain[Zono]):
         num, like = ctx.numerics, band.offset
         center, rest, spread = band.offset, torch.zeros_like(like), torch.zeros_like(like)
         size = band.offset.detach().abs()
-        blocks: dict[Symbols, Block] = {}
+        blocks: dict[Symbols, GeneratorBlock] = {}
         for arg, slope in zip(args, band.slope, strict=True):
             steep = slope.abs()
             # A slope of 0 drops the operand, even one of which nothing is known.
@@ -226,7 +226,7 @@ class Zonotope(Domain[Zono]):
         out = Zono(center, blocks, rest, _spread_gamma(num, 0), _no_nan(spread))
         return self._reduced(node, out, ctx)
 
-    def _floor(self, blocks: dict[Symbols, Block], num: Numerics) -> float:
+    def _floor(self, blocks: dict[Symbols, GeneratorBlock], num: Numerics) -> float:
         return 2 * sum(b.count for b in blocks.values()) * num.floor
 
     def _reduced(self, node: Node, zono: Zono, ctx: Context) -> Zono:
@@ -240,7 +240,7 @@ class Zonotope(Domain[Zono]):
         num = ctx.numerics
         radius = radius * (1 + _spread_gamma(num, zono.count))
         fresh, rest = _fresh(radius, radius > 0, num)
-        blocks: dict[Symbols, Block] = {("kept", name, node.name): block for name, block in kept.items()}
+        blocks: dict[Symbols, GeneratorBlock] = {("kept", name, node.name): block for name, block in kept.items()}
         if fresh is not None:
             blocks["merged", node.name] = fresh
         count = sum(b.count for b in blocks.values())
@@ -300,7 +300,7 @@ class Zonotope(Domain[Zono]):
         return int(worst * 3 * torch.finfo(numerics.dtype).bits // 8)
 
 
-def _only(name: Symbols, block: Block | None) -> dict[Symbols, Block]:
+def _only(name: Symbols, block: GeneratorBlock | None) -> dict[Symbols, GeneratorBlock]:
     return {} if block is None else {name: block}
 
 

@@ -42,7 +42,7 @@ _SIGNATURES = ((b"PK", ".npz"), (b"\x93NUMPY", ".npy"), (b"\x00\x00", ".idx"))  
 
 
 @dataclass(frozen=True)
-class Source:
+class DataSource:
     """One file as a reader sees it. data: the bytes, already unzipped where the file was gzipped; none of a folder."""
 
     path: Path
@@ -69,7 +69,7 @@ class Content:
     layout: Layout | None = None
 
 
-Reader = Callable[[Source], Content]
+Reader = Callable[[DataSource], Content]
 READERS: Registry[Reader] = Registry("data format", "absint.data_formats")
 register_reader = READERS.register
 
@@ -101,7 +101,7 @@ class DataFrontEnd:
         return Dataset(inputs, labels, str(path), sha256, notes, layout=content.layout)
 
 
-def _read_with(name: str, source: Source) -> Content:
+def _read_with(name: str, source: DataSource) -> Content:
     """What the reader of that name returns; whatever a stranger's reader raises becomes one coded message."""
     reader = READERS.get(name)
     try:
@@ -121,26 +121,26 @@ def _read_with(name: str, source: Source) -> Content:
 # --- files ----------------------------------------------------------------------------------------------------------
 
 
-def _open(path: Path) -> tuple[Source, bytes]:
+def _open(path: Path) -> tuple[DataSource, bytes]:
     """The file, unzipped, and its bytes as they lie on disk; a folder as it is."""
     if path.is_dir():
-        return Source(path, b""), b""
+        return DataSource(path, b""), b""
     if not path.is_file():
         raise InputError("E-DATA-MISSING", "no such file", where=str(path), hint="check the path of the data file")
     try:
         raw = path.read_bytes()
     except OSError as error:
         raise InputError("E-DATA-MISSING", f"cannot be read: {error.strerror}", where=str(path)) from error
-    source = Source(path, raw)
+    source = DataSource(path, raw)
     if not raw:
         raise source.fail("E-DATA-EMPTY", "the file is empty")
     data = _unzip(source) if raw.startswith(_GZIP_MAGIC) else raw
     if not data:
         raise source.fail("E-DATA-EMPTY", "the file is empty once unzipped")
-    return Source(path, data), raw
+    return DataSource(path, data), raw
 
 
-def _unzip(source: Source) -> bytes:
+def _unzip(source: DataSource) -> bytes:
     try:
         return gzip.decompress(source.data)
     except EOFError as error:
@@ -149,7 +149,7 @@ def _unzip(source: Source) -> bytes:
         raise source.fail("E-DATA-FORMAT", f"damaged gzip file: {error}", "fetch the file again") from error
 
 
-def _format_of(source: Source) -> str:
+def _format_of(source: DataSource) -> str:
     """The reader's name: the extension before .gz where one is known, else what the first bytes say."""
     if source.path.is_dir():
         return "folder"
@@ -167,7 +167,7 @@ def _format_of(source: Source) -> str:
 # --- values and labels ----------------------------------------------------------------------------------------------
 
 
-def _to_float(images: AnyArray, source: Source) -> tuple[FloatArray, tuple[str, ...]]:
+def _to_float(images: AnyArray, source: DataSource) -> tuple[FloatArray, tuple[str, ...]]:
     """float64 values and what was done to them. images: (N, *shape)."""
     if images.dtype.kind not in "uifb" or images.dtype.itemsize > 8:
         raise source.fail("E-DATA-FORMAT", f"values of type {images.dtype} are not supported", "store uint8 or float64")
@@ -182,7 +182,7 @@ def _to_float(images: AnyArray, source: Source) -> tuple[FloatArray, tuple[str, 
     return values, ()
 
 
-def _whole_labels(labels: AnyArray, source: Source) -> IntArray:
+def _whole_labels(labels: AnyArray, source: DataSource) -> IntArray:
     """(N,) int64, from whole numbers of any dtype, (N,) or (N, 1)."""
     flat = labels.reshape(-1) if labels.ndim == 2 and labels.shape[1] == 1 else labels
     if flat.ndim != 1:
@@ -203,7 +203,7 @@ def _read_labels(path: Path) -> tuple[IntArray, bytes]:
     return _whole_labels(_label_array(source), source), raw
 
 
-def _label_array(source: Source) -> AnyArray:
+def _label_array(source: DataSource) -> AnyArray:
     name = _format_of(source)
     if name.startswith(".idx"):
         return _idx_array(source)
@@ -224,7 +224,7 @@ def _label_array(source: Source) -> AnyArray:
 
 
 @register_reader(".idx", ".idx3-ubyte", ".idx4-ubyte")
-def read_idx(source: Source) -> Content:
+def read_idx(source: DataSource) -> Content:
     """IDX images (big-endian, as MNIST's); the labels lie in a sibling file, which the front end finds by its name."""
     images = _idx_array(source)
     if images.ndim < 2:
@@ -232,7 +232,7 @@ def read_idx(source: Source) -> Content:
     return Content(images)
 
 
-def _idx_array(source: Source) -> AnyArray:
+def _idx_array(source: DataSource) -> AnyArray:
     """The array of an IDX file. Format: two zero bytes, type, number of axes, their sizes, the values."""
     data = source.data
     if len(data) < 4:
@@ -267,13 +267,13 @@ def _idx_sibling(path: Path) -> Path | None:
 
 
 @register_reader(".npy")
-def read_npy(source: Source) -> Content:
+def read_npy(source: DataSource) -> Content:
     """One array, (N, *shape)."""
     return Content(_npy_array(source))
 
 
 @register_reader(".npz")
-def read_npz(source: Source) -> Content:
+def read_npz(source: DataSource) -> Content:
     """Images under one of IMAGE_KEYS, labels (if any) under one of LABEL_KEYS."""
     arrays = _npz_arrays(source, (*IMAGE_KEYS, *LABEL_KEYS))
     key = _first_key(arrays, IMAGE_KEYS, source)
@@ -282,7 +282,7 @@ def read_npz(source: Source) -> Content:
     return Content(arrays[key], labels, (f"inputs read from key '{key}'",))
 
 
-def _npy_array(source: Source) -> AnyArray:
+def _npy_array(source: DataSource) -> AnyArray:
     if source.data[:1] == b"\x80":
         raise _pickled(source)
     if not source.data.startswith(b"\x93NUMPY"):
@@ -292,7 +292,7 @@ def _npy_array(source: Source) -> AnyArray:
     return array
 
 
-def _npz_arrays(source: Source, keys: tuple[str, ...]) -> dict[str, AnyArray]:
+def _npz_arrays(source: DataSource, keys: tuple[str, ...]) -> dict[str, AnyArray]:
     """Those of `keys` that the archive holds: one at least."""
     if not source.data.startswith((b"PK\x03\x04", b"PK\x05\x06")):  # anything else numpy would take for a pickle
         raise source.fail("E-DATA-FORMAT", "not an npz file", "write it with numpy.savez(path, images=..., labels=...)")
@@ -306,7 +306,7 @@ def _npz_arrays(source: Source, keys: tuple[str, ...]) -> dict[str, AnyArray]:
         return {key: archive[key] for key in wanted}
 
 
-def _first_key(arrays: dict[str, AnyArray], keys: tuple[str, ...], source: Source) -> str:
+def _first_key(arrays: dict[str, AnyArray], keys: tuple[str, ...], source: DataSource) -> str:
     found = next((key for key in keys if key in arrays), None)
     if found is None:
         what = f"none of the keys {', '.join(keys)} is there; found: {', '.join(arrays)}"
@@ -315,7 +315,7 @@ def _first_key(arrays: dict[str, AnyArray], keys: tuple[str, ...], source: Sourc
 
 
 @contextmanager
-def _numpy_faults(source: Source) -> Iterator[None]:
+def _numpy_faults(source: DataSource) -> Iterator[None]:
     """numpy's and zipfile's errors as coded ones; on damaged bytes they raise anything, tokenize.TokenError too."""
     try:
         yield
@@ -330,7 +330,7 @@ def _numpy_faults(source: Source) -> Iterator[None]:
         raise source.fail("E-DATA-TRUNCATED", what, "write or fetch it again") from error
 
 
-def _pickled(source: Source) -> InputError:
+def _pickled(source: DataSource) -> InputError:
     what = "the file holds pickled Python objects, which absint never loads: unpickling runs code"
     return source.fail("E-DATA-PICKLE", what, "save a plain numeric array, e.g. numpy.stack(list_of_images)")
 
@@ -339,7 +339,7 @@ def _pickled(source: Source) -> InputError:
 
 
 @register_reader(".csv", ".txt")
-def read_csv(source: Source) -> Content:
+def read_csv(source: DataSource) -> Content:
     """One row an input: label, then values; whole values in 0..255 are divided by 255, others kept.
 
     The layout of ERAN's test files. A first line without numbers is skipped.
@@ -361,7 +361,7 @@ def _scaled_cells(values: FloatArray) -> tuple[FloatArray, str]:
     return values, f"values in [{least:g}, {most:g}] kept as they are"
 
 
-def _csv_table(source: Source) -> tuple[FloatArray, tuple[str, ...]]:
+def _csv_table(source: DataSource) -> tuple[FloatArray, tuple[str, ...]]:
     """All cells as float64 (rows, columns), and whether a header was skipped."""
     lines = _csv_lines(source)
     header = bool(lines) and _is_header(lines[0][1])
@@ -377,7 +377,7 @@ def _csv_table(source: Source) -> tuple[FloatArray, tuple[str, ...]]:
     return table, ("header line skipped",) if header else ()
 
 
-def _csv_lines(source: Source) -> list[tuple[int, list[str]]]:
+def _csv_lines(source: DataSource) -> list[tuple[int, list[str]]]:
     """(line number from 1, cells) of every line that is not blank."""
     try:
         text = source.data.decode("utf-8-sig")
@@ -398,7 +398,7 @@ def _is_header(cells: list[str]) -> bool:
     return not any(numeric) or (not numeric[0] and names in counting)
 
 
-def _numbers(cells: list[str], number: int, source: Source) -> list[float]:
+def _numbers(cells: list[str], number: int, source: DataSource) -> list[float]:
     """The cells of one line; E-DATA-CELL for the first that is not a number."""
     values: list[float] = []
     for column, cell in enumerate(cells, start=1):

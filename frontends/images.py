@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from absint.errors import InputError, UnsupportedError
-from absint.frontends.data import Content, Source, register_reader
+from absint.frontends.data import Content, DataSource, register_reader
 from absint.model.layout import Layout
 
 Pixels = npt.NDArray[np.uint8]
@@ -40,13 +40,13 @@ class _Picture:
 
 
 @register_reader(*SUFFIXES)
-def read_image(source: Source) -> Content:
+def read_image(source: DataSource) -> Content:
     """One image, without a label: (1, channels, height, width)."""
     return _content([_opened(_pillow(source), source.path.name, source.data)], None, source)
 
 
 @register_reader("folder")
-def read_folder(source: Source) -> Content:
+def read_folder(source: DataSource) -> Content:
     """All images of a folder, of one size and one colour mode: (N, channels, height, width).
 
     Raises InputError E-DATA-FORMAT, -SHAPE, -LABELS naming every file at fault, -EMPTY; UnsupportedError E-PACKAGE-MISSING.
@@ -78,7 +78,7 @@ def read_folder(source: Source) -> Content:
 # --- which files, which labels --------------------------------------------------------------------------------------
 
 
-def _listed(source: Source) -> tuple[list[Path], list[int] | None, tuple[str, ...]]:
+def _listed(source: DataSource) -> tuple[list[Path], list[int] | None, tuple[str, ...]]:
     """Files, their labels, and notes."""
     folder = source.path
     if (folder / _LABELS).is_file():
@@ -105,7 +105,7 @@ def _images(folder: Path) -> list[Path]:
     return sorted(f for f in folder.iterdir() if f.suffix.lower() in SUFFIXES and not f.name.startswith(".") and f.is_file())
 
 
-def _from_csv(source: Source) -> tuple[list[Path], list[int], tuple[str, ...]]:
+def _from_csv(source: DataSource) -> tuple[list[Path], list[int], tuple[str, ...]]:
     """The lines of labels.csv; every line at fault in one message."""
     rows = [(k, [c.strip() for c in cells]) for k, cells in enumerate(_csv_rows(source), start=1) if any(c.strip() for c in cells)]
     if rows and len(rows[0][1]) == 2 and Path(rows[0][1][0]).suffix.lower() not in SUFFIXES and not _is_label(rows[0][1][1]):
@@ -132,7 +132,7 @@ def _from_csv(source: Source) -> tuple[list[Path], list[int], tuple[str, ...]]:
     return files, labels, (note, f"{_count(unused, 'image')} not named in {_LABELS} left out") if unused else (note,)
 
 
-def _csv_rows(source: Source) -> list[list[str]]:
+def _csv_rows(source: DataSource) -> list[list[str]]:
     try:
         text = (source.path / _LABELS).read_bytes().decode("utf-8-sig")
         return list(csv.reader(io.StringIO(text, newline=""), strict=True))
@@ -147,7 +147,7 @@ def _is_label(text: str) -> bool:
 # --- pixels ---------------------------------------------------------------------------------------------------------
 
 
-def _pillow(source: Source) -> Any:
+def _pillow(source: DataSource) -> Any:
     try:
         import PIL.Image
     except ImportError as error:
@@ -185,7 +185,7 @@ def _deep(pixels: npt.NDArray[Any]) -> Pixels:
     return np.ascontiguousarray(pixels if pixels.ndim == 3 else pixels[..., None], dtype=np.uint8)
 
 
-def _content(pictures: list[_Picture], labels: list[int] | None, source: Source) -> Content:
+def _content(pictures: list[_Picture], labels: list[int] | None, source: DataSource) -> Content:
     """Channels first; `Dataset.shaped_for` brings them into the network's order.
 
     Raises E-DATA-SHAPE where sizes or colour modes are mixed.

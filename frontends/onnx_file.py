@@ -32,7 +32,7 @@ _GZIP_MAGIC = b"\x1f\x8b"
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class WrittenNode:
     """One node, functions expanded. index: its own.  position: in the file, of it or of the call it comes from, for messages."""
 
     index: int
@@ -64,7 +64,7 @@ class OnnxFile:
     input_format: str
     dims: tuple[int | None, ...]
     output_name: str
-    steps: tuple[Step, ...]
+    steps: tuple[WrittenNode, ...]
     constants: Mapping[str, AnyArray]
     used: frozenset[str]
     notes: tuple[str, ...] = field(default=())
@@ -262,9 +262,9 @@ def _dims(info: onnx.ValueInfoProto, file: Path) -> tuple[int | None, ...]:
     return dims
 
 
-def _sorted(proto: onnx.ModelProto, places: Sequence[int], given: Iterable[str], output: str, file: Path) -> list[Step]:
+def _sorted(proto: onnx.ModelProto, places: Sequence[int], given: Iterable[str], output: str, file: Path) -> list[WrittenNode]:
     """All nodes in a topological order that keeps the file's order where it can. Raises on undefined names and cycles."""
-    steps = [Step(k, node, place) for k, (node, place) in enumerate(zip(proto.graph.node, places, strict=True))]
+    steps = [WrittenNode(k, node, place) for k, (node, place) in enumerate(zip(proto.graph.node, places, strict=True))]
     defined, twice = set(given), []
     producer: dict[str, int] = {}
     for step in steps:
@@ -283,7 +283,7 @@ def _sorted(proto: onnx.ModelProto, places: Sequence[int], given: Iterable[str],
     return _topological(steps, producer, file)
 
 
-def _topological(steps: list[Step], producer: Mapping[str, int], file: Path) -> list[Step]:
+def _topological(steps: list[WrittenNode], producer: Mapping[str, int], file: Path) -> list[WrittenNode]:
     waiting = {s.index: {producer[i] for i in s.proto.input if i in producer} for s in steps}
     readers: dict[int, list[int]] = defaultdict(list)
     for index, sources in waiting.items():
@@ -307,7 +307,7 @@ def _topological(steps: list[Step], producer: Mapping[str, int], file: Path) -> 
     return order
 
 
-def _needed(steps: list[Step], output: str) -> tuple[Step, ...]:
+def _needed(steps: list[WrittenNode], output: str) -> tuple[WrittenNode, ...]:
     wanted, kept = {output}, []
     for step in reversed(steps):
         if wanted.intersection(step.proto.output):
@@ -324,7 +324,7 @@ def to_array(tensor: onnx.TensorProto) -> AnyArray:
     return value.astype(np.int64 if "int" in value.dtype.name else np.float32)
 
 
-def _finite(constants: Mapping[str, AnyArray], steps: Iterable[Step], file: Path) -> None:
+def _finite(constants: Mapping[str, AnyArray], steps: Iterable[WrittenNode], file: Path) -> None:
     """Raise E-MODEL-NONFINITE naming every tensor with NaN or infinite entries."""
     values = dict(constants)
     for step in steps:

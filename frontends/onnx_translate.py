@@ -20,7 +20,7 @@ from torch import Tensor
 import absint.model.ops  # noqa: F401  # registers the built-in operators
 from absint.errors import AbsintError, InputError, PluginError, UnsupportedError
 from absint.frontends.onnx_end import CHOOSING
-from absint.frontends.onnx_file import AnyArray, OnnxFile, Step, input_shape, standard, to_array
+from absint.frontends.onnx_file import AnyArray, OnnxFile, WrittenNode, input_shape, standard, to_array
 from absint.frontends.onnx_fold import NotExactError, fold, foldable
 from absint.frontends.onnx_integers import guard, integer_type, reads_integers
 from absint.model.graph import Graph, GraphBuilder, Source
@@ -185,7 +185,7 @@ class Translation:
     def _inner(self, full: Shape) -> Shape:
         return full[1:] if self.batched else full
 
-    def _step(self, step: Step) -> NodeReport:
+    def _step(self, step: WrittenNode) -> NodeReport:
         node = step.proto
         computed = tuple(i for i in node.input if i and i not in self.constants)
         report = NodeReport(

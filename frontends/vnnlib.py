@@ -15,7 +15,7 @@ from pathlib import Path
 
 from absint.errors import InputError
 from absint.frontends import vnnlib_reader
-from absint.frontends.vnnlib_atoms import Source
+from absint.frontends.vnnlib_atoms import QueryText
 from absint.frontends.vnnlib_build import Declared, build
 from absint.problem.query import Query
 
@@ -53,7 +53,7 @@ def _no_collection() -> Iterator[None]:
 
 
 def _read_one(text: str, path: str) -> Query:
-    source = Source(path, text)
+    source = QueryText(path, text)
     parsed = vnnlib_reader.parse(source)
     inputs, outputs = (tuple(f"{letter}_{k}" for k in range(n)) for letter, n in (("X", parsed.inputs), ("Y", parsed.outputs)))
     return build(Declared(inputs, outputs, tuple(parsed.false)), parsed.asserts, source)

@@ -12,7 +12,7 @@ from math import gcd, isinf, lcm, prod
 from typing import NamedTuple
 
 from absint.errors import InputError, UnsupportedError
-from absint.frontends.vnnlib_numbers import Exact, rational
+from absint.frontends.vnnlib_numbers import ExactNumber, rational
 
 MAX_BRANCHES = 1 << 20
 MAX_ATOMS = 1 << 24
@@ -23,12 +23,12 @@ class Bound(NamedTuple):
 
     var: int
     upper: bool
-    value: Exact
+    value: ExactNumber
     strict: bool
     at: int
 
 
-class Row(NamedTuple):
+class OutputRow(NamedTuple):
     """sum weight_k y[entries_k] + bias <= 0 (< 0 where strict); weights exact, down <= bias <= up."""
 
     entries: tuple[int, ...]
@@ -38,12 +38,12 @@ class Row(NamedTuple):
     strict: bool
 
 
-Atom = Bound | Row
+Atom = Bound | OutputRow
 Branch = list[Atom]
 Formula = list[Branch]  # disjunctive normal form: [] is false, [[]] is true
 
 
-class Linear(NamedTuple):
+class LinearTerm(NamedTuple):
     """sum coefficient * variable + constant, by code."""
 
     terms: dict[int, Fraction]
@@ -51,7 +51,7 @@ class Linear(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Source:
+class QueryText:
     """A file under work, for messages. text: of VNN-LIB 1.0, where positions are offsets; None where they are lines."""
 
     path: str
@@ -73,7 +73,7 @@ class Source:
         return UnsupportedError(code, what, where=self.where(at), hint=hint)
 
 
-def conjunction(parts: Sequence[Formula], source: Source, at: int) -> Formula:
+def conjunction(parts: Sequence[Formula], source: QueryText, at: int) -> Formula:
     """All of `parts`, whose branches are used up. Raises InputError E-VNNLIB-SIZE where the product explodes."""
     if any(not part for part in parts):
         return []
@@ -94,7 +94,7 @@ def conjunction(parts: Sequence[Formula], source: Source, at: int) -> Formula:
     return result
 
 
-def check_size(branches: int, longest: int, source: Source, at: int) -> None:
+def check_size(branches: int, longest: int, source: QueryText, at: int) -> None:
     """Raise InputError E-VNNLIB-SIZE for more branches than memory should hold."""
     if branches > MAX_BRANCHES or branches * longest > MAX_ATOMS:
         raise source.fail(at, "E-VNNLIB-SIZE", f"the constraints multiply out to {branches} branches of up to {longest} constraints",
@@ -110,7 +110,7 @@ def disjunction(parts: Sequence[Formula]) -> Formula:
     return base
 
 
-def comparison(operator: str, left: Linear, right: Linear, source: Source, at: int) -> Formula:
+def comparison(operator: str, left: LinearTerm, right: LinearTerm, source: QueryText, at: int) -> Formula:
     """`left operator right`: a bound of one input, a row over outputs, true or false.
 
     Raises UnsupportedError E-VNNLIB-RELATION where inputs are related to each other or to outputs, and
@@ -119,13 +119,13 @@ def comparison(operator: str, left: Linear, right: Linear, source: Source, at: i
     terms = dict(left.terms)
     for code, value in right.terms.items():
         terms[code] = terms.get(code, Fraction(0)) - value
-    difference = Linear({code: value for code, value in terms.items() if value}, left.constant - right.constant)
+    difference = LinearTerm({code: value for code, value in terms.items() if value}, left.constant - right.constant)
     signs = {"<=": (1,), "<": (1,), ">=": (-1,), ">": (-1,), "=": (1, -1), "==": (1, -1)}[operator]
     parts = [_below_zero(difference, sign, operator in ("<", ">"), source, at) for sign in signs]
     return conjunction(parts, source, at)
 
 
-def _below_zero(linear: Linear, sign: int, strict: bool, source: Source, at: int) -> Formula:
+def _below_zero(linear: LinearTerm, sign: int, strict: bool, source: QueryText, at: int) -> Formula:
     constant = sign * linear.constant
     if not linear.terms:
         return [[]] if constant < 0 or (constant == 0 and not strict) else []
@@ -142,7 +142,7 @@ def _below_zero(linear: Linear, sign: int, strict: bool, source: Source, at: int
     return [[Bound(code, value > 0, bound, strict, at)]]
 
 
-def _row(terms: dict[int, Fraction], constant: Fraction, strict: bool, source: Source, at: int) -> Row:
+def _row(terms: dict[int, Fraction], constant: Fraction, strict: bool, source: QueryText, at: int) -> OutputRow:
     """The row, scaled by a positive rational where that makes every coefficient a float64 number."""
     scale = _scale(terms.values())
     bias = None if scale is None else rational(constant * scale)
@@ -150,7 +150,7 @@ def _row(terms: dict[int, Fraction], constant: Fraction, strict: bool, source: S
         raise source.refuse(at, "E-VNNLIB-COEFFICIENT", "a coefficient that float64 cannot hold exactly",
                             "shorten it to 15 digits")
     index = tuple(-1 - code for code in terms)
-    return Row(index, tuple(float(value * scale) for value in terms.values()), bias.floor, bias.ceil, strict)
+    return OutputRow(index, tuple(float(value * scale) for value in terms.values()), bias.floor, bias.ceil, strict)
 
 
 def _scale(values: Iterable[Fraction]) -> Fraction | None:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from absint.errors import InputError
-from absint.frontends.vnnlib_atoms import Atom, Bound, Branch, Formula, Row, Source, check_size, conjunction
+from absint.frontends.vnnlib_atoms import Atom, Bound, Branch, Formula, OutputRow, QueryText, check_size, conjunction
 from absint.frontends.vnnlib_numbers import written
 from absint.problem.query import Query, UnsafeRows
 from absint.problem.regions.decimal_box import DecimalBox
@@ -19,7 +19,7 @@ from absint.problem.regions.decimal_box import DecimalBox
 _MAX_ENTRIES = 1 << 25    # cells times inputs
 _SHOWN = 5                # offenders named in a message
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
-_ALWAYS = Row((), (), 0.0, 0.0, False)  # 0 <= 0: where nothing is asked of the outputs, every output is unsafe
+_ALWAYS = OutputRow((), (), 0.0, 0.0, False)  # 0 <= 0: where nothing is asked of the outputs, every output is unsafe
 
 Ends = dict[int, Bound]            # variable -> its tightest bound on one side
 Key = tuple[tuple[int, float, str, bool], ...]
@@ -41,7 +41,7 @@ class _Cell:
 
     lower: Ends
     upper: Ends
-    rows: list[Row]
+    rows: list[OutputRow]
 
     def void(self) -> tuple[Bound, Bound] | None:
         """A pair of bounds that contradict each other."""
@@ -61,7 +61,7 @@ class _Cell:
                             for b in self.bounds()))
 
 
-def build(declared: Declared, asserts: Sequence[Formula], source: Source) -> Query:
+def build(declared: Declared, asserts: Sequence[Formula], source: QueryText) -> Query:
     """The query that the conjunction of all asserts states.
 
     Raises InputError E-VNNLIB-EMPTY where nothing is declared or asserted, E-VNNLIB-UNBOUNDED naming inputs without bounds,
@@ -84,7 +84,7 @@ def build(declared: Declared, asserts: Sequence[Formula], source: Source) -> Que
     return _query(declared, base, cells, outputs, tuple(notes), source)
 
 
-def _check_declared(declared: Declared, asserts: Sequence[Formula], source: Source) -> None:
+def _check_declared(declared: Declared, asserts: Sequence[Formula], source: QueryText) -> None:
     for names, what in ((declared.input_names, "input"), (declared.output_names, "output")):
         if not names:
             raise InputError("E-VNNLIB-EMPTY", f"no {what} is declared", where=source.path, hint="is this a VNN-LIB file?")
@@ -96,7 +96,7 @@ def _cell(atoms: Iterable[Atom], start: _Cell | None = None) -> _Cell:
     """The conjunction of atoms, and of a cell whose own bounds are not copied unless they are tightened."""
     cell = _Cell({}, {}, [])
     for atom in atoms:
-        if isinstance(atom, Row):
+        if isinstance(atom, OutputRow):
             cell.rows.append(atom)
         else:
             _tighten(cell.upper if atom.upper else cell.lower, atom)
@@ -117,7 +117,7 @@ def _tighten(ends: Ends, bound: Bound) -> None:
         ends[bound.var] = bound
 
 
-def _cells(base: _Cell, parts: Sequence[Formula], notes: list[str], source: Source) -> list[_Cell]:
+def _cells(base: _Cell, parts: Sequence[Formula], notes: list[str], source: QueryText) -> list[_Cell]:
     """One cell per choice of a branch from each part. Contradictions between parts are no fault; inside a branch they are."""
     kept: list[list[tuple[Branch, _Cell]]] = []
     found = 0
@@ -145,7 +145,7 @@ def _cells(base: _Cell, parts: Sequence[Formula], notes: list[str], source: Sour
     return [cell for cell in cells if cell.void() is None]
 
 
-def _pair(pair: tuple[Bound, Bound], source: Source) -> str:
+def _pair(pair: tuple[Bound, Bound], source: QueryText) -> str:
     low, high = pair
     return (f"{source.where(high.at)}: the upper bound {high.value} of input {high.var} contradicts "
             f"the lower bound {low.value} at {source.where(low.at)}")
@@ -154,9 +154,9 @@ def _pair(pair: tuple[Bound, Bound], source: Source) -> str:
 # ---- arrays --------------------------------------------------------------------------------------------------------------
 
 
-def _query(declared: Declared, base: _Cell, cells: list[_Cell], outputs: Formula, notes: tuple[str, ...], source: Source) -> Query:
-    merged: dict[Key, tuple[_Cell, list[list[Row]]]] = {}
-    common = [[*base.rows, *(atom for atom in branch if isinstance(atom, Row))] for branch in outputs]
+def _query(declared: Declared, base: _Cell, cells: list[_Cell], outputs: Formula, notes: tuple[str, ...], source: QueryText) -> Query:
+    merged: dict[Key, tuple[_Cell, list[list[OutputRow]]]] = {}
+    common = [[*base.rows, *(atom for atom in branch if isinstance(atom, OutputRow))] for branch in outputs]
     check_size(len(cells) * len(common), 1, source, 0)
     for cell in cells:
         _, disjuncts = merged.setdefault(cell.key(), (cell, []))
@@ -179,7 +179,7 @@ def _exact(region: DecimalBox, base: _Cell, cells: Sequence[_Cell]) -> dict[tupl
     return found
 
 
-def _region(declared: Declared, base: _Cell, cells: Sequence[_Cell], source: Source) -> DecimalBox:
+def _region(declared: Declared, base: _Cell, cells: Sequence[_Cell], source: QueryText) -> DecimalBox:
     """The boxes: the common ends everywhere, then what each cell narrows."""
     count = len(declared.input_names)
     if len(cells) * count > _MAX_ENTRIES:
@@ -223,7 +223,7 @@ def _values(bound: Bound) -> tuple[float, float]:
     return outer, nextafter(inner, inward) if bound.strict and bound.value.is_float else inner
 
 
-def _check_bounded(ends: np.ndarray, declared: Declared, source: Source) -> None:
+def _check_bounded(ends: np.ndarray, declared: Declared, source: QueryText) -> None:
     missing = [name for k, name in enumerate(declared.input_names) if not np.isfinite(ends[:2, :, k]).all()]
     if missing:
         shown = ", ".join(missing[:_SHOWN]) + (f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else "")
@@ -231,7 +231,7 @@ def _check_bounded(ends: np.ndarray, declared: Declared, source: Source) -> None
                          hint="every input needs both, in every branch of a disjunction; only one declared as float32 has them by itself")
 
 
-def _rows(cells: Sequence[Sequence[Sequence[Row]]]) -> UnsafeRows:
+def _rows(cells: Sequence[Sequence[Sequence[OutputRow]]]) -> UnsafeRows:
     """All rows, one after the other."""
     disjuncts = [list(disjunct) or [_ALWAYS] for cell in cells for disjunct in cell]
     flat = list(chain.from_iterable(disjuncts))

@@ -14,7 +14,7 @@ _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE]([+-]?\d{1,9}))?", re.ASCI
 _DIGITS, _EXPONENT = 1000, 1000  # beyond these, exact arithmetic would cost more than any property needs
 
 
-class Exact:
+class ExactNumber:
     """One rational. floor, ceil: the float64 numbers next to it on both sides, equal where it is one."""
 
     __slots__ = ("_source", "ceil", "floor")
@@ -32,13 +32,13 @@ class Exact:
         """Whether it is a float64 number."""
         return self.floor == self.ceil
 
-    def below(self, other: Exact) -> bool:
+    def below(self, other: ExactNumber) -> bool:
         """Whether self < other, exactly; rationals only where float64 cannot tell."""
         if self.ceil < other.floor:
             return True
         return False if self.floor >= other.ceil else self.value < other.value
 
-    def equals(self, other: Exact) -> bool:
+    def equals(self, other: ExactNumber) -> bool:
         """Whether self == other, exactly."""
         return self.floor == other.floor and self.ceil == other.ceil and (self.is_float or self.value == other.value)
 
@@ -53,14 +53,14 @@ def written(value: Fraction) -> str:
     return str(value) if context.flags[Inexact] else str(quotient)
 
 
-def rational(value: Fraction) -> Exact | None:
+def rational(value: Fraction) -> ExactNumber | None:
     """A rational; None where it leaves the range of float64."""
     ceil, floor = float_above(value), -float_above(-value)
-    return None if isinf(ceil) or isinf(floor) else Exact(floor, ceil, value)
+    return None if isinf(ceil) or isinf(floor) else ExactNumber(floor, ceil, value)
 
 
 @lru_cache(maxsize=1 << 16)
-def decimal(text: str) -> Exact | None:
+def decimal(text: str) -> ExactNumber | None:
     """The number that `text` writes, exactly; None where it writes none, or one of no use (1e999)."""
     match = _NUMBER.fullmatch(text)
     if match is None or len(text) > _DIGITS or abs(int(match[1] or 0)) > _EXPONENT:
@@ -71,7 +71,7 @@ def decimal(text: str) -> Exact | None:
     held = Decimal(near)
     floor = nextafter(near, -inf) if held > exact else near
     ceil = nextafter(near, inf) if held < exact else near
-    return None if isinf(floor) or isinf(ceil) else Exact(floor + 0.0, ceil + 0.0, text)
+    return None if isinf(floor) or isinf(ceil) else ExactNumber(floor + 0.0, ceil + 0.0, text)
 
 
 def looks_like_number(text: str) -> bool:

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from absint.errors import InputError
-from absint.frontends.vnnlib_atoms import Bound, Formula, Linear, Row, Source, comparison, conjunction, disjunction
-from absint.frontends.vnnlib_numbers import Exact, decimal, looks_like_number
+from absint.frontends.vnnlib_atoms import Bound, Formula, LinearTerm, OutputRow, QueryText, comparison, conjunction, disjunction
+from absint.frontends.vnnlib_numbers import ExactNumber, decimal, looks_like_number
 
 _TOKEN = re.compile(
     r"(?>\s+|;[^\n]*)*+(?:"
@@ -28,7 +28,7 @@ _LAST = ("check-sat", "exit")      # what follows is no part of the query
 _BITS = 1 << 14  # of an exact numerator or denominator
 _MIRROR = {"<=": ">=", ">=": "<=", "<": ">", ">": "<", "=": "="}
 
-Value = Linear | Formula | str
+Value = LinearTerm | Formula | str
 
 
 @dataclass
@@ -57,13 +57,13 @@ class Parsed:
     false: list[int]
 
 
-def parse(source: Source) -> Parsed:
+def parse(source: QueryText) -> Parsed:
     """Read a whole text. Raises InputError E-VNNLIB-..., UnsupportedError E-VNNLIB-RELATION, -COEFFICIENT, -OPERATOR."""
     return _Parser(source).run()
 
 
 class _Parser:
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: QueryText) -> None:
         assert source.text is not None
         self.source, self.text = source, source.text
         self.codes: dict[str, int] = {}
@@ -119,9 +119,9 @@ class _Parser:
         if word in ("true", "false"):
             return [[]] if word == "true" else []
         found = self._operand(word, at)
-        return Linear({}, found.value) if isinstance(found, Exact) else Linear({found: Fraction(1)}, Fraction(0))
+        return LinearTerm({}, found.value) if isinstance(found, ExactNumber) else LinearTerm({found: Fraction(1)}, Fraction(0))
 
-    def _operand(self, word: str, at: int) -> Exact | int:
+    def _operand(self, word: str, at: int) -> ExactNumber | int:
         """A number, or the code of a variable."""
         code = self.codes.get(word)
         if code is not None:
@@ -137,22 +137,22 @@ class _Parser:
         """A constraint between two words."""
         operator, at = match["op"], match.start("op") - 1
         left, right = self._operand(match["left"], match.start("left")), self._operand(match["right"], match.start("right"))
-        if isinstance(left, Exact) and isinstance(right, int):
+        if isinstance(left, ExactNumber) and isinstance(right, int):
             operator, left, right = _MIRROR[operator], right, left
-        if isinstance(left, Exact) or operator == "=" or left == right:
+        if isinstance(left, ExactNumber) or operator == "=" or left == right:
             return self._compared(operator, self._value(match["left"], at), self._value(match["right"], at), at)
         upper, strict = operator in ("<=", "<"), operator in ("<", ">")
-        if isinstance(right, Exact):
+        if isinstance(right, ExactNumber):
             if left >= 0:
                 return [[Bound(left, upper, right, strict, at)]]
             low, high = (-right.ceil, -right.floor) if upper else (right.floor, right.ceil)
-            return [[Row((-1 - left,), (1.0 if upper else -1.0,), low + 0.0, high + 0.0, strict)]]
+            return [[OutputRow((-1 - left,), (1.0 if upper else -1.0,), low + 0.0, high + 0.0, strict)]]
         if left >= 0 or right >= 0:
             return self._compared(operator, self._value(match["left"], at), self._value(match["right"], at), at)
-        return [[Row((-1 - left, -1 - right), (1.0, -1.0) if upper else (-1.0, 1.0), 0.0, 0.0, strict)]]
+        return [[OutputRow((-1 - left, -1 - right), (1.0, -1.0) if upper else (-1.0, 1.0), 0.0, 0.0, strict)]]
 
     def _compared(self, operator: str, left: Value, right: Value, at: int) -> Formula:
-        if not isinstance(left, Linear) or not isinstance(right, Linear):
+        if not isinstance(left, LinearTerm) or not isinstance(right, LinearTerm):
             raise self.source.fail(at, "E-VNNLIB-SYNTAX", f"'{operator}' compares two numbers or variables")
         found = comparison(operator, left, right, self.source, at)
         if not found:
@@ -198,8 +198,8 @@ class _Parser:
             parts.append(value)
         return conjunction(parts, self.source, frame.at) if frame.head == "and" else disjunction(parts)
 
-    def _arithmetic(self, frame: _Frame) -> Linear:
-        values = [value for value in frame.values if isinstance(value, Linear)]
+    def _arithmetic(self, frame: _Frame) -> LinearTerm:
+        values = [value for value in frame.values if isinstance(value, LinearTerm)]
         if not values or len(values) != len(frame.values):
             raise self.source.fail(frame.at, "E-VNNLIB-SYNTAX", f"'{frame.head}' takes numbers and variables")
         if frame.head == "-" and len(values) == 1:
@@ -216,7 +216,7 @@ class _Parser:
             result = scaled(value, result.constant) if value.terms else scaled(result, factor)
         return self._bounded(result, frame.at)
 
-    def _bounded(self, value: Linear, at: int) -> Linear:
+    def _bounded(self, value: LinearTerm, at: int) -> LinearTerm:
         """The value, unless nested products or sums made its exact numbers grow without end."""
         for number in (value.constant, *value.terms.values()):
             if number.numerator.bit_length() > _BITS or number.denominator.bit_length() > _BITS:
@@ -256,19 +256,19 @@ class _Parser:
         self.codes[name] = int(match[2]) if match[1] == "X" else -1 - int(match[2])
 
 
-def summed(values: list[Linear], sign: Fraction) -> Linear:
+def summed(values: list[LinearTerm], sign: Fraction) -> LinearTerm:
     """The first value plus `sign` times each of the others."""
     terms, constant = dict(values[0].terms), values[0].constant
     for value in values[1:]:
         constant += sign * value.constant
         for code, factor in value.terms.items():
             terms[code] = terms.get(code, Fraction(0)) + sign * factor
-    return Linear(terms, constant)
+    return LinearTerm(terms, constant)
 
 
-def scaled(value: Linear, factor: Fraction) -> Linear:
+def scaled(value: LinearTerm, factor: Fraction) -> LinearTerm:
     """`factor` times the value."""
-    return Linear({code: factor * term for code, term in value.terms.items()}, factor * value.constant)
+    return LinearTerm({code: factor * term for code, term in value.terms.items()}, factor * value.constant)
 
 
 def _short(word: str) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 import vnnlib
 
 from absint.errors import InputError, UnsupportedError
-from absint.frontends.vnnlib_atoms import Formula, Linear, Source, comparison, conjunction, disjunction
+from absint.frontends.vnnlib_atoms import Formula, LinearTerm, QueryText, comparison, conjunction, disjunction
 from absint.frontends.vnnlib_build import Declared, build
 from absint.frontends.vnnlib_numbers import decimal
 from absint.frontends.vnnlib_reader import scaled, summed
@@ -36,7 +36,7 @@ def read(text: str, path: str) -> Query:
 
     Raises InputError E-VNNLIB-SYNTAX, -TYPE, -SIZE, UnsupportedError E-VNNLIB-NETWORKS, -SORT and those of `build`.
     """
-    source = Source(path)
+    source = QueryText(path)
     tree = _parsed(_checked_depth(text, source), path)
     network = _only_network(tree, path)
     (given,), (asked,) = network.inputs, network.outputs
@@ -47,7 +47,7 @@ def read(text: str, path: str) -> Query:
     return replace(build(declared, asserts, source), network=str(network.name), shapes=shapes, version="2.0")
 
 
-def _checked_depth(text: str, source: Source) -> str:
+def _checked_depth(text: str, source: QueryText) -> str:
     depth = 0
     plain = _COMMENT.sub("", text)
     for match in re.finditer(r"[()]", plain):
@@ -122,7 +122,7 @@ def _position(k: int, shape: Shape) -> list[int]:
 class _Reader:
     """Expressions of the library's tree -> formulas. false: lines of constraints between constants that never hold."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: QueryText) -> None:
         self.source = source
         self.false: list[int] = []
 
@@ -141,15 +141,15 @@ class _Reader:
             self.false.append(line)
         return found
 
-    def linear(self, node: Any) -> Linear:
+    def linear(self, node: Any) -> LinearTerm:
         """A sum of variables with exact coefficients."""
         if isinstance(node, vnnlib.Var):
-            return Linear({self._code(node): Fraction(1)}, Fraction(0))
+            return LinearTerm({self._code(node): Fraction(1)}, Fraction(0))
         if isinstance(node, vnnlib.Literal):
             number = decimal(node.lexeme)
             if number is None:
                 raise self.source.fail(node.line, "E-VNNLIB-NUMBER", f"'{node.lexeme[:40]}' is no number that float64 can enclose")
-            return Linear({}, number.value)
+            return LinearTerm({}, number.value)
         values = [self.linear(child) for child in node.children()]
         if isinstance(node, vnnlib.Negate):
             return scaled(values[0], Fraction(-1))
@@ -158,7 +158,7 @@ class _Reader:
         signs: dict[type, int] = {vnnlib.Plus: 1, vnnlib.Minus: -1}
         return summed(values, Fraction(signs[type(node)]))
 
-    def _product(self, values: Sequence[Linear], line: int) -> Linear:
+    def _product(self, values: Sequence[LinearTerm], line: int) -> LinearTerm:
         result = values[0]
         for value in values[1:]:
             if value.terms and result.terms:

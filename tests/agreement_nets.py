@@ -24,7 +24,7 @@ from absint.model.op import Op
 from absint.model.ops.conv import Conv
 from absint.model.ops.gemm import Gemm
 from absint.model.ops.piecewise import Abs, Clip
-from absint.model.ops.pool import MaxPool, Window
+from absint.model.ops.pool import MaxPool, PoolingWindow
 from absint.model.ops.relu import LeakyRelu, Relu
 from absint.model.ops.shape import Reshape
 from absint.model.ops.sum import Sum
@@ -113,7 +113,7 @@ def maxima(numbers, n, outputs):
 def pool(numbers, n, outputs):
     """A convolution and overlapping windows."""
     conv = Conv(torch.tensor(numbers.draw(2, 1, 2)), torch.tensor(numbers.draw(2)), (1,), ((1, 1),), (1,))
-    window = Window((2,), (1,), ((0, 0),), (1,), False)
+    window = PoolingWindow((2,), (1,), ((0, 0),), (1,), False)
     return build((1, n), conv, Relu(), MaxPool(window), Reshape((2 * n,)), numbers.gemm(outputs, 2 * n))
 
 

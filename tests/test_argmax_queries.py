@@ -14,7 +14,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import absint
-from absint.analyses.query.answering import Answer
+from absint.analyses.query.answering import QueryAnswer
 from absint.analyses.query.class_index import about_scores
 from absint.errors import AbsintError, InputError, UnsupportedError
 from absint.model.graph import ClassIndex
@@ -82,16 +82,16 @@ def test_answers_are_the_exact_truth_about_the_class_index(tmp_path, k, weight, 
     found = absint.verify_query(net, asked, domain="deeppoly", attack="pgd")
     wide, at_all = reached(weight, bias, low, high, least=kind == "ArgMin", last=bool(last))
     surely, maybe = (any(holds(operator, factor * y, bound) for y in classes) for classes in (wide, at_all))
-    if found.answer is Answer.SAT:
+    if found.answer is QueryAnswer.SAT:
         assert maybe
         x, (y,) = Fraction(found.witness.inputs[0]), found.witness.outputs
         assert low <= x <= high
         assert holds(operator, factor * y, bound)
         assert int(runtime(absint.load(net).source.whole).run(np.array([[float(x)]])).item()) == y
-    elif found.answer is Answer.UNSAT:
+    elif found.answer is QueryAnswer.UNSAT:
         assert not maybe
     else:
-        assert found.answer is Answer.UNKNOWN
+        assert found.answer is QueryAnswer.UNKNOWN
         assert (maybe or len(at_all) > 2)
         assert not (surely and len(at_all) == 1)
 
@@ -103,7 +103,7 @@ def test_most_of_these_questions_are_decided(tmp_path):
         net = ending(tmp_path / "n.onnx", weight, bias, axis=1)
         asked = question(tmp_path / "q.vnnlib", f"({operator} (* {factor} Y_0) {bound})", low, high)
         found = absint.verify_query(net, asked, domain="deeppoly")
-        decided += found.answer in (Answer.SAT, Answer.UNSAT)
+        decided += found.answer in (QueryAnswer.SAT, QueryAnswer.UNSAT)
     assert decided >= 9
 
 
@@ -178,7 +178,7 @@ def test_replay_is_of_the_network_with_its_argmax(tmp_path, monkeypatch):
     """Proved of the scores and replayed there: not enough where the network itself returns another index."""
     monkeypatch.setattr("absint.analyses.query.answering.check_index", lambda source, region: None)
     found = absint.verify_query(lying(tmp_path), question(tmp_path / "q.vnnlib", "(= Y_0 0)", 0.5, 1), domain="box")
-    assert found.answer is Answer.UNKNOWN
+    assert found.answer is QueryAnswer.UNKNOWN
     assert found.witness is None
 
 

@@ -15,8 +15,8 @@ from test_exact import problem
 from absint.domains.alpha import Alpha
 from absint.domains.deeppoly import DeepPoly
 from absint.engine.backward import slopes as module
-from absint.engine.backward.slopes import Ascent, Search, Slopes, improved
-from absint.engine.backward.surrogate import RelaxedNet, RelaxedRows, functionals
+from absint.engine.backward.slopes import Ascent, Slopes, SlopeSearch, improved
+from absint.engine.backward.surrogate import UnroundedNet, UnroundedRows, functionals
 from absint.engine.backward.walk import substitute
 from absint.engine.context import Context
 from absint.engine.domain import BackwardDomain, Interval, Relaxation
@@ -102,7 +102,7 @@ def test_a_bound_without_a_proof_is_seen(monkeypatch):
     def unproved(self, rows, chosen, sign):
         return torch.full((len(rows),), 1e6, dtype=torch.float64)
 
-    monkeypatch.setattr(Search, "proved", unproved)
+    monkeypatch.setattr(SlopeSearch, "proved", unproved)
     lower = margins(Alpha(goal=inf, inner=0), Context(graph, region, FLOAT64), spec)[0].lower
     assert bool((lower > spec.values(graph(region.center))).any())
 
@@ -130,7 +130,7 @@ def test_improved_never_loses_what_was_proved(side, monkeypatch):
     rows = Rows.units(graph.output.name, torch.ones(4, 4, dtype=torch.bool))
     lower = substitute(rows, DeepPoly().relax, ctx)
     upper = -substitute(rows, DeepPoly().relax, ctx, -1.0)
-    monkeypatch.setattr(Search, "bounds", lambda self, part, sign: torch.full((len(part),), -side * 1e9 if side > 0 else torch.nan,
+    monkeypatch.setattr(SlopeSearch, "bounds", lambda self, part, sign: torch.full((len(part),), -side * 1e9 if side > 0 else torch.nan,
                                                                               dtype=torch.float64))
     found = improved(rows, Interval(lower, upper), ctx, pair(DeepPoly()), Ascent())
     assert torch.equal(found.lower, lower)
@@ -166,8 +166,8 @@ def test_inner_steps_tighten_what_is_known():
 def search_rows(graph, region, num=EXACT):
     ctx = analysed(graph, region, num)
     rows = Rows.of_spec(graph.output.name, robust(graph, region), graph.output.shape)
-    net = RelaxedNet(graph.output.name, ctx, DeepPoly().relax, DeepPoly().parameters)
-    return ctx, rows, RelaxedRows(net, rows.node, rows.instance, functionals(net, rows, 1.0))
+    net = UnroundedNet(graph.output.name, ctx, DeepPoly().relax, DeepPoly().parameters)
+    return ctx, rows, UnroundedRows(net, rows.node, rows.instance, functionals(net, rows, 1.0))
 
 
 @pytest.mark.parametrize("activation", [Relu(), Sigmoid()], ids=["relu", "sigmoid"])
@@ -188,7 +188,7 @@ def test_the_search_bounds_what_the_proof_bounds():
     """Its values differ from those of `substitute` with the same slopes by a constant of the row."""
     graph, region = network(Relu()), boxes(3, 3)
     ctx, rows, relaxed = search_rows(graph, region)
-    search = Search(graph.output.name, ctx, Slopes(DeepPoly().relax, DeepPoly().parameters), Ascent())
+    search = SlopeSearch(graph.output.name, ctx, Slopes(DeepPoly().relax, DeepPoly().parameters), Ascent())
     random = torch.Generator().manual_seed(1)
     gaps = []
     for _ in range(3):
@@ -208,7 +208,7 @@ def test_the_best_slopes_seen_are_kept(monkeypatch):
         return (free - gradient.sign()).clamp(0, 1)
 
     monkeypatch.setattr(module.Steps, "__call__", downhill)
-    best = Search(graph.output.name, ctx, pair(DeepPoly()), Ascent(steps=4))._climb(rows)
+    best = SlopeSearch(graph.output.name, ctx, pair(DeepPoly()), Ascent(steps=4))._climb(rows)
     start, last = rows.step(rows.start)[0], rows.step(downhill(module.Steps(Ascent(), rows.start), rows.start, rows.step(rows.start)[1]))[0]
     assert bool((rows.step(best)[0] >= start).all())
     assert bool((last < start).any())
@@ -231,13 +231,13 @@ def test_nan_in_the_search_does_no_harm(broken, monkeypatch):
     graph, region = network(Relu()), boxes(4, 3)
     spec = robust(graph, region)
     plain = margins(DeepPoly(), Context(graph, region, FLOAT64), spec)[0].lower
-    step = RelaxedRows.step
+    step = UnroundedRows.step
 
     def spoiled(self, free):
         value, gradient, values = step(self, free)
         return (value if broken == "gradient" else value * torch.nan), (gradient if broken == "value" else gradient * torch.nan), values
 
-    monkeypatch.setattr(RelaxedRows, "step", spoiled)
+    monkeypatch.setattr(UnroundedRows, "step", spoiled)
     found = margins(Alpha(goal=inf), Context(graph, region, FLOAT64), spec)[0].lower
     assert bool((found >= plain - 1e-9).all())
     assert not bool(found.isnan().any())
@@ -268,7 +268,7 @@ def test_the_deadline_ends_the_search_and_keeps_its_bounds(clock):
 
 def test_nothing_is_begun_when_time_is_over():
     graph, region = network(Relu()), boxes(3, 3)
-    search = Search(graph.output.name, analysed(graph, region), pair(DeepPoly()), Ascent())
+    search = SlopeSearch(graph.output.name, analysed(graph, region), pair(DeepPoly()), Ascent())
     assert search.in_time(lambda: torch.ones(2), 2).tolist() == [1, 1]
     search.end = 0.0
     assert search.in_time(lambda: torch.ones(2), 2).tolist() == [-inf, -inf]

@@ -160,7 +160,7 @@ def test_against_the_exact_minimum_of_a_net():
 
 def test_deadline_leaves_no_claim():
     from absint.engine.backward.combinations import mixed_bounds
-    from absint.engine.backward.slopes import Ascent, Search, Slopes
+    from absint.engine.backward.slopes import Ascent, Slopes, SlopeSearch
     from absint.engine.forward import analyse
     from absint.numeric.backend import Budget
 
@@ -168,5 +168,5 @@ def test_deadline_leaves_no_claim():
     ctx = analyse(DeepPoly(), Context(identity(1), unit_box(1), FLOAT64)).ctx
     late = Context(ctx.graph, ctx.region, ctx.numerics, Budget(deadline=0.0), known=ctx.known, reference=ctx.reference, drift=ctx.drift)
     slopes = Slopes(DeepPoly().relax, DeepPoly().parameters)
-    assert Search(ctx.graph.output.name, late, slopes, Ascent()).late
+    assert SlopeSearch(ctx.graph.output.name, late, slopes, Ascent()).late
     assert mixed_bounds(spec, torch.full((1, 1), -1.0), late, slopes, Ascent()).tolist() == [[-inf]]

@@ -22,7 +22,7 @@ from absint.model.ops.exponential import Exp
 from absint.model.ops.extremum import Total
 from absint.model.ops.gemm import Gemm, LeftMatMul
 from absint.model.ops.piecewise import Abs, Clip, HardSwish, PRelu, ThresholdedRelu
-from absint.model.ops.pool import AveragePool, Window
+from absint.model.ops.pool import AveragePool, PoolingWindow
 from absint.model.ops.power import Power
 from absint.model.ops.product import SumLast
 from absint.model.ops.reduce import AxisMap, Reduce
@@ -43,7 +43,7 @@ def tensor(*shape, seed=0):
 
 AT = torch.tensor([[-0.5], [0.75]], dtype=torch.float64)
 ONE = torch.ones((), dtype=torch.float64)
-POOL = Window((2, 2), (1, 1), ((0, 0), (0, 0)), (1, 1), False)
+POOL = PoolingWindow((2, 2), (1, 1), ((0, 0), (0, 0)), (1, 1), False)
 # operator, shapes of its inputs
 STATED = {
     "gemm": (Gemm(tensor(3, 4), tensor(3, seed=1)), [(2, 4)]), "left matmul": (LeftMatMul(tensor(3, 4)), [(4, 2)]),
@@ -92,7 +92,7 @@ def test_means_divide_by_the_count_and_reciprocals_are_fractions():
     third = torch.tensor(1 / 3, dtype=torch.float64)
     assert Reduce((1,), 3, False, third).rational(x).list() == [Fraction(7, 3), Fraction(1, 3)]
     assert Total(3, third).rational(x, x, x).list() == x.list()
-    pool = AveragePool(Window((3,), (1,), ((1, 1),), (1,), False), 1 / torch.tensor([2.0, 3.0, 2.0], dtype=torch.float64))
+    pool = AveragePool(PoolingWindow((3,), (1,), ((1, 1),), (1,), False), 1 / torch.tensor([2.0, 3.0, 2.0], dtype=torch.float64))
     assert pool.rational(Rationals.of(torch.tensor([[1.0, 1.0, 5.0]], dtype=torch.float64))).list() == [1, Fraction(7, 3), 3]
     assert Power(-1.0).rational(whole(np.array([3, -4]))).list() == [Fraction(1, 3), Fraction(-1, 4)]
     assert HardSwish().rational(whole(np.array([-3, 1, 5]))).list() == [0, Fraction(2, 3), 5]

@@ -14,7 +14,7 @@ from absint.model.ops.shape import Identity
 from absint.numeric.interval import Interval
 from absint.solvers import Solver
 from absint.testing.kit import ContractError, check_domain, check_op, check_solver, domain_checks, op_checks
-from absint.testing.report import Check, Claim, registered
+from absint.testing.report import Check, KitClaim, registered
 
 
 class Silent(DOMAINS.get("box")):
@@ -112,8 +112,8 @@ def test_a_claim_is_the_first_sentence_of_its_docstring():
         """
         yield f"for {subject}"
 
-    assert Claim(find, "this").text == "bounds hold here"
-    assert Check("c", Claim(find, "that")).failures(3)[0].endswith(": for 3; look at that")
+    assert KitClaim(find, "this").text == "bounds hold here"
+    assert Check("c", KitClaim(find, "that")).failures(3)[0].endswith(": for 3; look at that")
     for _, check in domain_checks():
         assert check.claim.text != "it works"
 

@@ -26,7 +26,7 @@ from absint.engine.product import Product
 from absint.model.graph import Graph, GraphBuilder
 from absint.model.ops.conv import Conv
 from absint.model.ops.gemm import Gemm
-from absint.model.ops.pool import MaxPool, Window
+from absint.model.ops.pool import MaxPool, PoolingWindow
 from absint.model.ops.relu import Relu
 from absint.model.ops.shape import Concat, Gather, Reshape
 from absint.model.ops.sigmoid import Sigmoid
@@ -212,7 +212,7 @@ def branching() -> Graph:
     builder.add(Sum(), ("left/act", "right/act"), "sum")
     builder.add(Conv(weights(3, 3, 1, 1, seed=3), None, (1, 1), ((0, 0), (0, 0)), (1, 1)), ("sum",), "mix")
     builder.add(Sum(-1.0), ("sum", "mix"), "residual")
-    builder.add(MaxPool(Window((2, 2), (2, 2), ((0, 0), (1, 1)), (1, 1), ceil=False)), ("residual",), "pooled")
+    builder.add(MaxPool(PoolingWindow((2, 2), (2, 2), ((0, 0), (1, 1)), (1, 1), ceil=False)), ("residual",), "pooled")
     builder.add(Reshape((builder.shape("pooled")[0] * builder.shape("pooled")[1] * builder.shape("pooled")[2],)), ("pooled",), "flat")
     builder.add(Reshape((64,)), ("left",), "left/flat")
     builder.add(Concat(0), ("flat", "left/flat"), "joined")

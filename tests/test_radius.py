@@ -17,7 +17,7 @@ from torch import Tensor
 import absint
 from absint import samples
 from absint.analyses.radius import bisection as module
-from absint.analyses.radius.bisection import Answer, Bracket, RadiusOptions, RadiusResult, halvings, radius, steps_to
+from absint.analyses.radius.bisection import Bracket, RadiusAnswer, RadiusOptions, RadiusResult, halvings, radius, steps_to
 from absint.analyses.verify.options import VerifyOptions
 from absint.analyses.verify.portfolio import Portfolio
 from absint.attacks import ATTACKS, Search
@@ -99,12 +99,12 @@ def test_distances_are_rounded_up_to_the_grid_exactly(norm: str) -> None:
 def test_a_bracket_follows_algorithm_1() -> None:
     """unknown counts as not robust; a witness moves the end to its own distance; a time limit changes nothing but the end."""
     whole = Bracket(0, 512)
-    assert (whole.after(Answer(True, None, 0.0)).low, whole.after(Answer(False, Reason.IMPRECISE, 0.0)).high) == (256, 256)
-    near = whole.after(Answer(False, None, 0.0, 100, (1.0,)))
+    assert (whole.after(RadiusAnswer(True, None, 0.0)).low, whole.after(RadiusAnswer(False, Reason.IMPRECISE, 0.0)).high) == (256, 256)
+    near = whole.after(RadiusAnswer(False, None, 0.0, 100, (1.0,)))
     assert (near.low, near.high, near.refuted, near.middle, near.witness) == (0, 100, 100, 50, (1.0,))
-    beyond = whole.after(Answer(False, None, 0.0, 257, (1.0,)))
+    beyond = whole.after(RadiusAnswer(False, None, 0.0, 257, (1.0,)))
     assert (beyond.high, beyond.refuted) == (256, 257), "a radius rounded up lets a witness lie a little beyond the ball"
-    cut = near.after(Answer(False, Reason.TIMEOUT, 0.0))
+    cut = near.after(RadiusAnswer(False, Reason.TIMEOUT, 0.0))
     assert (cut.low, cut.high, cut.open, cut.reason, cut.refuted) == (0, 100, False, Reason.TIMEOUT, 100)
     assert not Bracket(0, 1).open
     assert sorted(whole.tree(2)) == [128, 256, 384]
@@ -362,9 +362,9 @@ def test_a_witness_inside_a_certified_ball_is_refused(monkeypatch: pytest.Monkey
     assert radius(graph, point, search)[0].certified < Fraction(1, 16)
     first: list[int] = []
 
-    def near(self: Any, slot: int, result: InstanceResult) -> Answer:
+    def near(self: Any, slot: int, result: InstanceResult) -> RadiusAnswer:
         first.append(1)
-        return Answer(len(first) == 1, Reason.IMPRECISE, 0.0, None if len(first) == 1 else 3, (0.0, 0.0))
+        return RadiusAnswer(len(first) == 1, Reason.IMPRECISE, 0.0, None if len(first) == 1 else 3, (0.0, 0.0))
 
     monkeypatch.setattr(module._Chunk, "_answer", near)
     with pytest.raises(PluginError) as error:

@@ -9,7 +9,7 @@ import ties
 import torch
 from onnx import TensorProto
 
-from absint.analyses.query.answering import Answer, verify_query
+from absint.analyses.query.answering import QueryAnswer, verify_query
 from absint.analyses.verify.options import VerifyOptions
 from absint.attacks import Search, falsify
 from absint.attacks import pgd as pgd_module
@@ -72,14 +72,14 @@ NETS = {
     ("power", 0, 2, ["(>= Y_0 3.5)"], "sat"), ("power", 0, 2, ["(>= Y_0 4.5)"], "unsat"),
 ])
 def test_answers_on_ties_and_jumps(net, low, high, asserts, expected, tmp_path):
-    assert asked(tmp_path, network(tmp_path, *NETS[net]), low, high, *asserts) is Answer(expected)
+    assert asked(tmp_path, network(tmp_path, *NETS[net]), low, high, *asserts) is QueryAnswer(expected)
 
 
 def test_a_point_that_meets_several_jumps_at_once(tmp_path):
     nodes = [node("MatMul", "x w", "h"), node("Equal", "h c", "e"), node("Cast", "e", "y", to=1)]
     graph = network(tmp_path, nodes, {"w": np.array([[1, 1], [0, 1]], F), "c": np.array([[1, 0.25]], F)}, size=2)
-    assert asked(tmp_path, graph, -1, 2, "(>= Y_0 1)", "(>= Y_1 1)") is Answer.SAT
-    assert asked(tmp_path, graph, -1, 0.5, "(>= Y_0 1)", "(>= Y_1 1)") is Answer.UNSAT
+    assert asked(tmp_path, graph, -1, 2, "(>= Y_0 1)", "(>= Y_1 1)") is QueryAnswer.SAT
+    assert asked(tmp_path, graph, -1, 0.5, "(>= Y_0 1)", "(>= Y_1 1)") is QueryAnswer.UNSAT
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -87,7 +87,7 @@ def test_exact_minima_are_reached_and_never_passed(seed, tmp_path):
     """The minimum m of small nets: <= m is sat although nothing but the tie satisfies it; no answer is wrong."""
     found = ties.about_the_least(np.random.default_rng(seed), tmp_path / "q.vnnlib")
     assert not ties.wrong(found)
-    assert found[0] == (Answer.SAT, True)
+    assert found[0] == (QueryAnswer.SAT, True)
 
 
 def test_a_tie_at_a_decimal_that_no_float_is(tmp_path):
@@ -96,7 +96,7 @@ def test_a_tie_at_a_decimal_that_no_float_is(tmp_path):
     build.add(Gemm(torch.tensor([[-3.0]]).double()), (build.add(Relu(), ("x",)),), "y")
     asked_ = ties.query(tmp_path / "q", ["-0.1"], ["-0.1"], 1, ["(>= Y_0 0)"])
     found = verify_query(build.graph("y"), asked_, VerifyOptions("box", total_timeout=60.0))
-    assert found.answer is Answer.SAT
+    assert found.answer is QueryAnswer.SAT
     assert found.witness.inputs == ("-0.1",)
 
 
@@ -152,18 +152,18 @@ def test_integers_that_wrap_around_are_never_taken_for_numbers(tmp_path):
     nodes = [node("Cast", "x", "i", to=TensorProto.INT32), node("Mul", "i k", "j"), node("Mul", "j k", "m"), node("Cast", "m", "y", to=1)]
     graph = network(tmp_path, nodes, {"k": np.array([40000], np.int32)})
     bare = graph.upto(graph.output.name)
-    assert asked(tmp_path, bare, 1.25, 1.5, "(<= Y_0 0)") is Answer.UNSAT    # 1.6e9
-    assert asked(tmp_path, bare, 2.25, 2.5, "(<= Y_0 0)") is Answer.UNKNOWN  # 3.2e9, or -1094967296
-    assert asked(tmp_path, bare, 2.25, 2.5, "(>= Y_0 0)") is Answer.UNKNOWN
-    assert asked(tmp_path, graph, 2.25, 2.5, "(<= Y_0 0)") is Answer.UNKNOWN
+    assert asked(tmp_path, bare, 1.25, 1.5, "(<= Y_0 0)") is QueryAnswer.UNSAT    # 1.6e9
+    assert asked(tmp_path, bare, 2.25, 2.5, "(<= Y_0 0)") is QueryAnswer.UNKNOWN  # 3.2e9, or -1094967296
+    assert asked(tmp_path, bare, 2.25, 2.5, "(>= Y_0 0)") is QueryAnswer.UNKNOWN
+    assert asked(tmp_path, graph, 2.25, 2.5, "(<= Y_0 0)") is QueryAnswer.UNKNOWN
 
 
 def test_a_cast_beyond_its_type_claims_nothing(tmp_path):
     graph = network(tmp_path, [node("Cast", "x", "i", to=TensorProto.UINT8), node("Cast", "i", "y", to=1)])
     bare = graph.upto(graph.output.name)
-    assert asked(tmp_path, graph, 250, 255, "(>= Y_0 255.5)") is Answer.UNSAT
-    assert asked(tmp_path, bare, 250, 300, "(>= Y_0 300.5)") is Answer.UNKNOWN
-    assert asked(tmp_path, bare, 300, 301, "(>= Y_0 300)") is Answer.UNKNOWN
+    assert asked(tmp_path, graph, 250, 255, "(>= Y_0 255.5)") is QueryAnswer.UNSAT
+    assert asked(tmp_path, bare, 250, 300, "(>= Y_0 300.5)") is QueryAnswer.UNKNOWN
+    assert asked(tmp_path, bare, 300, 301, "(>= Y_0 300)") is QueryAnswer.UNKNOWN
 
 
 TWO = """(vnnlib-version <2.0>)
@@ -176,7 +176,7 @@ TWO = """(vnnlib-version <2.0>)
 def test_float32_inputs_have_the_bounds_of_their_type(condition, expected, tmp_path):
     graph = network(tmp_path, [node("Relu", "x", "h"), node("ReduceMax", "h a", "y", keepdims=1)], {"a": np.array([1], WHOLE)}, size=2)
     (tmp_path / "q.vnnlib").write_text(TWO.format("float32", condition))
-    assert ties.answer(graph, read_query(tmp_path / "q.vnnlib"), "box") is Answer(expected)
+    assert ties.answer(graph, read_query(tmp_path / "q.vnnlib"), "box") is QueryAnswer(expected)
 
 
 def test_real_inputs_without_bounds_are_refused(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from absint.analyses.validate import window as validate_window
-from absint.analyses.validate.window import Basis, Window, WindowRule, filled, normality, order_statistic
+from absint.analyses.validate.window import Basis, SlidingWindow, WindowRule, filled, normality, order_statistic
 from absint.errors import UsageError
 
 STEP = Fraction(1, 2000)
@@ -61,7 +61,7 @@ def test_the_window_of_the_examples_is_normal():
 
 
 def test_a_large_radius_is_accepted_and_slides_the_window():
-    window = Window(rule(), GOOD)
+    window = SlidingWindow(rule(), GOOD)
     accepted, basis, after = window.decide(28)
     assert (accepted, basis) == (True, Basis.RADIUS)
     assert after.steps == (*GOOD[1:], 28)
@@ -69,7 +69,7 @@ def test_a_large_radius_is_accepted_and_slides_the_window():
 
 
 def test_a_radius_that_spoils_normality_is_rejected_and_leaves_the_window():
-    window = Window(rule(), GOOD)
+    window = SlidingWindow(rule(), GOOD)
     accepted, basis, after = window.decide(0)
     assert (accepted, basis) == (False, Basis.NORMALITY)
     assert after is window
@@ -77,7 +77,7 @@ def test_a_radius_that_spoils_normality_is_rejected_and_leaves_the_window():
 
 def test_the_new_radius_is_in_the_second_slice_and_the_oldest_in_the_first():
     """Inclusive indices: with Q[0..s-2] and Q[1..s-1] the new radius would change nothing."""
-    window = Window(rule(sigma0=10**6, sigma1=0.0), GOOD)
+    window = SlidingWindow(rule(sigma0=10**6, sigma1=0.0), GOOD)
     for radius in (*range(15, 46, 3), 0, 90):
         drop = stats.normaltest([k * float(STEP) for k in GOOD]).pvalue - stats.normaltest(
             [k * float(STEP) for k in (*GOOD[1:], radius)]).pvalue
@@ -86,16 +86,16 @@ def test_the_new_radius_is_in_the_second_slice_and_the_oldest_in_the_first():
 
 
 def test_sigma1_is_what_a_fall_is_compared_with():
-    drop = Window(rule(), GOOD).p - Window(rule(), GOOD).slid(20).p
+    drop = SlidingWindow(rule(), GOOD).p - SlidingWindow(rule(), GOOD).slid(20).p
     assert 0 < drop < 0.9
-    assert Window(rule(sigma1=drop + 1e-9), GOOD).decide(20)[0]
-    assert not Window(rule(sigma1=drop - 1e-9), GOOD).decide(20)[0]
+    assert SlidingWindow(rule(sigma1=drop + 1e-9), GOOD).decide(20)[0]
+    assert not SlidingWindow(rule(sigma1=drop - 1e-9), GOOD).decide(20)[0]
 
 
 @pytest.mark.parametrize("poison", [(0,) * 25 + (30,) * 25, (1,) * 45 + (60,) * 5])
 def test_a_window_that_is_not_normal_leaves_the_decision_to_the_threshold(poison):
     """The published rule accepts everything here: no p-value can fall by more than sigma1."""
-    window = Window(rule(), poison)
+    window = SlidingWindow(rule(), poison)
     assert not window.p > 0.05
     assert window.decide(19)[:2] == (False, Basis.THRESHOLD)
     assert window.decide(19)[2] is window
@@ -106,7 +106,7 @@ def test_a_window_that_is_not_normal_leaves_the_decision_to_the_threshold(poison
 
 @pytest.mark.parametrize("radius", [0, 19])
 def test_constants_fall_back_without_an_exception(radius):
-    window = Window(rule(), (24,) * 50)
+    window = SlidingWindow(rule(), (24,) * 50)
     assert isnan(window.p)
     assert window.decide(radius)[:2] == (False, Basis.THRESHOLD)
     assert window.decide(24)[:2] == (True, Basis.THRESHOLD)
@@ -114,8 +114,8 @@ def test_constants_fall_back_without_an_exception(radius):
 
 def test_a_p_value_that_vanishes_with_the_new_radius_falls_back(monkeypatch):
     monkeypatch.setattr(validate_window, "normality", lambda values: 0.5 if values[-1] == GOOD[-1] * float(STEP) else nan)
-    assert Window(rule(), GOOD).decide(19)[:2] == (False, Basis.THRESHOLD)
-    assert Window(rule(), GOOD).decide(20)[:2] == (True, Basis.THRESHOLD)
+    assert SlidingWindow(rule(), GOOD).decide(19)[:2] == (False, Basis.THRESHOLD)
+    assert SlidingWindow(rule(), GOOD).decide(20)[:2] == (True, Basis.THRESHOLD)
 
 
 @pytest.mark.parametrize("changes", [{"size": 19}, {"sigma1": -0.1}, {"guard": 2.0}, {"sigma1": nan}])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import absint
-from absint.analyses.query.answering import Answer
+from absint.analyses.query.answering import QueryAnswer
 
 ROOT = Path(__file__).resolve().parent.parent.parent / "shared" / "vnncomp"
 EXPECTED = list(csv.DictReader((ROOT / "expected.csv").open())) if (ROOT / "expected.csv").exists() else []
@@ -24,7 +24,7 @@ def first(verdict: str) -> list[dict[str, str]]:
     return [next(group) for _, group in groupby(rows, key=lambda row: row["category"])]
 
 
-def ask(row: dict[str, str], total_timeout: float = 60.0, **options: object) -> Answer:
+def ask(row: dict[str, str], total_timeout: float = 60.0, **options: object) -> QueryAnswer:
     folder = ROOT / row["category"]
     return absint.verify_query(folder / row["onnx"], folder / row["vnnlib"], total_timeout=total_timeout, **options).answer
 
@@ -35,8 +35,8 @@ def name(row: dict[str, str]) -> str:
 
 @pytest.mark.parametrize("row", first("sat"), ids=name)
 def test_easy_counterexamples_are_found_and_never_proved_away(row):
-    assert ask(row) is Answer.SAT
-    assert ask(row, 2.0, attack=None) is not Answer.UNSAT     # longer in the slow test below
+    assert ask(row) is QueryAnswer.SAT
+    assert ask(row, 2.0, attack=None) is not QueryAnswer.UNSAT     # longer in the slow test below
 
 
 # The properties of ACAS Xu and of the reachability nets need case splits.
@@ -45,10 +45,10 @@ PROVABLE = [row for row in first("unsat") if row["category"] not in ("acasxu_202
 
 @pytest.mark.parametrize("row", PROVABLE, ids=name)
 def test_easy_properties_are_proved(row):
-    assert ask(row) is Answer.UNSAT
+    assert ask(row) is QueryAnswer.UNSAT
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("row", [row for row in EXPECTED if row["verdict"] == "sat"], ids=name)
 def test_nothing_that_has_a_counterexample_is_proved(row):
-    assert ask(row, attack=None) is not Answer.UNSAT
+    assert ask(row, attack=None) is not QueryAnswer.UNSAT

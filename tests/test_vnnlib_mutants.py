@@ -16,9 +16,9 @@ from test_vnnlib_reader import BOX, TEXTS, points, random_text, read  # noqa: F4
 from vnnlib_oracle import disagreement
 
 from absint.analyses.query import answering as analysis
-from absint.analyses.query.answering import Answer
+from absint.analyses.query.answering import QueryAnswer
 from absint.frontends import vnnlib_atoms, vnnlib_build, vnnlib_reader
-from absint.frontends.vnnlib_numbers import Exact
+from absint.frontends.vnnlib_numbers import ExactNumber
 from absint.problem.query import Query
 from absint.problem.regions.decimal_box import DecimalBox
 from absint.verdict import Reason
@@ -50,11 +50,11 @@ def random_texts_are_kept(ask, read):  # noqa: F811
 
 
 def sliver_is_no_witness(ask, read):  # noqa: F811
-    assert ask("zero", POSITIVE + "(assert (<= Y_0 -1e-330))").answer is not Answer.SAT
+    assert ask("zero", POSITIVE + "(assert (<= Y_0 -1e-330))").answer is not QueryAnswer.SAT
 
 
 def strict_tie_is_no_witness(ask, read):  # noqa: F811
-    assert ask("zero", POSITIVE + "(assert (< Y_0 0))").answer is not Answer.SAT
+    assert ask("zero", POSITIVE + "(assert (< Y_0 0))").answer is not QueryAnswer.SAT
 
 
 def strict_tie_is_none_beside_a_tie_that_counts(ask, read):  # noqa: F811
@@ -93,12 +93,12 @@ def spec_always(inward):
 
 def nearest(text):
     found = DECIMAL(text)
-    return None if found is None else Exact(float(text), float(text), text)
+    return None if found is None else ExactNumber(float(text), float(text), text)
 
 
 def shrunk(text):
     found = DECIMAL(text)
-    return None if found is None else Exact(found.ceil, found.floor, text)
+    return None if found is None else ExactNumber(found.ceil, found.floor, text)
 
 
 def keep_first(ends, bound):
@@ -109,7 +109,7 @@ MUTANTS = {
     "witnesses from the proof's set": (Query, "spec", spec_always(False), sliver_is_no_witness),
     "proofs from the witness's set": (Query, "spec", spec_always(True), sums_are_kept),
     "ends rounded to nearest": (vnnlib_reader, "decimal", nearest, ends_are_enclosed),
-    "biases rounded to nearest": (vnnlib_atoms, "rational", lambda v: Exact(float(v), float(v), v), sums_are_kept),
+    "biases rounded to nearest": (vnnlib_atoms, "rational", lambda v: ExactNumber(float(v), float(v), v), sums_are_kept),
     "decimals rounded inward": (vnnlib_reader, "decimal", shrunk, text_is_kept("plain")),
     "strict bounds of inputs taken as not strict": (
         vnnlib_build, "_values", lambda bound: VALUES(bound._replace(strict=False)), text_is_kept("strict")),
@@ -151,7 +151,7 @@ def test_an_answer_needs_all_instances(monkeypatch, ask):  # noqa: F811
         return real(problem, options, lambda result: on_result(result) if result.index == 0 else None)
 
     text = UNIT + "(assert (or (and (<= X_0 0.2) (>= Y_0 0.3)) (and (>= X_0 0.6) (<= Y_0 0.5))))"
-    assert ask("identity", text).answer is Answer.UNSAT
+    assert ask("identity", text).answer is QueryAnswer.UNSAT
     monkeypatch.setattr(analysis, "verify", lossy)
-    assert ask("identity", text).answer is Answer.UNKNOWN
-    assert ask("identity", text, total_timeout=inf).answer is Answer.UNKNOWN
+    assert ask("identity", text).answer is QueryAnswer.UNKNOWN
+    assert ask("identity", text, total_timeout=inf).answer is QueryAnswer.UNKNOWN

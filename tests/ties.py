@@ -7,7 +7,7 @@ from fractions import Fraction
 import torch
 from exact import minimum
 
-from absint.analyses.query.answering import Answer, verify_query
+from absint.analyses.query.answering import QueryAnswer, verify_query
 from absint.analyses.verify.options import VerifyOptions
 from absint.model.families.maximum import Maximum
 from absint.model.graph import GraphBuilder
@@ -86,4 +86,4 @@ def about_the_least(random, path, domain="deeppoly"):
 
 def wrong(found):
     """Answers that are not true."""
-    return [pair for pair in found if pair[0] in (Answer.SAT, Answer.UNSAT) and (pair[0] is Answer.SAT) != pair[1]]
+    return [pair for pair in found if pair[0] in (QueryAnswer.SAT, QueryAnswer.UNSAT) and (pair[0] is QueryAnswer.SAT) != pair[1]]

@@ -9,14 +9,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from absint.attacks.starts import FEW_INPUTS, Work, free_inputs, products
+from absint.attacks.starts import FEW_INPUTS, StartWork, free_inputs, products
 from absint.model.families.nonlinear import Nonlinear
 
 _TARGETS = 48        # rows and operands aimed at, the nearest of them
 _PRODUCTS = 1e9      # multiplications that all this may cost an instance
 
 
-def corners(work: Work) -> None:
+def corners(work: StartWork) -> None:
     """Evaluate, and so record, such points of the instances of few free inputs that are still open."""
     few = (free_inputs(work.region).to(work.search.device) <= FEW_INPUTS) & ~work.best.done
     for slot in few.nonzero()[:, 0].tolist():
@@ -26,7 +26,7 @@ def corners(work: Work) -> None:
                 _around(work, slot, base.double())
 
 
-def _around(work: Work, slot: int, base: Tensor) -> None:
+def _around(work: StartWork, slot: int, base: Tensor) -> None:
     """All steps from one base point (*shape) of one instance."""
     index = torch.tensor([slot], device=base.device)
     x = base[None].clone().requires_grad_()
@@ -50,7 +50,7 @@ def _around(work: Work, slot: int, base: Tensor) -> None:
             work.evaluate(index.expand(len(part)), work.region.take(index.cpu().expand(len(part))).pull(part).to(x))
 
 
-def _gaps(work: Work, index: Tensor, x: Tensor) -> Tensor:
+def _gaps(work: StartWork, index: Tensor, x: Tensor) -> Tensor:
     """(T,): the rows' values, then how far each operand is from its nearest corner. x: one point in float64."""
     readers = [(name, node.op) for node in work.graph.nodes if isinstance(node.op, Nonlinear) for name in node.inputs]
     values = work.graph.evaluate(x, {name for name, _ in readers})
@@ -68,7 +68,7 @@ def _nearest(gaps: Tensor, rows: int, count: int) -> Tensor:
     return order[gaps[order].isfinite() & (gaps[order] != 0)][:count]
 
 
-def _affordable(work: Work, inputs: int) -> int:
+def _affordable(work: StartWork, inputs: int) -> int:
     return int(max(1, min(_TARGETS, _PRODUCTS / (products(work.graph) * (inputs + 2)))))
 
 

@@ -16,7 +16,7 @@ from absint.attacks.best import Best
 from absint.attacks.corners import corners
 from absint.attacks.loss import depths, objective, row_values, violates
 from absint.attacks.search import Search, register_attack
-from absint.attacks.starts import Work, free_inputs, gradient, pushed, random_points, sampled
+from absint.attacks.starts import StartWork, free_inputs, gradient, pushed, random_points, sampled
 from absint.model.graph import Graph
 from absint.numeric.backend import DeadlineError
 from absint.problem.regions.region import Region
@@ -78,7 +78,7 @@ class Pgd:
         return points
 
     def _search(self, graph: Graph, region: Region, spec: Spec, search: Search, dtype: torch.dtype) -> Tensor:
-        work = Work(graph, region, spec, search, dtype, Best(region, spec, search.device))
+        work = StartWork(graph, region, spec, search, dtype, Best(region, spec, search.device))
         with torch.inference_mode(False), torch.enable_grad():
             try:
                 for particles in self._rounds(work):
@@ -87,10 +87,10 @@ class Pgd:
                 return work.best.points
             return work.best.points if dtype == torch.float64 else _polished(work)
 
-    def _count(self, work: Work) -> int:
+    def _count(self, work: StartWork) -> int:
         return max(1, round(self.steps * sqrt(work.search.effort)))
 
-    def _rounds(self, work: Work) -> Iterator[Particles]:
+    def _rounds(self, work: StartWork) -> Iterator[Particles]:
         """Starting points, the most promising first; each round only for the instances still open."""
         center = work.region.center.to(work.search.device)[:, None]
         given = center if work.search.starts is None else torch.cat([center, work.search.starts.double()], 1)
@@ -121,12 +121,12 @@ def _needs_float64(graph: Graph, region: Region) -> Tensor:
     return narrow if graph.fits(torch.float32) else torch.ones_like(narrow)
 
 
-def _live(work: Work) -> Tensor:
+def _live(work: StartWork) -> Tensor:
     """(L,): instances still open."""
     return (~work.best.done).nonzero().flatten()
 
 
-def _aimed(work: Work, starts: Tensor, step: float) -> Particles:
+def _aimed(work: StartWork, starts: Tensor, step: float) -> Particles:
     """Particles at starts (batch, k, *shape), all after the nearest disjunct."""
     live, count = _live(work), starts.shape[1]
     points = starts[live].flatten(0, 1).to(work.dtype)
@@ -134,12 +134,12 @@ def _aimed(work: Work, starts: Tensor, step: float) -> Particles:
     return Particles(live.repeat_interleave(count), points, torch.full_like(place, -1), _soft(work, place), place, step)
 
 
-def _soft(work: Work, place: Tensor) -> Tensor:
+def _soft(work: StartWork, place: Tensor) -> Tensor:
     """(P,) bool: every other particle of an instance, where disjuncts have several rows at all."""
     return (place % 2 == 1) & (work.spec.bias.shape[1] > work.spec.disjuncts)
 
 
-def _scattered(work: Work, number: int) -> Particles:
+def _scattered(work: StartWork, number: int) -> Particles:
     """Copies of every open instance at random points, corners in turn, each after one of its most promising disjuncts."""
     live, device = _live(work), work.search.device
     # The best disjuncts so far, in turn; the first copy stays with whichever is nearest.
@@ -160,7 +160,7 @@ def _scattered(work: Work, number: int) -> Particles:
     return Particles(instance, points, focus.flatten(), _soft(work, place + number), place, salt=number + 1)
 
 
-def _descend(work: Work, particles: Particles, steps: int) -> None:
+def _descend(work: StartWork, particles: Particles, steps: int) -> None:
     """Take all particles downhill, in chunks that fit into memory; those of decided instances leave."""
     size = work.search.budget.rows(work.row_bytes)
     for start in range(0, len(particles.instance), size):
@@ -172,7 +172,7 @@ def _descend(work: Work, particles: Particles, steps: int) -> None:
 class Walk:
     """One chunk of particles under way, with their sets and their source of random steps."""
 
-    work: Work
+    work: StartWork
     particles: Particles
     region: Region
     velocity: Tensor
@@ -185,7 +185,7 @@ class Walk:
             self.particles, self.velocity, self.region = self.particles.take(left), self.velocity[left], self.region.take(left.cpu())
 
 
-def _walk(work: Work, particles: Particles, steps: int) -> None:
+def _walk(work: StartWork, particles: Particles, steps: int) -> None:
     generator = torch.Generator().manual_seed(work.search.seed * 8191 + particles.salt)
     walk = Walk(work, particles, work.region.take(particles.instance.cpu()), torch.zeros_like(particles.points), generator)
     for step in range(steps + 1):
@@ -227,10 +227,10 @@ def _off_plateaus(walk: Walk, moved: Tensor) -> Tensor:
     return torch.where(flat, home + walk.region.descent(ways[place].reshape(velocity.shape)) * (2 * float(share[1])), moved)
 
 
-def _polished(work: Work) -> Tensor:
+def _polished(work: StartWork) -> Tensor:
     """Best points in float64: moved into the sets, and a little further down where float32 alone saw a violation."""
     search, region = work.search, work.region
-    fine = Work(work.graph, region, work.spec, search, torch.float64, Best(region, work.spec, search.device))
+    fine = StartWork(work.graph, region, work.spec, search, torch.float64, Best(region, work.spec, search.device))
     near = work.best.values <= 1e-4 * (1 + work.spec.bias.abs().amax(1))
     with torch.no_grad():
         points = region.pull(work.best.points)

@@ -23,7 +23,7 @@ from absint.problem.spec import Spec
 _ENTRIES = 1 << 25
 
 
-class Found(Enum):
+class Judgement(Enum):
     """What intervals say of a point or of a small box."""
 
     UNSAFE = "unsafe"   # every input of it violates the property
@@ -31,7 +31,7 @@ class Found(Enum):
     OPEN = "open"
 
 
-def by_intervals(graph: Graph, spec: Spec, instance: int, box: BoxRegion) -> Found:
+def by_intervals(graph: Graph, spec: Spec, instance: int, box: BoxRegion) -> Judgement:
     """Box steps in float64 enclose the exact outputs; rationals over that box decide every row. box: one instance.
 
     Sound: UNSAFE where every output of the box lies in one disjunct of the unsafe set.
@@ -39,7 +39,7 @@ def by_intervals(graph: Graph, spec: Spec, instance: int, box: BoxRegion) -> Fou
     with numeric_mode(), torch.no_grad():
         known = boxes(Context(graph, box, Numerics(), Budget(default_memory()))).known[graph.output.name]
     if not bool(known.lower.isfinite().all() and known.upper.isfinite().all()):
-        return Found.OPEN
+        return Judgement.OPEN
     low, high = ([Fraction(v) for v in side[0].flatten().tolist()] for side in (known.lower, known.upper))
     holds, possible = (dict.fromkeys(range(spec.disjuncts), True) for _ in range(2))
     for row, disjunct in enumerate(spec.disjunct.tolist()):
@@ -51,7 +51,7 @@ def by_intervals(graph: Graph, spec: Spec, instance: int, box: BoxRegion) -> Fou
         strict = bool(spec.strict[row])
         holds[disjunct] &= most < 0 if strict else most <= 0
         possible[disjunct] &= least < 0 if strict else least <= 0
-    return Found.UNSAFE if any(holds.values()) else Found.OPEN if any(possible.values()) else Found.SAFE
+    return Judgement.UNSAFE if any(holds.values()) else Judgement.OPEN if any(possible.values()) else Judgement.SAFE
 
 
 def in_rationals(graph: Graph, spec: Spec, instance: int, point: Sequence[Fraction]) -> bool:

@@ -28,7 +28,7 @@ _KEPT = 4                # samples kept per instance for the nearest disjunct, a
 
 
 @dataclass(frozen=True, eq=False)
-class Work:
+class StartWork:
     """One search over a batch on its device: what to evaluate, in which format, and the record.
 
     row_bytes: memory that one point in flight takes, gradients included.
@@ -67,7 +67,7 @@ def free_inputs(region: Region) -> Tensor:
     return (region.hull.upper > region.hull.lower).flatten(1).sum(1)
 
 
-def sampled(work: Work) -> Tensor | None:
+def sampled(work: StartWork) -> Tensor | None:
     """(batch, k, *shape) float64: the best of many random points of each instance, over all disjuncts and for each alone.
 
     None where no instance has few free inputs; instances with many get their centre. Everything seen is recorded.
@@ -87,7 +87,7 @@ def sampled(work: Work) -> Tensor | None:
     return out
 
 
-def _count(work: Work) -> int:
+def _count(work: StartWork) -> int:
     """How many samples an instance gets: fewer where the network is large, and in a quick search."""
     return max(_FEWEST, int(min(_SAMPLES * work.search.effort**2, _PRODUCTS * work.search.effort / products(work.graph))))
 
@@ -97,7 +97,7 @@ def products(graph: Graph) -> int:
     return 1 + sum(node.op.forward_terms * node.size for node in graph.nodes if isinstance(node.op, Linear))
 
 
-def _shares(work: Work, count: int) -> Tensor:
+def _shares(work: StartWork, count: int) -> Tensor:
     """(count, *shape): one draw for all instances, so that none depends on its batch mates; every fourth one a corner."""
     generator = torch.Generator().manual_seed(work.search.seed)
     share = torch.rand(count, *work.region.shape, generator=generator, dtype=work.dtype)
@@ -105,7 +105,7 @@ def _shares(work: Work, count: int) -> Tensor:
     return share.to(work.search.device)
 
 
-def _best_of(work: Work, group: Tensor, share: Tensor) -> Tensor:
+def _best_of(work: StartWork, group: Tensor, share: Tensor) -> Tensor:
     """(g, k, *shape) float64: of each instance (g,) the samples nearest to any disjunct, and nearest to its nearest disjuncts.
 
     Generations of samples ever closer around the best so far follow the first, whose shares (count, *shape) all have.
@@ -128,7 +128,7 @@ def _best_of(work: Work, group: Tensor, share: Tensor) -> Tensor:
     return points.reshape(*chosen.shape[:2], *work.region.shape)
 
 
-def _seen(work: Work, group: Tensor, shares: Tensor) -> Tensor:
+def _seen(work: StartWork, group: Tensor, shares: Tensor) -> Tensor:
     """(g, N, disjuncts): the greatest row of each disjunct at shares (g, N, *shape) of the instances, recorded, in chunks."""
     seen: list[Tensor] = []
     size = work.search.budget.rows(work.row_bytes)
@@ -155,7 +155,7 @@ def _elite(greatest: Tensor, count: int) -> Tensor:
     return torch.cat([nearest, apart, nearest[:, : count - apart.shape[1]]], 1)
 
 
-def pushed(work: Work, instance: Tensor, points: Tensor, copies: int, number: int) -> Tensor:
+def pushed(work: StartWork, instance: Tensor, points: Tensor, copies: int, number: int) -> Tensor:
     """(P, *shape): points moved across the set along the gradient of a random functional of a hidden node.
 
     points: (P, *shape), `copies` for each of the instances (P,), in order. Random points of a set of many inputs lie in

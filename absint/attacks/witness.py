@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 import torch
 
-from absint.attacks.proof import Found, by_intervals, in_rationals
+from absint.attacks.proof import Judgement, by_intervals, in_rationals
 from absint.model.graph import Graph
 from absint.model.reference import Runtime, runtime
 from absint.problem.regions.region import BoxRegion, Region
@@ -80,6 +80,6 @@ def _proved(graph: Graph, spec: Spec, instance: int, point: np.ndarray) -> bool:
     """Intervals decide nearly always, and cost least; numbers that meet a tie are asked again in rationals."""
     tensor = torch.from_numpy(point)[None]
     found = by_intervals(graph, spec, instance, BoxRegion(tensor, tensor))
-    if found is not Found.OPEN:
-        return found is Found.UNSAFE
+    if found is not Judgement.OPEN:
+        return found is Judgement.UNSAFE
     return in_rationals(graph, spec, instance, [Fraction(v) for v in point.reshape(-1).tolist()])

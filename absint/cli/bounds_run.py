@@ -43,7 +43,7 @@ from absint.runs.output import check_out, check_writable, opened, opened_file
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
+class BoundsJob:
     """A run whose every option has been checked. names: what to call a node -> the node."""
 
     settings: BoundsSettings
@@ -79,7 +79,7 @@ def execute(settings: BoundsSettings) -> int:
     return 0
 
 
-def prepare(settings: BoundsSettings) -> Job:
+def prepare(settings: BoundsSettings) -> BoundsJob:
     """Read and check everything; nothing is written. Usage errors come before files are read."""
     for file in settings.plugin:
         load_plugin(file)
@@ -96,7 +96,7 @@ def prepare(settings: BoundsSettings) -> Job:
     if not names:
         names = {name: name for name in ([node.name for node in graph.nodes] if settings.every else layers(graph))}
     data = chosen_inputs(whole, choice.clip, settings.index or "0")
-    return Job(settings, graph, data, choice, choice.around(torch.from_numpy(data.inputs)), names, options)
+    return BoundsJob(settings, graph, data, choice, choice.around(torch.from_numpy(data.inputs)), names, options)
 
 
 def _region(settings: BoundsSettings) -> RegionChoice:
@@ -155,7 +155,7 @@ def _quoted(names: Sequence[str]) -> str:
     return ", ".join(f"'{name}'" for name in names)
 
 
-def _bounded(job: Job) -> list[DomainBounds]:
+def _bounded(job: BoundsJob) -> list[DomainBounds]:
     """Each domain after the other. --total-timeout holds for all of them together."""
     end = time.monotonic() + next(iter(job.options.values())).seconds
     out = []
@@ -174,7 +174,7 @@ def _bounded(job: Job) -> list[DomainBounds]:
     return out
 
 
-def _header(job: Job) -> dict[str, Any]:
+def _header(job: BoundsJob) -> dict[str, Any]:
     settings = job.settings
     domains = {text: {"class": f"{type(one.domain).__module__}.{type(one.domain).__qualname__}", "options": options_of(one.domain),
                       "source": one.domain.source} for text, one in job.options.items()}
@@ -193,10 +193,10 @@ def _header(job: Job) -> dict[str, Any]:
     }
 
 
-def _title(job: Job) -> str:
+def _title(job: BoundsJob) -> str:
     count = "1 input" if len(job.data) == 1 else f"{len(job.data)} inputs"
     return f"{job.settings.net.name}\n{count} of {Path(job.data.name).name}, {_region_text(job)}"
 
 
-def _region_text(job: Job) -> str:
+def _region_text(job: BoundsJob) -> str:
     return job.choice.text if job.choice.photometric is not None else f"{job.choice.norm} eps {job.settings.eps}"

@@ -29,7 +29,7 @@ _REINSTALL = "pip install --force-reinstall --no-deps absint"
 
 
 @dataclass(frozen=True)
-class Check:
+class Finding:
     """One line. mend: the command that repairs it, where it is not ok, or that may be wanted, where it is only a note."""
 
     name: str
@@ -75,23 +75,23 @@ def _execute(format_: str, device: str, constraints: Path | None) -> int:
     return 0 if all(check.ok for check in checks) else 5
 
 
-def all_checks(device: str) -> Iterator[Check]:
+def all_checks(device: str) -> Iterator[Finding]:
     """Every check; one that itself fails is a failing line, never a crash."""
     for checks in (_python, _packages, lambda: _devices(device), _memory, _samples, _plugins, lambda: _kernels(device)):
         try:
             yield from checks()
         except Exception as error:
             name = getattr(checks, "__name__", "").strip("_<>").replace("lambda", "device")
-            yield Check(name, False, f"{type(error).__name__}: {error}".splitlines()[0], _REINSTALL)
+            yield Finding(name, False, f"{type(error).__name__}: {error}".splitlines()[0], _REINSTALL)
 
 
-def _python() -> Iterator[Check]:
+def _python() -> Iterator[Finding]:
     wanted = ".".join(map(str, _NEEDED_PYTHON))
-    yield Check("python", sys.version_info >= _NEEDED_PYTHON, f"{platform.python_version()}, needed {wanted} or newer",
+    yield Finding("python", sys.version_info >= _NEEDED_PYTHON, f"{platform.python_version()}, needed {wanted} or newer",
                 f"install Python {wanted} and absint with it")
 
 
-def _packages() -> Iterator[Check]:
+def _packages() -> Iterator[Finding]:
     """Every dependency that the package declares, extras aside, is installed and imports."""
     for requirement in requires("absint") or []:
         if "extra ==" in requirement:
@@ -101,14 +101,14 @@ def _packages() -> Iterator[Check]:
             found = version(name)
             import_module(name.replace("-", "_"))
         except PackageNotFoundError:
-            yield Check(name, False, f"not installed, needed: {requirement}", f"pip install '{requirement}'")
+            yield Finding(name, False, f"not installed, needed: {requirement}", f"pip install '{requirement}'")
         except Exception as error:  # a broken binary raises whatever it likes
-            yield Check(name, False, f"does not import: {error}".splitlines()[0], f"pip install --force-reinstall '{requirement}'")
+            yield Finding(name, False, f"does not import: {error}".splitlines()[0], f"pip install --force-reinstall '{requirement}'")
         else:
-            yield Check(name, True, found)
+            yield Finding(name, True, found)
 
 
-def _constrained(file: Path) -> Iterator[Check]:
+def _constrained(file: Path) -> Iterator[Finding]:
     """Installed packages against the versions absint was tested with; another version is a note, not a failure."""
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
@@ -124,33 +124,33 @@ def _constrained(file: Path) -> Iterator[Check]:
         if found.partition("+")[0] != wanted.strip().partition("+")[0]:
             different.append(f"{name} {found} (tested: {wanted.strip()})")
     found = ", ".join(different) if different else f"every installed one of {len(pins)} packages has its tested version"
-    yield Check("versions", True, found, f"pip install -c {shlex.quote(str(file))} absint", note=bool(different))
+    yield Finding("versions", True, found, f"pip install -c {shlex.quote(str(file))} absint", note=bool(different))
 
 
-def _devices(wanted: str) -> Iterator[Check]:
+def _devices(wanted: str) -> Iterator[Finding]:
     import torch
 
     from absint.errors import AbsintError
     from absint.numeric import backend
 
-    yield Check("device cpu", True, f"{torch.get_num_threads()} threads, {platform.machine()}")
+    yield Finding("device cpu", True, f"{torch.get_num_threads()} threads, {platform.machine()}")
     for k in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(k)
-        yield Check(f"device cuda:{k}", True, f"{properties.name}, {properties.total_memory / (1 << 30):.0f} GiB")
+        yield Finding(f"device cuda:{k}", True, f"{properties.name}, {properties.total_memory / (1 << 30):.0f} GiB")
     try:
         backend.device(wanted)
     except AbsintError as error:
-        yield Check(f"device {wanted}", False, error.what, "absint doctor --device cpu")
+        yield Finding(f"device {wanted}", False, error.what, "absint doctor --device cpu")
 
 
-def _memory() -> Iterator[Check]:
+def _memory() -> Iterator[Finding]:
     from absint.numeric import backend
 
     budget = backend.default_memory()
     free = _available()
     shown = "" if free is None else f", {free / (1 << 30):.1f} GiB free now"
     enough = free is None or free >= _NEEDED_MEMORY
-    yield Check("memory", enough, f"budget {budget / (1 << 30):.1f} GiB{shown}", "absint verify NET.onnx --memory 500M --batch 1")
+    yield Finding("memory", enough, f"budget {budget / (1 << 30):.1f} GiB{shown}", "absint verify NET.onnx --memory 500M --batch 1")
 
 
 def _available() -> int | None:
@@ -163,7 +163,7 @@ def _available() -> int | None:
         return None
 
 
-def _samples() -> Iterator[Check]:
+def _samples() -> Iterator[Finding]:
     """The bundled files are there and are those of provenance.json."""
     from absint import samples
 
@@ -174,10 +174,10 @@ def _samples() -> Iterator[Check]:
             file = folder / name
             digest = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
             found = "missing" if digest is None else "present" if digest == entry["sha256"] else "altered"
-            yield Check(f"sample {name}", found == "present", found, _REINSTALL)
+            yield Finding(f"sample {name}", found == "present", found, _REINSTALL)
 
 
-def _plugins() -> Iterator[Check]:
+def _plugins() -> Iterator[Finding]:
     """Every entry point of every kind loads."""
     for kind in _GROUPS:
         for point in sorted(entry_points(group=f"absint.{kind}"), key=lambda point: point.name):
@@ -186,18 +186,18 @@ def _plugins() -> Iterator[Check]:
                 load_entry(point, kind)
             except PluginError as error:
                 found = f"{error.code}: {error.what}".splitlines()[0]
-                yield Check(f"{kind} {point.name}", False, f"{found} ({point.value})", f"pip install --force-reinstall {package}")
+                yield Finding(f"{kind} {point.name}", False, f"{found} ({point.value})", f"pip install --force-reinstall {package}")
             else:
-                yield Check(f"{kind} {point.name}", True, f"{point.value} of {package}")
+                yield Finding(f"{kind} {point.name}", True, f"{point.value} of {package}")
 
 
-def solver_checks() -> Iterator[Check]:
+def solver_checks() -> Iterator[Finding]:
     """LP and MILP solvers are optional: a missing one is a note, a broken one a failure."""
     for solver in found_solvers():
-        yield Check(f"solver {solver.name}", solver.ok, solver.found, solver.mend, note=not solver.present or solver.limited)
+        yield Finding(f"solver {solver.name}", solver.ok, solver.found, solver.mend, note=not solver.present or solver.limited)
 
 
-def _kernels(device: str) -> Iterator[Check]:
+def _kernels(device: str) -> Iterator[Finding]:
     """One line for each kernel that fails, or one for all of them."""
     from absint.errors import AbsintError
     from absint.numeric import backend
@@ -211,7 +211,7 @@ def _kernels(device: str) -> Iterator[Check]:
     bad = [report for report in reports if not report.ok]
     mend = "pip install --force-reinstall torch" if device == "cpu" else "absint verify NET.onnx --device cpu"
     for report in bad:
-        yield Check(f"kernel {report.name}", False, f"{report.dtype}, {report.worst_ratio:.3g} times the bound", mend)
+        yield Finding(f"kernel {report.name}", False, f"{report.dtype}, {report.worst_ratio:.3g} times the bound", mend)
     if not bad:
         worst = max(report.worst_ratio for report in reports)
-        yield Check("kernels", True, f"{len(reports)} tests on {device} hold, at worst {worst:.2g} of the bound")
+        yield Finding("kernels", True, f"{len(reports)} tests on {device} hold, at worst {worst:.2g} of the bound")

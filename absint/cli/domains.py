@@ -13,7 +13,7 @@ import typer
 
 
 @dataclass(frozen=True)
-class Row:
+class DomainRow:
     """One registered domain. package: the distribution it came with, or the plug-in file's module. error: why it is broken."""
 
     name: str
@@ -53,7 +53,7 @@ def _execute(format_: str, plugin: tuple[Path, ...]) -> int:
     return 0
 
 
-def list_domains() -> list[Row]:
+def list_domains() -> list[DomainRow]:
     """Every registered domain; loading one that is broken gives a row with its error."""
     from importlib.metadata import entry_points
 
@@ -63,18 +63,18 @@ def list_domains() -> list[Row]:
     return [_row(name, packages.get(name, "")) for name in DOMAINS]
 
 
-def _row(name: str, package: str) -> Row:
+def _row(name: str, package: str) -> DomainRow:
     from absint.engine.domain import DOMAINS, Domain
     from absint.errors import AbsintError
 
     try:
         cls = DOMAINS.get(name)
     except AbsintError as error:
-        return Row(name, package=package, error=f"{error.code}: {error.what}")
+        return DomainRow(name, package=package, error=f"{error.code}: {error.what}")
     label = f"{getattr(cls, '__module__', '?')}.{getattr(cls, '__qualname__', repr(cls))}"
     if not (isinstance(cls, type) and issubclass(cls, Domain)):
-        return Row(name, label, package=package, error="E-PLUGIN-CONTRACT: no subclass of Domain")
-    return Row(name, label, _options(cls), cls.source, package or cls.__module__)
+        return DomainRow(name, label, package=package, error="E-PLUGIN-CONTRACT: no subclass of Domain")
+    return DomainRow(name, label, _options(cls), cls.source, package or cls.__module__)
 
 
 def _options(cls: type) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def _options(cls: type) -> dict[str, Any]:
     return found
 
 
-def _print(rows: list[Row]) -> None:
+def _print(rows: list[DomainRow]) -> None:
     from absint.reports.terminal import is_plain, print_table
 
     cells = []

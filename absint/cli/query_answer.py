@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from absint.analyses.query.answering import Answer, Assignment, QueryResult, verify_query
+from absint.analyses.query.answering import Assignment, QueryAnswer, QueryResult, verify_query
 from absint.analyses.verify import VerifyOptions
 from absint.cli.chosen_domain import domain_of
 from absint.cli.header import installed, model_of, options_of, versions
@@ -133,10 +133,10 @@ def serialise(query: Query, graph: Graph, witness: Assignment, folder: Path) -> 
 
 def assurance_of(found: QueryResult) -> Assurance:
     """What the answer rests on: for unsat, the weakest of its parts."""
-    if found.answer is Answer.UNSAT:
+    if found.answer is QueryAnswer.UNSAT:
         sound = all(result.assurance is Assurance.SOUND for result in found.results)
         return Assurance.SOUND if sound else Assurance.SOLVER
-    if found.answer is Answer.SAT and found.witness is not None:
+    if found.answer is QueryAnswer.SAT and found.witness is not None:
         return Assurance.REPLAYED if found.witness.outputs else Assurance.SOUND
     return Assurance.NONE
 
@@ -147,7 +147,7 @@ def _document(settings: VerifySettings, query: Query, graph: Graph, options: Ver
     return {
         "schema": SCHEMA, "answer": found.answer.value, "assurance": assurance_of(found).value,
         "reason": found.reason.value if found.reason else None,
-        "stage": found.stage if found.answer in (Answer.SAT, Answer.UNSAT) else None, "margin": found.margin,
+        "stage": found.stage if found.answer in (QueryAnswer.SAT, QueryAnswer.UNSAT) else None, "margin": found.margin,
         "time_s": round(time.monotonic() - settings.begin, 3), "command": settings.command,
         "query": {"path": query.path, "sha256": query.sha256, "version": query.version, "boxes": query.cells,
                   "disjuncts": query.disjuncts, "vacuous": list(query.vacuous)},

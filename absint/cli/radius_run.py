@@ -53,7 +53,7 @@ _INTERRUPTED = 130
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
+class RadiusJob:
     """A run whose every option has been checked. data: the chosen inputs; whole: all of the file's."""
 
     settings: RadiusSettings
@@ -77,7 +77,7 @@ def execute(settings: RadiusSettings) -> int:
         return _run(job, journal)
 
 
-def prepare(settings: RadiusSettings) -> Job:
+def prepare(settings: RadiusSettings) -> RadiusJob:
     """Read and check everything; nothing is written. Usage errors come before files are read."""
     for file in settings.plugin:
         load_plugin(file)
@@ -93,7 +93,7 @@ def prepare(settings: RadiusSettings) -> Job:
     graph = behind_normalisation(graph, settings, whole.axes)
     data = chosen_inputs(whole, options.clip, settings.index)
     data.check_labels(graph.output.size)
-    return Job(settings, graph, data, whole, options)
+    return RadiusJob(settings, graph, data, whole, options)
 
 
 def _check_usage(settings: RadiusSettings) -> None:
@@ -122,7 +122,7 @@ def _options(settings: RadiusSettings) -> RadiusOptions:
                          settings.norm, parse_clip(settings.clip), settings.fan)
 
 
-def _run(job: Job, journal: Journal | None) -> int:
+def _run(job: RadiusJob, journal: Journal | None) -> int:
     """Bisect what the journal does not hold; a Ctrl-C leaves a report of what is done."""
     begin, settings, asked = time.monotonic(), job.settings, job.asked
     done = {} if journal is None else {index: _restored(row, journal.path) for index, row in journal.done.items()}
@@ -148,7 +148,7 @@ def _run(job: Job, journal: Journal | None) -> int:
     return 0 if document.finished else 1
 
 
-def _bisect(job: Job, found: dict[int, RadiusResult], journal: Journal | None, begin: float) -> None:
+def _bisect(job: RadiusJob, found: dict[int, RadiusResult], journal: Journal | None, begin: float) -> None:
     """Into `found`, and to the journal first: what was shown is never lost."""
     slots = [slot for slot, index in enumerate(job.asked) if index not in found]
     end, total = begin + job.options.verify.total_timeout, len(found) + len(slots)
@@ -196,7 +196,7 @@ def _restored(kept: InstanceResult, path: Path) -> RadiusResult:
                          hint="remove that line, then --resume again") from error
 
 
-def _binding(job: Job) -> Mapping[str, Any]:
+def _binding(job: RadiusJob) -> Mapping[str, Any]:
     """Everything that the radii depend on."""
     settings, data, engine = job.settings, job.whole, job.options.verify
     labels = None if data.labels is None else hashlib.sha256(data.labels.astype("<i8").tobytes()).hexdigest()
@@ -209,13 +209,13 @@ def _binding(job: Job) -> Mapping[str, Any]:
     }
 
 
-def _search(job: Job) -> dict[str, Any]:
+def _search(job: RadiusJob) -> dict[str, Any]:
     options = job.options
     return {"norm": options.norm, "upper": exact(options.upper), "tolerance": exact(options.tolerance), "halvings": options.halvings,
             "step": exact(options.step), "clip": None if options.clip is None else list(options.clip)}
 
 
-def _header(job: Job) -> dict[str, Any]:
+def _header(job: RadiusJob) -> dict[str, Any]:
     settings, domain = job.settings, job.options.verify.resolved()
     return {
         "command": settings.command, "started": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -9,7 +9,7 @@ _LIMIT = 20.0  # seconds
 
 
 @dataclass(frozen=True)
-class Solver:
+class FoundSolver:
     """What was found of one solver. limited: it works, but its licence restricts it."""
 
     name: str
@@ -20,7 +20,7 @@ class Solver:
     limited: bool = False
 
 
-def found_solvers() -> Iterator[Solver]:
+def found_solvers() -> Iterator[FoundSolver]:
     """One entry per registered solver; one that fails while it is looked at is a failing entry."""
     from absint.solvers import SOLVERS
 
@@ -29,20 +29,20 @@ def found_solvers() -> Iterator[Solver]:
             yield _checked(name)
         except Exception as error:  # a stranger's code, or a broken binary: it raises whatever it likes
             text = (str(error).splitlines() or [""])[0]
-            yield Solver(name, False, f"does not work: {type(error).__name__}: {text}", "pip install --force-reinstall absint")
+            yield FoundSolver(name, False, f"does not work: {type(error).__name__}: {text}", "pip install --force-reinstall absint")
 
 
-def _checked(name: str) -> Solver:
+def _checked(name: str) -> FoundSolver:
     from absint.solvers import solver
 
     presence = solver(name).check()
     if not presence.installed:
-        return Solver(name, True, f"{presence.found}; optional", presence.mend, present=False)
+        return FoundSolver(name, True, f"{presence.found}; optional", presence.mend, present=False)
     if not presence.usable:
-        return Solver(name, presence.limited, presence.found, presence.mend, limited=presence.limited)
+        return FoundSolver(name, presence.limited, presence.found, presence.mend, limited=presence.limited)
     right, found = _small(name)
     mend = presence.mend if right else "pip install --force-reinstall absint"
-    return Solver(name, right, f"{presence.found}, {found}", mend, limited=presence.limited)
+    return FoundSolver(name, right, f"{presence.found}, {found}", mend, limited=presence.limited)
 
 
 def _small(name: str) -> tuple[bool, str]:

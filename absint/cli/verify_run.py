@@ -51,7 +51,7 @@ _INTERRUPTED = 130
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
+class VerifyJob:
     """A run whose every option has been checked. data: the chosen inputs; binding: of a journal."""
 
     settings: VerifySettings
@@ -75,10 +75,10 @@ def execute(settings: VerifySettings) -> int:
     journal = None if settings.journal is None else Journal.open(settings.journal, job.binding, resume=settings.resume)
     with nullcontext() if journal is None else closing(journal), opened(settings.out) as stream:
         report = _guarded(REPORTS.get(settings.format), "made", stream)
-        return Session(job, report, journal).run()
+        return VerifyRun(job, report, journal).run()
 
 
-def prepare(settings: VerifySettings) -> Job:
+def prepare(settings: VerifySettings) -> VerifyJob:
     """Read and check everything; nothing is written. Usage errors come before files are read."""
     for file in settings.plugin:
         load_plugin(file)
@@ -105,7 +105,7 @@ def prepare(settings: VerifySettings) -> Job:
     header = choice.shown(make_header(settings, graph, data, options, clip=clip, accuracy=accuracy))
     header = replace(header, property={**header.property, **layout})
     binding = {**make_binding(settings, graph, whole, options, clip=clip), **choice.property, **{f"axes_{k}": v for k, v in layout.items()}}
-    return Job(settings, graph, data, region, choice, options, header, binding)
+    return VerifyJob(settings, graph, data, region, choice, options, header, binding)
 
 
 def _options(settings: VerifySettings, domain: Domain[Any]) -> VerifyOptions:
@@ -177,10 +177,10 @@ def _accuracy(graph: Graph, data: Dataset, settings: VerifySettings) -> tuple[in
     return correct, count
 
 
-class Session:
+class VerifyRun:
     """Results on their way to report, journal and progress display."""
 
-    def __init__(self, job: Job, report: Report, journal: Journal | None) -> None:
+    def __init__(self, job: VerifyJob, report: Report, journal: Journal | None) -> None:
         self.job, self.report, self.journal = job, report, journal
         self.results: dict[int, InstanceResult] = {}
         self.begin = time.monotonic()

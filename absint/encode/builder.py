@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from absint.encode.expressions import Affine, add_down, add_up, over
+from absint.encode.expressions import Expressions, add_down, add_up, over
 from absint.solvers.model import Model
 
 # HiGHS refuses models with coefficients from 1e15 on, and lower bounds from 1e20 on, which it takes for +inf.
@@ -16,7 +16,7 @@ _GREATEST, _INFINITE = 1e14, 1e19
 
 
 @dataclass(frozen=True, eq=False)
-class Block:
+class ColumnBlock:
     """What some columns stand for in an execution, entry by entry of a node (flat indices).
 
     role "value": the node's value.  "left": max(low - z, 0), "right": z - low clamped to [0, high - low], with z the value of
@@ -57,7 +57,7 @@ class Builder:
 
     lower: np.ndarray = field(default_factory=lambda: np.zeros(0))
     upper: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    blocks: list[Block] = field(default_factory=list)
+    blocks: list[ColumnBlock] = field(default_factory=list)
     _rows: list[tuple[Any, np.ndarray, np.ndarray]] = field(default_factory=list)
     _choices: list[Choices] = field(default_factory=list)
     _decisions: int = 0
@@ -79,7 +79,7 @@ class Builder:
         self.lower, self.upper = np.concatenate([self.lower, lower]), np.concatenate([self.upper, upper])
         return index
 
-    def rows(self, new: list[tuple[np.ndarray, np.ndarray]], value: Affine, low: np.ndarray, high: np.ndarray) -> None:
+    def rows(self, new: list[tuple[np.ndarray, np.ndarray]], value: Expressions, low: np.ndarray, high: np.ndarray) -> None:
         """low <= sum of factor * column - value <= high, for each of the value's entries; `new` lists (columns, factors).
 
         The columns of `new` must not occur in `value`: then every coefficient is exact.

@@ -21,7 +21,7 @@ _INFLATE = 1 + 1e-9
 
 
 @dataclass(frozen=True, eq=False)
-class Affine:
+class Expressions:
     """matrix: (N, n) sparse rows over the first n columns of a model.  low, high: (N,) ends of the constants."""
 
     matrix: Any
@@ -36,9 +36,9 @@ class Affine:
         """At most one column in each value."""
         return bool((np.diff(self.matrix.indptr) <= 1).all())
 
-    def take(self, index: np.ndarray) -> Affine:
+    def take(self, index: np.ndarray) -> Expressions:
         """Some of the values; exact."""
-        return Affine(self.matrix[index], self.low[index], self.high[index])
+        return Expressions(self.matrix[index], self.low[index], self.high[index])
 
     def magnitude(self, size: np.ndarray) -> np.ndarray:
         """(N,): bound on the terms of each value, summed; size: (>= n,) bounds on |x|. Up to rounding."""
@@ -46,11 +46,11 @@ class Affine:
         found: np.ndarray = terms + np.maximum(np.abs(self.low), np.abs(self.high))
         return found
 
-    def widened(self, error: np.ndarray) -> Affine:
+    def widened(self, error: np.ndarray) -> Expressions:
         """Constants wider by `error` on both sides, rounded outward; exactly the same where it is 0."""
-        return Affine(self.matrix, down(self.low, error), up(self.high, error))
+        return Expressions(self.matrix, down(self.low, error), up(self.high, error))
 
-    def scaled(self, factor: np.ndarray, size: np.ndarray) -> Affine:
+    def scaled(self, factor: np.ndarray, size: np.ndarray) -> Expressions:
         """factor * value, entry by entry; exact for the factors 0, 1 and -1."""
         matrix = sparse.csr_array(sparse.diags_array(factor) @ self.matrix)
         matrix.eliminate_zeros()
@@ -59,15 +59,15 @@ class Affine:
         rounded = ~np.isin(factor, (-1.0, 0.0, 1.0))
         with np.errstate(invalid="ignore"):
             error = rounded * (2 * gamma(3, torch.float64) * np.abs(factor) * self.magnitude(size) * _INFLATE + _floor(self, size))
-        return Affine(matrix, np.minimum(one, two), np.maximum(one, two)).widened(_known(error))
+        return Expressions(matrix, np.minimum(one, two), np.maximum(one, two)).widened(_known(error))
 
-    def image(self, linear: LinearRows, size: np.ndarray) -> Affine:
+    def image(self, linear: LinearRows, size: np.ndarray) -> Expressions:
         """L value + b, with the errors of L's coefficients, of the products and of the sums."""
         rows = linear.matrix
         positive, negative = rows.maximum(0), rows.minimum(0)
         low = positive @ self.low + negative @ self.high
         high = positive @ self.high + negative @ self.low
-        plain = Affine(sparse.csr_array(rows @ self.matrix), low, high)
+        plain = Expressions(sparse.csr_array(rows @ self.matrix), low, high)
         terms = int(np.diff(rows.indptr).max(initial=0))
         error = np.zeros(len(low))
         if linear.roundings > 0 or terms > 1:
@@ -78,9 +78,9 @@ class Affine:
             error = gamma(terms + linear.roundings + 4, torch.float64) * through * _INFLATE + floor
         return plain.widened(_known(error)).shifted(linear.low, linear.high)
 
-    def shifted(self, low: np.ndarray, high: np.ndarray) -> Affine:
+    def shifted(self, low: np.ndarray, high: np.ndarray) -> Expressions:
         """value + something between low and high; exact where either constant is 0."""
-        return Affine(self.matrix, add_down(self.low, low), add_up(self.high, high))
+        return Expressions(self.matrix, add_down(self.low, low), add_up(self.high, high))
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,22 +93,22 @@ class LinearRows:
     roundings: int
 
 
-def constant(low: np.ndarray, high: np.ndarray) -> Affine:
+def constant(low: np.ndarray, high: np.ndarray) -> Expressions:
     """Values without columns."""
-    return Affine(sparse.csr_array((len(low), 0)), low, high)
+    return Expressions(sparse.csr_array((len(low), 0)), low, high)
 
 
-def columns_as_values(index: np.ndarray, width: int) -> Affine:
+def columns_as_values(index: np.ndarray, width: int) -> Expressions:
     """The columns `index` of a model with `width` of them; exact."""
     count = len(index)
     matrix = sparse.csr_array((np.ones(count), index, np.arange(count + 1)), shape=(count, width))
-    return Affine(matrix, np.zeros(count), np.zeros(count))
+    return Expressions(matrix, np.zeros(count), np.zeros(count))
 
 
-def stacked(parts: list[Affine], width: int) -> Affine:
+def stacked(parts: list[Expressions], width: int) -> Expressions:
     """One after another, over `width` columns; exact."""
     matrix = sparse.vstack([over(p.matrix, width) for p in parts], format="csr")
-    return Affine(matrix, np.concatenate([p.low for p in parts]), np.concatenate([p.high for p in parts]))
+    return Expressions(matrix, np.concatenate([p.low for p in parts]), np.concatenate([p.high for p in parts]))
 
 
 def over(matrix: Any, width: int) -> Any:
@@ -116,7 +116,7 @@ def over(matrix: Any, width: int) -> Any:
     return sparse.csr_array((matrix.data, matrix.indices, matrix.indptr), shape=(matrix.shape[0], width))
 
 
-def _floor(value: Affine, size: np.ndarray) -> float:
+def _floor(value: Expressions, size: np.ndarray) -> float:
     """What products with any of the value's terms may lose by underflow, relative factors aside."""
     return _TINY * (float(size.sum()) + int(value.matrix.shape[1]) + 2)
 

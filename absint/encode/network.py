@@ -15,8 +15,8 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from absint.encode.builder import Block, Builder, Choices, with_binaries
-from absint.encode.expressions import Affine, LinearRows, add_up, columns_as_values, constant, stacked
+from absint.encode.builder import Builder, Choices, ColumnBlock, with_binaries
+from absint.encode.expressions import Expressions, LinearRows, add_up, columns_as_values, constant, stacked
 from absint.encode.linear_rows import Layers
 from absint.encode.segments import Kinks, kinks
 from absint.engine.context import Context
@@ -55,9 +55,9 @@ class Encoding:
     """
 
     model: Model
-    values: Mapping[str, Affine]
+    values: Mapping[str, Expressions]
     choices: Choices
-    blocks: tuple[Block, ...]
+    blocks: tuple[ColumnBlock, ...]
     output: str
     exact: bool
     unproved: bool
@@ -126,7 +126,7 @@ class _Encoder:
 
     def __post_init__(self) -> None:
         self.build = Builder()
-        self.values: dict[str, Affine] = {}
+        self.values: dict[str, Expressions] = {}
         self.exact = True
 
     def visit(self, node: Node) -> None:
@@ -149,17 +149,17 @@ class _Encoder:
         """Flat bounds of a node."""
         return _flat(self.known[name].lower), _flat(self.known[name].upper)
 
-    def _column_values(self, name: str, entry: np.ndarray | None = None) -> Affine:
+    def _column_values(self, name: str, entry: np.ndarray | None = None) -> Expressions:
         """A column for each entry, within what is known of it."""
         low, high = self.ends(name)
         entry = np.arange(len(low)) if entry is None else entry
         column = self.build.columns(low[entry], high[entry])
-        self.build.blocks.append(Block("value", name, entry, column))
+        self.build.blocks.append(ColumnBlock("value", name, entry, column))
         return columns_as_values(column, self.build.width)
 
     # ---- linear ------------------------------------------------------------------------------------------------
 
-    def _linear(self, node: Node, op: Linear) -> Affine:
+    def _linear(self, node: Node, op: Linear) -> Expressions:
         """L of the inputs' expressions. An input that would fill the rows with products of weights becomes columns first."""
         rows = self.layers.of(node, op, self.budget)
         start = 0
@@ -179,14 +179,14 @@ class _Encoder:
             self._tie(made, value)
             self.values[name] = made
 
-    def _tie(self, columns: Affine, value: Affine) -> None:
+    def _tie(self, columns: Expressions, value: Expressions) -> None:
         """Rows: column = value."""
         zero = np.zeros(len(value))
         self.build.rows([(columns.matrix.indices, np.ones(len(value)))], value, zero, zero)
 
     # ---- nonlinear ---------------------------------------------------------------------------------------------
 
-    def _elementwise(self, node: Node, op: Elementwise) -> Affine:
+    def _elementwise(self, node: Node, op: Elementwise) -> Expressions:
         """Entries with kinks segment by segment; the rest, decided entries among them, by their lines."""
         (name,) = node.inputs
         interval = self.known[name]
@@ -200,16 +200,16 @@ class _Encoder:
         joined = stacked(parts, self.build.width)
         return joined.take(np.argsort(np.concatenate([done, rest]), kind="stable"))
 
-    def _segments(self, node: Node, group: Kinks) -> Affine:
+    def _segments(self, node: Node, group: Kinks) -> Expressions:
         """Columns and rows of `kinks` for one group."""
         build, (name,) = self.build, node.inputs
         value = self.values[name].take(group.entry)
         count, knots = len(value), group.knots
         columns = [build.columns(np.zeros(count), w) for w in group.width]
         ends = [*knots, np.inf]
-        build.blocks.append(Block("left", node.name, group.entry, columns[0], np.full(count, knots[0])))
+        build.blocks.append(ColumnBlock("left", node.name, group.entry, columns[0], np.full(count, knots[0])))
         for column, low, high in zip(columns[1:], knots, ends[1:], strict=True):
-            build.blocks.append(Block("right", node.name, group.entry, column, np.full(count, low), np.full(count, high)))
+            build.blocks.append(ColumnBlock("right", node.name, group.entry, column, np.full(count, low), np.full(count, high)))
         shift = np.full(count, -knots[0])
         build.rows([(columns[0], -np.ones(count)), *((c, np.ones(count)) for c in columns[1:])], value, shift, shift)
         self._hull(columns, group)
@@ -241,20 +241,20 @@ class _Encoder:
         for k in range(2, len(columns)):
             self.build.choose([(columns[k], zero, zero), (columns[k - 1], group.inner[k - 1], group.width[k - 1])])
 
-    def _segment_values(self, node: Node, columns: list[np.ndarray], group: Kinks) -> Affine:
+    def _segment_values(self, node: Node, columns: list[np.ndarray], group: Kinks) -> Expressions:
         """The one column with factor 1 where there is no other; else a column of its own, so that later rows stay short."""
         factors = group.slope * np.array([-1.0] + [1.0] * len(group.knots))[:, None]
         if bool(((factors != 0).sum(0) == 1).all() and (factors.sum(0) == 1).all()):
             column = np.stack(columns)[(factors != 0).argmax(0), np.arange(len(group.entry))]
             value = columns_as_values(column, self.build.width)
-            return Affine(value.matrix, group.low, group.high)
+            return Expressions(value.matrix, group.low, group.high)
         made = self._column_values(node.name, group.entry)
         terms = [(made.matrix.indices, np.ones(len(group.entry))), *((c, -f) for c, f in zip(columns, factors, strict=True))]
         nothing = constant(np.zeros(len(group.entry)), np.zeros(len(group.entry)))
         self.build.rows(terms, nothing, group.low, group.high)
         return made
 
-    def _maximum(self, node: Node) -> Affine:
+    def _maximum(self, node: Node) -> Expressions:
         """y - t_k = z_k with t_k >= 0 for every entry that can win, one of the t_k zero; the winner itself where it has won."""
         build, (name,) = self.build, node.inputs
         interval = self.known[name]
@@ -269,7 +269,7 @@ class _Encoder:
         source = undecided[which] * group + place
         top = high.max(1)[undecided[which]]
         gap = build.columns(np.zeros(len(source)), np.maximum(add_up(top, -low.reshape(-1)[source]), 0.0))
-        build.blocks.append(Block("gap", node.name, undecided[which], gap, other=source))
+        build.blocks.append(ColumnBlock("gap", node.name, undecided[which], gap, other=source))
         zero = np.zeros(len(source))
         one = np.ones(len(source))
         build.rows([(made.matrix.indices[which], one), (gap, -one)], self.values[name].take(source), zero, zero)
@@ -277,7 +277,7 @@ class _Encoder:
         joined = stacked([made, won], build.width)
         return joined.take(np.argsort(np.concatenate([undecided, decided]), kind="stable"))
 
-    def _by_planes(self, node: Node, op: Nonlinear, entry: np.ndarray) -> Affine:
+    def _by_planes(self, node: Node, op: Nonlinear, entry: np.ndarray) -> Expressions:
         """A column between the lines of each entry; no column where the lines are one constant."""
         inputs = tuple(self.known[i] for i in node.inputs)
         if not isinstance(op, Elementwise):
@@ -292,7 +292,7 @@ class _Encoder:
         zero, wide = np.zeros(len(sloped)), np.full(len(sloped), np.inf)
         one = below.take(sloped)
         if (below.matrix != above.matrix).nnz == 0:
-            both = Affine(one.matrix, one.low, above.high[sloped])
+            both = Expressions(one.matrix, one.low, above.high[sloped])
             self.build.rows(unit, both, zero, zero)
         else:
             self.build.rows(unit, one, zero, wide)
@@ -300,7 +300,7 @@ class _Encoder:
         joined = stacked([fixed, made], self.build.width)
         return joined.take(np.argsort(np.concatenate([flat, sloped]), kind="stable"))
 
-    def _line(self, node: Node, lines: Relaxation, entry: np.ndarray, side: int) -> Affine:
+    def _line(self, node: Node, lines: Relaxation, entry: np.ndarray, side: int) -> Expressions:
         """The lower (-1) or upper line of some entries over the inputs' expressions; its constants hold on that side."""
         slopes, offset = (lines.lower, lines.lower_offset) if side < 0 else (lines.upper, lines.upper_offset)
         blocks = [_placed(_flat(s), node.size, node.name)[entry] for s in slopes]

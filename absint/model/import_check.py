@@ -38,7 +38,7 @@ STORED = {
 }
 
 
-class Bounds(Protocol):
+class Boxes(Protocol):
     """Boxes: lower and upper, each (batch, *shape); an Interval, or arrays."""
 
     @property
@@ -51,7 +51,7 @@ class Bounds(Protocol):
 
 
 def check_import(
-    graph: Graph, low: float = 0.0, high: float = 1.0, region: Bounds | None = None, *, points: int = POINTS, seed: int = 0
+    graph: Graph, low: float = 0.0, high: float = 1.0, region: Boxes | None = None, *, points: int = POINTS, seed: int = 0
 ) -> float:
     """Compare the graph with onnxruntime on corners and random points of the range, or of the region's boxes.
 

@@ -48,7 +48,7 @@ class KernelReport:
 
 
 @dataclass(frozen=True)
-class Case:
+class KernelCase:
     """A kernel and sizes. x, w: shapes of its operands.
 
     unfold: operands -> (left, right), batched matrices whose product is the result, (batch, rows, columns).
@@ -103,7 +103,7 @@ def _thread_counts(device: str) -> tuple[int, ...]:
 # ---- the two questions -----------------------------------------------------------------------------------------------
 
 
-def _accuracy(case: Case, run: Run, dtype: torch.dtype) -> Iterator[KernelReport]:
+def _accuracy(case: KernelCase, run: Run, dtype: torch.dtype) -> Iterator[KernelReport]:
     """Random operands with one huge entry in the input: errors within gamma_n of the sum of absolute values."""
     generator = torch.Generator().manual_seed(7)
     x = torch.randn(case.x, generator=generator, dtype=torch.float64).to(dtype)
@@ -147,7 +147,7 @@ def _float64_judge(left: Tensor, right: Tensor) -> Callable[[Tensor], float]:
     return worst
 
 
-def _subnormals(case: Case, run: Run, dtype: torch.dtype) -> Iterator[KernelReport]:
+def _subnormals(case: KernelCase, run: Run, dtype: torch.dtype) -> Iterator[KernelReport]:
     """Whole multiples of the smallest subnormal number times whole numbers: every sum is exact unless flushed."""
     generator = torch.Generator().manual_seed(11)
     x = torch.randint(-8, 9, case.x, generator=generator)
@@ -208,17 +208,17 @@ def _input_gradient(v: Tensor, w: Tensor, stride: int, padding: int) -> Tensor:
 
 
 def _conv(name: str, kernel: str, compute: Callable[..., Tensor], unfold: Callable[..., Operands], x: tuple[int, ...],
-          w: tuple[int, ...], *, stride: int = 1, padding: int = 1) -> Case:
-    return Case(name, kernel, partial(compute, stride=stride, padding=padding),
+          w: tuple[int, ...], *, stride: int = 1, padding: int = 1) -> KernelCase:
+    return KernelCase(name, kernel, partial(compute, stride=stride, padding=padding),
                 partial(unfold, stride=stride, padding=padding), x, w)
 
 
 # Sizes on both sides of the thresholds at which torch turns to NNPACK (batch 16, 3x3), oneDNN or Winograd (many channels).
 CASES = (
-    Case("matmul 1x784x50", "matmul", _matmul, _matrix, (1, 784), (784, 50)),
-    Case("matmul 64x256x128", "matmul", _matmul, _matrix, (64, 256), (256, 128)),
-    Case("matmul 16 x 8x300x40", "matmul", _matmul, _matrix, (16, 8, 300), (16, 300, 40)),
-    Case("linear 40x600x10", "linear", _linear, lambda x, w: (x[None], w.T[None]), (40, 600), (10, 600)),
+    KernelCase("matmul 1x784x50", "matmul", _matmul, _matrix, (1, 784), (784, 50)),
+    KernelCase("matmul 64x256x128", "matmul", _matmul, _matrix, (64, 256), (256, 128)),
+    KernelCase("matmul 16 x 8x300x40", "matmul", _matmul, _matrix, (16, 8, 300), (16, 300, 40)),
+    KernelCase("linear 40x600x10", "linear", _linear, lambda x, w: (x[None], w.T[None]), (40, 600), (10, 600)),
     _conv("conv1d 3 batch 16", "conv1d", F.conv1d, _conv1d_columns, (16, 8, 50), (12, 8, 3)),
     _conv("conv1d 5 batch 1", "conv1d", F.conv1d, _conv1d_columns, (1, 40, 64), (16, 40, 5), stride=2, padding=2),
     _conv("conv2d 3x3 batch 1", "conv2d", F.conv2d, _conv2d_columns, (1, 8, 14, 14), (8, 8, 3, 3)),

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 from absint.analyses.validate.calibration import Calibration
 from absint.analyses.validate.evaluation import Evaluation, summary
 from absint.analyses.validate.validator import Decision
-from absint.analyses.validate.window import Window
+from absint.analyses.validate.window import SlidingWindow
 from absint.errors import printable
 from absint.reports.notes import caveats, model_notes
 from absint.reports.radius import exact
@@ -62,7 +62,7 @@ def calibration_lines(calibration: Calibration) -> list[tuple[str, str]]:
         ("normality", "not defined" if p is None else f"p = {p:.3g} (D'Agostino-Pearson), "
                       f"{'normal' if p > rule.guard else 'not normal'} at {rule.guard:g}"),
         ("window", "none: too few inputs" if calibration.window is None else
-                   f"{len(calibration.window)} radii, p = {Window(rule, calibration.window).p:.3g}, "
+                   f"{len(calibration.window)} radii, p = {SlidingWindow(rule, calibration.window).p:.3g}, "
                    f"sigma0 {exact(rule.sigma0 * rule.step)}, sigma1 {rule.sigma1:g}"),
         ("domain", str(calibration.binding.get("domain"))),
     ]

@@ -183,7 +183,7 @@ class Trouble:
 
 
 @dataclass(frozen=True, eq=False)
-class Answer:
+class SolverAnswer:
     """What is known after one solve.
 
     bound: every point of the model has an objective >= it: proved, in floating point; +inf where infeasible.

@@ -13,7 +13,7 @@ from scipy import sparse
 
 from absint.errors import AbsintError, InputError
 from absint.solvers.interface import Engine, Solver, solver
-from absint.solvers.model import Answer, Claim, Limits, Model, SolverError, Status, Trouble, check_finite, check_sides
+from absint.solvers.model import Claim, Limits, Model, SolverAnswer, SolverError, Status, Trouble, check_finite, check_sides
 from absint.solvers.reproved_bounds import SafeBounds
 
 # Only notes depend on these two: how far a claim may be off before it is called contradictory.
@@ -83,14 +83,14 @@ class Session:
         if self._engine is not None:
             self._tell(lambda engine: engine.set_cost(self.cost))
 
-    def solve(self, limits: Limits | None = None) -> Answer:
+    def solve(self, limits: Limits | None = None) -> SolverAnswer:
         """Minimise. Raises SolverError where the last solver failed, and KeyboardInterrupt after the solver has stopped.
 
         Sound: `bound` and `infeasible` are proved whatever the solver claims; NaN, limits and lies only weaken them.
         """
         limits = limits or Limits()
         if not self._proper or (self.model.row_lower > self.model.row_upper).any():
-            return Answer(inf, True, Status.INFEASIBLE)
+            return SolverAnswer(inf, True, Status.INFEASIBLE)
         if not len(self.model.row_lower) and not self.model.mixed:
             return self._judge(Claim(Status.OPTIMAL, np.zeros(0), point=np.where(self.cost >= 0, self.lower, self.upper)))
         while True:
@@ -155,10 +155,10 @@ class Session:
             return claim
         return replace(claim, ray=found.multipliers)
 
-    def _judge(self, claim: Claim) -> Answer:
+    def _judge(self, claim: Claim) -> SolverAnswer:
         """The one place where claims become an answer."""
         if self._safe.empty(claim.ray, self.lower, self.upper):
-            return Answer(inf, True, claim.status, multipliers=claim.ray)
+            return SolverAnswer(inf, True, claim.status, multipliers=claim.ray)
         used = self._safe.usable(claim.multipliers)
         best = self._safe.bound(used, self.cost, self.lower, self.upper)
         if claim.status is not Status.OPTIMAL or claim.value is None or not abs(claim.value - best) <= _VALUE_TOLERANCE * (1 + abs(best)):
@@ -167,7 +167,7 @@ class Session:
             alone = self._safe.bound(nothing, self.cost, self.lower, self.upper)
             best, used = (best, used) if best >= alone else (alone, nothing)
         point = None if claim.point is None or not _fits(claim.point, self.lower) else np.asarray(claim.point, dtype=np.float64)
-        return Answer(best, False, claim.status, point, claim.value, claim.bound, used, tuple(self._troubles(claim, point, best)))
+        return SolverAnswer(best, False, claim.status, point, claim.value, claim.bound, used, tuple(self._troubles(claim, point, best)))
 
     def _troubles(self, claim: Claim, point: np.ndarray | None, bound: float) -> list[Trouble]:
         """Where a claim contradicts what is proved, or itself. Notes for the user: no bound depends on them."""

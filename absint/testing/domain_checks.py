@@ -20,16 +20,16 @@ from absint.numeric.interval import Interval
 from absint.numeric.rounding import Numerics
 from absint.problem.regions.region import BoxRegion
 from absint.problem.spec import Spec
-from absint.testing.networks import NETS, SCALES, Case, case, network
-from absint.testing.report import Claim, raised
-from absint.testing.truth import FLOAT64, Exact, Failures, evaluate, format_label, formats, outside
+from absint.testing.networks import NETS, SCALES, BoxCase, case, network
+from absint.testing.report import KitClaim, raised
+from absint.testing.truth import FLOAT64, ExactTensor, Failures, evaluate, format_label, formats, outside
 
 
-def _context(c: Case, num: Numerics) -> Context:
+def _context(c: BoxCase, num: Numerics) -> Context:
     return Context(network(c.name, c.scale), c.region, num)
 
 
-def _proved(domain: Domain[Any], ctx: Context, c: Case) -> Failures:
+def _proved(domain: Domain[Any], ctx: Context, c: BoxCase) -> Failures:
     """Margins and the bounds of all nodes enclose the exact values."""
     found, _ = margins(domain, ctx, c.spec)
     wrong = outside(found.lower, found.upper, c.rows, c.rows)
@@ -42,7 +42,7 @@ def _proved(domain: Domain[Any], ctx: Context, c: Case) -> Failures:
             yield f"bounds of node '{name}' ({type(ctx.graph[name].op).__name__}): {wrong}"
 
 
-def _enclosed(domain: Domain[Any], ctx: Context, c: Case) -> Failures:
+def _enclosed(domain: Domain[Any], ctx: Context, c: BoxCase) -> Failures:
     where = f"net '{c.name}' at magnitude {c.scale:g} in {format_label(ctx.numerics)}"
     try:
         yield from (f"{where}: {line}" for line in _proved(domain, ctx, c))
@@ -166,20 +166,20 @@ def _check_split(domain: Domain[Any]) -> Failures:
                                 for line in _half(domain, ctx, c, values, (node.name, where, cut, side)))
 
 
-def _half(domain: Domain[Any], ctx: Context, c: Case, values: list[dict[str, Exact]], split: tuple[str, int, float, int]) -> Failures:
+def _half(domain: Domain[Any], ctx: Context, c: BoxCase, values: list[dict[str, ExactTensor]], split: tuple[str, int, float, int]) -> Failures:
     node, where, cut, side = split
     shape = (ctx.batch, *ctx.graph[node].shape)
     lower = torch.full(shape, -inf, dtype=ctx.numerics.vector)
     upper = torch.full(shape, inf, dtype=ctx.numerics.vector)
     (upper if side < 0 else lower)[:, where] = cut
-    cut_exact = Exact.of(float(upper[0, where] if side < 0 else lower[0, where]))
+    cut_exact = ExactTensor.of(float(upper[0, where] if side < 0 else lower[0, where]))
     found, after = margins(domain, replace(ctx, assumed={node: Interval(lower, upper)}), c.spec)
     for instance, value in enumerate(values):
         at = value[node][:, where]
         inside = at.at_most(cut_exact) if side < 0 else cut_exact.at_most(at)
         if inside.any():
-            rows = value[ctx.graph.output.name][inside] @ Exact.of(c.spec.weight[instance].T)
-            truth = (rows + Exact.of(c.spec.bias[instance].reshape(1, -1))).reduce("min", 0)
+            rows = value[ctx.graph.output.name][inside] @ ExactTensor.of(c.spec.weight[instance].T)
+            truth = (rows + ExactTensor.of(c.spec.bias[instance].reshape(1, -1))).reduce("min", 0)
             wrong = outside(found.lower[instance], found.upper[instance], truth, truth)
             if wrong is not None:
                 yield f"instance {instance}: {wrong}"
@@ -250,28 +250,28 @@ def _check_float32(domain: Domain[Any]) -> Failures:
         found = margins(domain, ctx, spec)[0]
         for instance, many in enumerate(runs):
             for name in names:
-                every = Exact.of(np.concatenate([run[name] for run in many]).astype(np.float64))
+                every = ExactTensor.of(np.concatenate([run[name] for run in many]).astype(np.float64))
                 box = bounds[name].take(torch.tensor([instance]))
                 wrong = outside(box.lower, box.upper, every.reduce("min", 0), every.reduce("max", 0))
                 if wrong is not None:
                     yield f"in {format_label(num)}: '{name}': {wrong}"
-            rows = every @ Exact.of(spec.weight[instance].T)
+            rows = every @ ExactTensor.of(spec.weight[instance].T)
             wrong = outside(found.lower[instance], found.upper[instance], rows.reduce("min", 0), rows.reduce("min", 0))
             if wrong is not None:
                 yield f"in {format_label(num)}: margins: {wrong}"
 
 
-NET = Claim(_check_net, "the transformer of the operator named, or the rounding of its result")
-DOMAIN: dict[str, Claim] = {
-    "overflow": Claim(_check_overflow, "`num.down` and `num.up`, which turn overflows and NaN into infinite bounds"),
-    "underflow": Claim(_check_underflow, "`num.floor` and `num.vector_floor`: what a product loses by underflow is no share of it"),
-    "subnormal": Claim(_check_subnormal, "terms such as gamma * |x|, which vanish for subnormal x before a weight magnifies them"),
-    "known": Claim(_check_known, "how bounds in `ctx.known` are met: `Interval.meet` ignores NaN"),
-    "zero-width": Claim(_check_zero_width, "what else than rounding widens the bounds"),
-    "unrounded": Claim(_check_unrounded, "rounding terms that do not come from `ctx.numerics`, or are far too large"),
-    "batch": Claim(_check_batch, "sums, maxima or memories that run over the batch axis"),
-    "take": Claim(_check_take, "`take`: each tensor of the element, in the order of `index`"),
-    "split": Claim(_check_split, "how `ctx.known` is used where a split is assumed, and `ctx.empty`"),
-    "slopes": Claim(_check_slopes, "`relax`: lines must hold for every slope in [0, 1] that `ctx.slopes` may contain"),
-    "float32-semantics": Claim(_check_float32, "`ctx.noise`: what a float32 execution may add at each node"),
+NET = KitClaim(_check_net, "the transformer of the operator named, or the rounding of its result")
+DOMAIN: dict[str, KitClaim] = {
+    "overflow": KitClaim(_check_overflow, "`num.down` and `num.up`, which turn overflows and NaN into infinite bounds"),
+    "underflow": KitClaim(_check_underflow, "`num.floor` and `num.vector_floor`: what a product loses by underflow is no share of it"),
+    "subnormal": KitClaim(_check_subnormal, "terms such as gamma * |x|, which vanish for subnormal x before a weight magnifies them"),
+    "known": KitClaim(_check_known, "how bounds in `ctx.known` are met: `Interval.meet` ignores NaN"),
+    "zero-width": KitClaim(_check_zero_width, "what else than rounding widens the bounds"),
+    "unrounded": KitClaim(_check_unrounded, "rounding terms that do not come from `ctx.numerics`, or are far too large"),
+    "batch": KitClaim(_check_batch, "sums, maxima or memories that run over the batch axis"),
+    "take": KitClaim(_check_take, "`take`: each tensor of the element, in the order of `index`"),
+    "split": KitClaim(_check_split, "how `ctx.known` is used where a split is assumed, and `ctx.empty`"),
+    "slopes": KitClaim(_check_slopes, "`relax`: lines must hold for every slope in [0, 1] that `ctx.slopes` may contain"),
+    "float32-semantics": KitClaim(_check_float32, "`ctx.noise`: what a float32 execution may add at each node"),
 }

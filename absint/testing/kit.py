@@ -20,7 +20,7 @@ from absint.solvers.interface import Solver
 from absint.testing.domain_checks import DOMAIN, NET
 from absint.testing.networks import NETS
 from absint.testing.operator_checks import LINEAR, NONLINEAR, Table
-from absint.testing.report import Check, Claim, ContractError, run_checks
+from absint.testing.report import Check, ContractError, KitClaim, run_checks
 from absint.testing.row_checks import ROWS
 from absint.testing.solver_checks import solver_checks
 from absint.testing.truth import FLOAT64, MIXED, SINGLE, Reference
@@ -81,4 +81,4 @@ def domain_checks() -> list[tuple[str, Check]]:
 def check_solver(solver: Solver, *, quiet: bool = False) -> None:
     """Check one solver. Raises ContractError E-CONTRACT listing every failure; bounds stay safe, but with such a solver prove little."""
     look = "the interface's signs and units (docs/solvers.md)"
-    run_checks([Check(name, Claim(find, look)) for name, find in solver_checks()], solver, quiet=quiet)
+    run_checks([Check(name, KitClaim(find, look)) for name, find in solver_checks()], solver, quiet=quiet)

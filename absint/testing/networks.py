@@ -18,14 +18,14 @@ from absint.model.op import Op, Shape
 from absint.model.ops.affine import Affine
 from absint.model.ops.conv import Conv
 from absint.model.ops.gemm import Gemm
-from absint.model.ops.pool import AveragePool, MaxPool, Window
+from absint.model.ops.pool import AveragePool, MaxPool, PoolingWindow
 from absint.model.ops.relu import LeakyRelu, Relu
 from absint.model.ops.shape import Concat, Gather, Pad, Reshape, Transpose
 from absint.model.ops.sigmoid import Sigmoid, Tanh
 from absint.model.ops.sum import Sum
 from absint.problem.regions.region import BoxRegion
 from absint.problem.spec import Spec
-from absint.testing.truth import Exact, concatenate, evaluate
+from absint.testing.truth import ExactTensor, concatenate, evaluate
 
 # ---- networks ---------------------------------------------------------------------------------------------------------
 
@@ -102,7 +102,7 @@ def _joined(make: Maker) -> None:
 
 def _maximum(make: Maker) -> None:
     make.then(Reshape((1, 4, 4)), make.gemm(16))
-    make.then(MaxPool(Window((2, 2), (2, 2), ((0, 1), (1, 0)), (1, 1), False)))
+    make.then(MaxPool(PoolingWindow((2, 2), (2, 2), ((0, 1), (1, 0)), (1, 1), False)))
     make.then(Reshape((prod(make.build.shape(make.last)),)))
     make.gemm(3)
     make.then(Reshape((3, 1)))
@@ -133,7 +133,7 @@ def _shapes(make: Maker) -> None:
 
 
 def _average(make: Maker) -> None:
-    window = Window((2, 2), (1, 1), ((1, 0), (0, 0)), (1, 1), False)
+    window = PoolingWindow((2, 2), (1, 1), ((1, 0), (0, 0)), (1, 1), False)
     weight = torch.full((4, 3), 0.25, dtype=torch.float64)
     weight[0] = 1 / 3
     make.then(AveragePool(window, weight))
@@ -216,7 +216,7 @@ def network(name: str, scale: float) -> Graph:
 
 
 @dataclass(frozen=True, eq=False)
-class Case:
+class BoxCase:
     """Boxes (one instance per width), a property, and the exact range over vertices and samples of every node.
 
     low, high: node -> (batch, n).  rows: (batch, rows) exact minimum of each row of the property.
@@ -228,9 +228,9 @@ class Case:
     region: BoxRegion
     spec: Spec
     points: Any
-    low: dict[str, Exact]
-    high: dict[str, Exact]
-    rows: Exact
+    low: dict[str, ExactTensor]
+    high: dict[str, ExactTensor]
+    rows: ExactTensor
 
 
 def corners(graph: Graph, lower: Any, upper: Any, random: np.random.Generator) -> Any:
@@ -252,7 +252,7 @@ def corners(graph: Graph, lower: Any, upper: Any, random: np.random.Generator) -
 
 
 @cache
-def case(name: str, scale: float) -> Case:
+def case(name: str, scale: float) -> BoxCase:
     """The boxes of one network, computed once."""
     graph = network(name, scale)
     random = np.random.default_rng(7)
@@ -263,17 +263,17 @@ def case(name: str, scale: float) -> Case:
     many = [corners(graph, low, high, random) for low, high in zip(lower, upper, strict=True)]
     weight = torch.from_numpy(random.normal(size=(len(WIDTHS), 3, graph.output.size)))
     spec = Spec.rows(weight, torch.from_numpy(random.normal(size=(len(WIDTHS), 3)) * scale))
-    lows: dict[str, list[Exact]] = {node.name: [] for node in graph.nodes}
-    highs: dict[str, list[Exact]] = {node.name: [] for node in graph.nodes}
+    lows: dict[str, list[ExactTensor]] = {node.name: [] for node in graph.nodes}
+    highs: dict[str, list[ExactTensor]] = {node.name: [] for node in graph.nodes}
     rows = []
     for instance, points in enumerate(many):
         values = evaluate(graph, points)
         for node, value in values.items():
             lows[node].append(value.reduce("min", 0).reshape(1, -1))
             highs[node].append(value.reduce("max", 0).reshape(1, -1))
-        row = values[graph.output.name] @ Exact.of(weight[instance].T) + Exact.of(spec.bias[instance].reshape(1, -1))
+        row = values[graph.output.name] @ ExactTensor.of(weight[instance].T) + ExactTensor.of(spec.bias[instance].reshape(1, -1))
         rows.append(row.reduce("min", 0).reshape(1, -1))
     shape = (len(WIDTHS), *graph.input.shape)
     region = BoxRegion(torch.from_numpy(lower).reshape(shape), torch.from_numpy(upper).reshape(shape))
     low, high = ({k: concatenate(v) for k, v in many_.items()} for many_ in (lows, highs))
-    return Case(name, scale, region, spec, many, low, high, concatenate(rows))
+    return BoxCase(name, scale, region, spec, many, low, high, concatenate(rows))

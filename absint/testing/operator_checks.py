@@ -17,8 +17,8 @@ from absint.model.families.nonlinear import Nonlinear
 from absint.model.op import Shape
 from absint.numeric.interval import Band, Interval, Relaxation
 from absint.numeric.rounding import Numerics, gamma, smallest_normal
-from absint.testing.report import Claim
-from absint.testing.truth import Exact, Failures, Reference, dense, image, outside, reference_of
+from absint.testing.report import KitClaim
+from absint.testing.truth import ExactTensor, Failures, Reference, dense, image, outside, reference_of
 
 # ---- linear -----------------------------------------------------------------------------------------------------------
 
@@ -53,20 +53,20 @@ def _check_shape(op: Linear, shapes: tuple[Shape, ...]) -> Failures:
 
 def _check_linearity(op: Linear, shapes: tuple[Shape, ...]) -> Failures:
     """`apply` is the linear map of its own unit images, within gamma of the stated number of terms, in both formats."""
-    matrices = [Exact.of(m) for m in dense(op, shapes)]
+    matrices = [ExactTensor.of(m) for m in dense(op, shapes)]
     xs = [_numbers(k, 4, *s) for k, s in enumerate(shapes)]
     for x in xs:
         x[2:] = x[2:] * 1e-30
     for dtype in (torch.float64, torch.float32):
         given = [x.to(dtype) for x in xs]
         found = op.apply(*given)
-        flats = [Exact.of(x).reshape(len(x), -1) for x in given]
+        flats = [ExactTensor.of(x).reshape(len(x), -1) for x in given]
         truth, size = flats[0] @ matrices[0], flats[0].abs() @ matrices[0].abs()
         for flat, matrix in zip(flats[1:], matrices[1:], strict=True):
             truth, size = truth + flat @ matrix, size + flat.abs() @ matrix.abs()
         terms = op.forward_terms + 1
-        bound = size * Exact.of(gamma(terms, dtype)) + Exact.of(terms * smallest_normal(dtype))
-        if not (Exact.of(found).reshape(len(found), -1) - truth).abs().at_most(bound).all():
+        bound = size * ExactTensor.of(gamma(terms, dtype)) + ExactTensor.of(terms * smallest_normal(dtype))
+        if not (ExactTensor.of(found).reshape(len(found), -1) - truth).abs().at_most(bound).all():
             yield f"apply in {dtype} is not the linear map of its own unit images within gamma of forward_terms + 1 = {terms}"
 
 
@@ -96,9 +96,9 @@ def _check_adjoint(op: Linear, shapes: tuple[Shape, ...]) -> Failures:
         y = _numbers(9, 3, *out).to(dtype)
         terms = op.adjoint_terms + 1
         for position, (part, matrix) in enumerate(zip(op.adjoint(y, shapes), matrices, strict=True)):
-            flat, exact = Exact.of(y).reshape(3, -1), Exact.of(matrix.T)
-            bound = (flat.abs() @ exact.abs()) * Exact.of(gamma(terms, dtype)) + Exact.of(terms * smallest_normal(dtype))
-            if not (Exact.of(part).reshape(3, -1) - flat @ exact).abs().at_most(bound).all():
+            flat, exact = ExactTensor.of(y).reshape(3, -1), ExactTensor.of(matrix.T)
+            bound = (flat.abs() @ exact.abs()) * ExactTensor.of(gamma(terms, dtype)) + ExactTensor.of(terms * smallest_normal(dtype))
+            if not (ExactTensor.of(part).reshape(3, -1) - flat @ exact).abs().at_most(bound).all():
                 yield f"adjoint for input {position} in {dtype} errs by more than gamma of adjoint_terms + 1 = {terms}"
 
 
@@ -163,15 +163,15 @@ def _check_exact(op: Linear, shapes: tuple[Shape, ...]) -> Failures:
         yield "exact is claimed, but entries are scaled, summed or shifted"
 
 
-LINEAR: dict[str, Claim] = {
-    "shape": Claim(_check_shape, "`output_shape`"),
-    "linearity": Claim(_check_linearity, "`apply` and `forward_terms`"),
-    "apply_abs": Claim(_check_absolute, "`apply_abs`: a missing absolute value makes every radius too small"),
-    "adjoint": Claim(_check_adjoint, "`adjoint` and `adjoint_terms`; the default, a vector-Jacobian product, is right"),
-    "views": Claim(_check_views, "the method named; the defaults are right"),
-    "terms": Claim(_check_terms, "the number named: every rounding bound grows from it"),
-    "offset": Claim(_check_offset, "`forward`, `offset`, `offset_error` and `offset_magnitude`"),
-    "exact": Claim(_check_exact, "`exact`"),
+LINEAR: dict[str, KitClaim] = {
+    "shape": KitClaim(_check_shape, "`output_shape`"),
+    "linearity": KitClaim(_check_linearity, "`apply` and `forward_terms`"),
+    "apply_abs": KitClaim(_check_absolute, "`apply_abs`: a missing absolute value makes every radius too small"),
+    "adjoint": KitClaim(_check_adjoint, "`adjoint` and `adjoint_terms`; the default, a vector-Jacobian product, is right"),
+    "views": KitClaim(_check_views, "the method named; the defaults are right"),
+    "terms": KitClaim(_check_terms, "the number named: every rounding bound grows from it"),
+    "offset": KitClaim(_check_offset, "`forward`, `offset`, `offset_error` and `offset_magnitude`"),
+    "exact": KitClaim(_check_exact, "`exact`"),
 }
 
 
@@ -190,7 +190,7 @@ class Table:
     intervals: tuple[Interval, ...]
     points: tuple[Tensor, ...]
     reference: Reference | None
-    memory: dict[str, tuple[Exact, Exact]] = field(default_factory=dict)
+    memory: dict[str, tuple[ExactTensor, ExactTensor]] = field(default_factory=dict)
 
     @staticmethod
     def of(op: Nonlinear, shapes: tuple[Shape, ...] | None, num: Numerics, reference: Reference | None) -> Table:
@@ -234,18 +234,18 @@ def _elementwise_table(op: Elementwise, num: Numerics, reference: Reference | No
     return Table(num, ((),), (Interval(low, high),), (whole,), reference)
 
 
-def _truth(op: Nonlinear, table: Table) -> tuple[Exact, Exact]:
+def _truth(op: Nonlinear, table: Table) -> tuple[ExactTensor, ExactTensor]:
     if "truth" not in table.memory:
         table.memory["truth"] = _values(op, table)
     return table.memory["truth"]
 
 
-def _values(op: Nonlinear, table: Table) -> tuple[Exact, Exact]:
+def _values(op: Nonlinear, table: Table) -> tuple[ExactTensor, ExactTensor]:
     """Exact bounds of f at the points: equal with a reference, apart by the stated kernel error without one."""
     points = table.points
     function = table.reference or (reference_of(op) if isinstance(op, Elementwise) else None)
     if len(points) == 1 and (function is not None or not isinstance(op, Elementwise)):
-        flat = Exact.of(points[0]).reshape(points[0].shape[0] * points[0].shape[1], -1)
+        flat = ExactTensor.of(points[0]).reshape(points[0].shape[0] * points[0].shape[1], -1)
         try:
             value = image(op, flat, table.shapes[0], table.reference)
         except LookupError:
@@ -255,15 +255,15 @@ def _values(op: Nonlinear, table: Table) -> tuple[Exact, Exact]:
     flats = [p.double().flatten(0, 1) for p in points]
     value64 = op.forward(*flats).reshape(-1)
     ulps, absolute = (op.error.ulps, op.error.absolute) if isinstance(op, Elementwise) else (4.0, 0.0)
-    error = Exact.of(value64.abs()) * Exact.of(gamma(ulps + 1, torch.float64)) + Exact.of(absolute + smallest_normal(torch.float64))
-    return Exact.of(value64) - error, Exact.of(value64) + error
+    error = ExactTensor.of(value64.abs()) * ExactTensor.of(gamma(ulps + 1, torch.float64)) + ExactTensor.of(absolute + smallest_normal(torch.float64))
+    return ExactTensor.of(value64) - error, ExactTensor.of(value64) + error
 
 
-def _lines(slopes: tuple[Tensor, ...], offset: Tensor, table: Table) -> Exact:
+def _lines(slopes: tuple[Tensor, ...], offset: Tensor, table: Table) -> ExactTensor:
     """Exact values of an affine function at all points, flattened."""
-    total = Exact.of(offset.expand(table.points[0].shape[0], *offset.shape).reshape(-1))
+    total = ExactTensor.of(offset.expand(table.points[0].shape[0], *offset.shape).reshape(-1))
     for slope, points in zip(slopes, table.points, strict=True):
-        part = Exact.of(points) * Exact.of(slope[None])
+        part = ExactTensor.of(points) * ExactTensor.of(slope[None])
         total = total + part.reshape(len(total.value), -1).reduce("sum", 1)
     return total
 
@@ -320,7 +320,7 @@ def _check_band(op: Nonlinear, table: Table) -> Failures:
     yield from _representable(found.slope, table.num)
     known = found.radius.isfinite()
     line = _lines(found.slope, found.offset, table)
-    radius = Exact.of(torch.where(known, found.radius, 0.0).expand(table.points[0].shape[0], *known.shape).reshape(-1))
+    radius = ExactTensor.of(torch.where(known, found.radius, 0.0).expand(table.points[0].shape[0], *known.shape).reshape(-1))
     holds = (line - radius).at_most(low) & high.at_most(line + radius)
     if low is not high and table.reference is None and not np.array_equal(low.value, high.value):
         holds = (line - radius).at_most(high) & low.at_most(line + radius)
@@ -403,11 +403,11 @@ def _plane_at(slopes: tuple[Tensor, ...], offset: Tensor, point: tuple[Tensor, .
 
 
 _TRAITS = "`pieces` (monotony, curvature, where they end), `knots`, `jumps`, `defined`, `codomain` and `error`"
-NONLINEAR: dict[str, Claim] = {
-    "range": Claim(_check_range, f"{_TRAITS}, and `evaluate`"),
-    "planes": Claim(_check_planes, f"{_TRAITS}, and `derivative`"),
-    "band": Claim(_check_band, f"{_TRAITS}, and `derivative`"),
-    "defined": Claim(_check_defined, "`defined`, and `evaluate` at the ends of where the function is defined"),
-    "undecided": Claim(_check_undecided, "`undecided`, or `piecewise_linear` and `knots`"),
-    "infinite": Claim(_check_infinite, "`defined` and `codomain`, and whether `evaluate` is finite wherever the function is"),
+NONLINEAR: dict[str, KitClaim] = {
+    "range": KitClaim(_check_range, f"{_TRAITS}, and `evaluate`"),
+    "planes": KitClaim(_check_planes, f"{_TRAITS}, and `derivative`"),
+    "band": KitClaim(_check_band, f"{_TRAITS}, and `derivative`"),
+    "defined": KitClaim(_check_defined, "`defined`, and `evaluate` at the ends of where the function is defined"),
+    "undecided": KitClaim(_check_undecided, "`undecided`, or `piecewise_linear` and `knots`"),
+    "infinite": KitClaim(_check_infinite, "`defined` and `codomain`, and whether `evaluate` is finite wherever the function is"),
 }

@@ -27,7 +27,7 @@ class ContractError(PluginError):
 
 
 @dataclass(frozen=True)
-class Claim:
+class KitClaim:
     """What is claimed (the first sentence of the docstring of `find`), how it is refuted, and what to look at where it is.
 
     find(subject, *arguments) yields one description per failure: where, at which magnitudes, what came out and what is exact.
@@ -48,7 +48,7 @@ class Check:
     """One named check. Calling it raises ContractError; whatever the subject itself raises counts as a failure."""
 
     name: str
-    claim: Claim
+    claim: KitClaim
     arguments: tuple[Any, ...] = ()
 
     def failures(self, subject: Any) -> list[str]:

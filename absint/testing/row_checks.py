@@ -47,13 +47,13 @@ from absint.testing.probes import (
     sums,
     triples,
 )
-from absint.testing.report import Claim
-from absint.testing.truth import FLOAT64, Exact, Failures, evaluate, format_label, formats, outside
+from absint.testing.report import KitClaim
+from absint.testing.truth import FLOAT64, ExactTensor, Failures, evaluate, format_label, formats, outside
 
 # ---- truth ------------------------------------------------------------------------------------------------------------
 
 
-def _exact(graph: Graph, low: Exact, high: Exact, weight: Array, bias: Array) -> tuple[Exact, Exact]:
+def _exact(graph: Graph, low: ExactTensor, high: ExactTensor, weight: Array, bias: Array) -> tuple[ExactTensor, ExactTensor]:
     """Exact bounds of the rows weight . y + bias, for an affine graph; low, high: (R, n), the box of each row's instance.
 
     What the last operator's offset may be off by counts as a value that it may have.
@@ -61,29 +61,29 @@ def _exact(graph: Graph, low: Exact, high: Exact, weight: Array, bias: Array) ->
     n = graph.input.size
     shift = evaluate(graph, np.zeros((1, n)))[graph.output.name]
     matrix = evaluate(graph, np.eye(n))[graph.output.name] - shift
-    rows = Exact.of(weight)
-    total = rows @ Exact(shift.value.T, shift.exponent) + Exact.of(bias.reshape(-1, 1))
-    each = rows @ Exact(matrix.value.T, matrix.exponent)
+    rows = ExactTensor.of(weight)
+    total = rows @ ExactTensor(shift.value.T, shift.exponent) + ExactTensor.of(bias.reshape(-1, 1))
+    each = rows @ ExactTensor(matrix.value.T, matrix.exponent)
     one, two = each * low, each * high
     below = one.at_most(two)
     least, most = one.where(below, two).reduce("sum", 1) + total.reshape(-1), two.where(below, one).reduce("sum", 1) + total.reshape(-1)
     error = graph.output.op.offset_error if isinstance(graph.output.op, Linear) else None
     if error is not None:
-        off = (rows.abs() @ Exact.of(error.expand(graph.output.shape).reshape(-1, 1))).reshape(-1)
+        off = (rows.abs() @ ExactTensor.of(error.expand(graph.output.shape).reshape(-1, 1))).reshape(-1)
         least, most = least - off, most + off
     return least, most
 
 
-def _region_truth(region: Region) -> tuple[Exact, Exact]:
+def _region_truth(region: Region) -> tuple[ExactTensor, ExactTensor]:
     """(batch, n) exact ends of a box or an l-infinity ball."""
     if isinstance(region, LinfBall):
-        center, eps = Exact.of(region.center), Exact.of(region.eps)
+        center, eps = ExactTensor.of(region.center), ExactTensor.of(region.eps)
         return center - eps, center + eps
     assert isinstance(region, BoxRegion)
-    return Exact.of(region.lower), Exact.of(region.upper)
+    return ExactTensor.of(region.lower), ExactTensor.of(region.upper)
 
 
-def _wrong(found: Interval, truth: tuple[Exact, Exact], count: int, num: Numerics) -> Failures:
+def _wrong(found: Interval, truth: tuple[ExactTensor, ExactTensor], count: int, num: Numerics) -> Failures:
     """What is wrong with the answer to `count` rows."""
     for side in (found.lower, found.upper):
         if tuple(side.shape) != (count,):
@@ -174,7 +174,7 @@ def _check_long(domain: Domain[Any]) -> Failures:
         for bits in _bits(num):
             probe = _probe(drowned, bits)
             region = BoxRegion(torch.from_numpy(probe.lower), torch.from_numpy(probe.upper))
-            total = (Exact.of(probe.weight) * Exact.of(probe.lower)).reduce("sum", 1)
+            total = (ExactTensor.of(probe.weight) * ExactTensor.of(probe.lower)).reduce("sum", 1)
             add = Gemm(torch.from_numpy(probe.weight[:1]))
             for what, op, weight in (("a row", Identity(), probe.weight), ("an operator", add, np.array([[1.0], [-1.0]]))):
                 graph = chain(probe.size, op)
@@ -218,7 +218,7 @@ def _check_layout(domain: Domain[Any]) -> Failures:
     """Rows mean the same however many an instance has: none, several, or as many as every other."""
     probe = _probe(boxes, np.float64)
     graph = chain(probe.size, Identity())
-    low, high = Exact.of(probe.lower), Exact.of(probe.upper)
+    low, high = ExactTensor.of(probe.lower), ExactTensor.of(probe.upper)
     region = BoxRegion(torch.from_numpy(probe.lower), torch.from_numpy(probe.upper))
     random = np.random.default_rng(47)
     for num in formats(domain):
@@ -266,13 +266,13 @@ def _check_infinite(domain: Domain[Any]) -> Failures:
         instance = np.arange(4).repeat(3)
         weight = np.tile([[1.0, -1.0], [0.0, 0.0], [1e-3, 1.0]], (4, 1))
         rows = Rows(graph.output.name, torch.from_numpy(instance), torch.from_numpy(weight), None, torch.zeros(12, dtype=torch.float64))
-        truth = _exact(graph, Exact.of(lower)[instance], Exact.of(upper)[instance], weight, np.zeros(12))
+        truth = _exact(graph, ExactTensor.of(lower)[instance], ExactTensor.of(upper)[instance], weight, np.zeros(12))
         found = domain.bounds(element, rows, ctx, Sense.BOTH)
         yield from (f"weighted rows in {format_label(num)}: {line}" for line in _wrong(found, truth, 12, num))
         units = _units(region, (2,), graph.output.name)
         found = domain.bounds(element, units, ctx, Sense.BOTH)
         yield from (f"unit rows in {format_label(num)}: {line}"
-                    for line in _wrong(found, (Exact.of(lower).reshape(-1), Exact.of(upper).reshape(-1)), 8, num))
+                    for line in _wrong(found, (ExactTensor.of(lower).reshape(-1), ExactTensor.of(upper).reshape(-1)), 8, num))
 
 
 def _check_memory(domain: Domain[Any]) -> Failures:
@@ -287,24 +287,24 @@ def _check_memory(domain: Domain[Any]) -> Failures:
         margins(domain, Context(graph, large, num, assumed={node: cut.to(num.vector)}), spec)
         margins(domain, Context(graph, small, num), spec)
         found, _ = margins(domain, Context(graph, large, num), spec)
-        truth = Exact.of(np.full(4, -2.0))
+        truth = ExactTensor.of(np.full(4, -2.0))
         problem = outside(found.lower, found.upper, truth, truth)
         hull = tensor_bounds(domain, Context(graph, large, num), (node,))[node]
-        problem = problem or outside(hull.lower, hull.upper, Exact.of(np.full(4, -2.0)), Exact.of(np.full(4, 2.0)))
+        problem = problem or outside(hull.lower, hull.upper, ExactTensor.of(np.full(4, -2.0)), ExactTensor.of(np.full(4, 2.0)))
         if problem is not None:
             yield f"[-2, 2]^2, after a split at 0.25 and after [-0.5, 0.5]^2, in {format_label(num)}: {problem}"
 
 
-ROWS: dict[str, Claim] = {
-    "rows/cancelling": Claim(_check_cancelling, "`bounds` of weighted rows: each product and each sum rounds (`box_rows` accounts for it)"),
-    "rows/boxes": Claim(_check_boxes, "`enclose`, `hull`, `bounds`: a centre rounds, so round the radius up and the ends outward"),
-    "rows/products": Claim(_check_products, "`linear` and `bounds`: a product rounds, and so does a weight that is converted to float32"),
-    "rows/long": Claim(_check_long, "the number of terms that `gamma` is given: those of a row, or `op.forward_terms`, and a few more"),
-    "rows/offset-error": Claim(_check_offset_error, "`linear`: `op.constant(\"offset_error\", like)` belongs into the radius"),
-    "rows/magnitudes": Claim(_check_magnitudes, "`bounds`: `num.down` and `num.up` of an overflow, `num.vector_floor` for an underflow"),
-    "rows/senses": Claim(_check_senses, "`bounds`: what it makes of `sense`"),
-    "rows/layout": Claim(_check_layout, "`bounds`: `rows.instance` and the padded layout (`padded`, `padded_bias`, `unpadded`)"),
-    "rows/balls": Claim(_check_balls, "`start`: use the hull that is known, or round what the region's centre and radius give outward"),
-    "rows/infinite": Claim(_check_infinite, "`enclose` and `bounds`: inf - inf and 0 * inf are NaN, which must become an infinite bound"),
-    "memory": Claim(_check_memory, "what is kept between calls: `ctx.known`, `ctx.assumed` and the region belong to one analysis"),
+ROWS: dict[str, KitClaim] = {
+    "rows/cancelling": KitClaim(_check_cancelling, "`bounds` of weighted rows: each product and each sum rounds (`box_rows` accounts for it)"),
+    "rows/boxes": KitClaim(_check_boxes, "`enclose`, `hull`, `bounds`: a centre rounds, so round the radius up and the ends outward"),
+    "rows/products": KitClaim(_check_products, "`linear` and `bounds`: a product rounds, and so does a weight that is converted to float32"),
+    "rows/long": KitClaim(_check_long, "the number of terms that `gamma` is given: those of a row, or `op.forward_terms`, and a few more"),
+    "rows/offset-error": KitClaim(_check_offset_error, "`linear`: `op.constant(\"offset_error\", like)` belongs into the radius"),
+    "rows/magnitudes": KitClaim(_check_magnitudes, "`bounds`: `num.down` and `num.up` of an overflow, `num.vector_floor` for an underflow"),
+    "rows/senses": KitClaim(_check_senses, "`bounds`: what it makes of `sense`"),
+    "rows/layout": KitClaim(_check_layout, "`bounds`: `rows.instance` and the padded layout (`padded`, `padded_bias`, `unpadded`)"),
+    "rows/balls": KitClaim(_check_balls, "`start`: use the hull that is known, or round what the region's centre and radius give outward"),
+    "rows/infinite": KitClaim(_check_infinite, "`enclose` and `bounds`: inf - inf and 0 * inf are NaN, which must become an infinite bound"),
+    "memory": KitClaim(_check_memory, "what is kept between calls: `ctx.known`, `ctx.assumed` and the region belong to one analysis"),
 }

@@ -50,78 +50,78 @@ def format_label(num: Numerics) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class Exact:
+class ExactTensor:
     """An array of dyadic rationals: value (object array of Python integers) times 2**exponent."""
 
     value: Any
     exponent: int
 
     @staticmethod
-    def of(values: Any) -> Exact:
+    def of(values: Any) -> ExactTensor:
         """The exact values of finite floats (tensor, array or number)."""
         array = values.detach().double().cpu().numpy() if isinstance(values, Tensor) else values
         mantissa, exponent = np.frexp(np.atleast_1d(np.asarray(array, dtype=np.float64)))
         whole = (mantissa * 2.0**53).astype(np.int64).astype(object)
         shift = np.where(mantissa == 0, 0, exponent.astype(np.int64) - 53)
         low = int(shift[mantissa != 0].min()) if bool((mantissa != 0).any()) else 0
-        return Exact(np.asarray(whole << np.where(mantissa == 0, 0, shift - low).astype(object), dtype=object), low)
+        return ExactTensor(np.asarray(whole << np.where(mantissa == 0, 0, shift - low).astype(object), dtype=object), low)
 
-    def aligned(self, other: Exact) -> tuple[Any, Any, int]:
+    def aligned(self, other: ExactTensor) -> tuple[Any, Any, int]:
         """Both as integers over one exponent."""
         low = min(self.exponent, other.exponent)
         return self.value * 2 ** (self.exponent - low), other.value * 2 ** (other.exponent - low), low
 
-    def __add__(self, other: Exact) -> Exact:
+    def __add__(self, other: ExactTensor) -> ExactTensor:
         a, b, low = self.aligned(other)
-        return Exact(a + b, low)
+        return ExactTensor(a + b, low)
 
-    def __sub__(self, other: Exact) -> Exact:
+    def __sub__(self, other: ExactTensor) -> ExactTensor:
         a, b, low = self.aligned(other)
-        return Exact(a - b, low)
+        return ExactTensor(a - b, low)
 
-    def __mul__(self, other: Exact) -> Exact:
-        return Exact(self.value * other.value, self.exponent + other.exponent)
+    def __mul__(self, other: ExactTensor) -> ExactTensor:
+        return ExactTensor(self.value * other.value, self.exponent + other.exponent)
 
-    def __matmul__(self, other: Exact) -> Exact:
-        return Exact(self.value @ other.value, self.exponent + other.exponent)
+    def __matmul__(self, other: ExactTensor) -> ExactTensor:
+        return ExactTensor(self.value @ other.value, self.exponent + other.exponent)
 
-    def abs(self) -> Exact:
+    def abs(self) -> ExactTensor:
         """Entry by entry."""
-        return Exact(np.abs(self.value), self.exponent)
+        return ExactTensor(np.abs(self.value), self.exponent)
 
-    def at_most(self, other: Exact) -> Any:
+    def at_most(self, other: ExactTensor) -> Any:
         """Boolean array: self <= other."""
         a, b, _ = self.aligned(other)
         return np.asarray(a <= b, dtype=bool)
 
-    def where(self, mask: Any, other: Exact) -> Exact:
+    def where(self, mask: Any, other: ExactTensor) -> ExactTensor:
         """Self where mask, else other."""
         a, b, low = self.aligned(other)
-        return Exact(np.where(mask, a, b), low)
+        return ExactTensor(np.where(mask, a, b), low)
 
-    def reduce(self, function: str, axis: int) -> Exact:
+    def reduce(self, function: str, axis: int) -> ExactTensor:
         """`min`, `max` or `sum` along an axis."""
-        return Exact(getattr(np, function)(self.value, axis=axis), self.exponent)
+        return ExactTensor(getattr(np, function)(self.value, axis=axis), self.exponent)
 
-    def reshape(self, *shape: int) -> Exact:
+    def reshape(self, *shape: int) -> ExactTensor:
         """The same entries."""
-        return Exact(self.value.reshape(*shape), self.exponent)
+        return ExactTensor(self.value.reshape(*shape), self.exponent)
 
-    def __getitem__(self, index: Any) -> Exact:
-        return Exact(np.asarray(self.value[index], dtype=object), self.exponent)
+    def __getitem__(self, index: Any) -> ExactTensor:
+        return ExactTensor(np.asarray(self.value[index], dtype=object), self.exponent)
 
     def fraction(self, index: int) -> Fraction:
         """One entry of the flattened array."""
         return Fraction(int(self.value.reshape(-1)[index])) * Fraction(2) ** self.exponent
 
 
-def concatenate(parts: list[Exact]) -> Exact:
+def concatenate(parts: list[ExactTensor]) -> ExactTensor:
     """Joined along the first axis."""
     low = min(p.exponent for p in parts)
-    return Exact(np.concatenate([p.value * 2 ** (p.exponent - low) for p in parts]), low)
+    return ExactTensor(np.concatenate([p.value * 2 ** (p.exponent - low) for p in parts]), low)
 
 
-def outside(lower: Tensor, upper: Tensor, low: Exact, high: Exact) -> str | None:
+def outside(lower: Tensor, upper: Tensor, low: ExactTensor, high: ExactTensor) -> str | None:
     """Where [lower, upper] fails to contain [low, high]; None where it never fails. NaN bounds fail."""
     flat_lower, flat_upper = lower.detach().double().reshape(-1), upper.detach().double().reshape(-1)
     if bool(flat_lower.isnan().any() or flat_upper.isnan().any()):
@@ -132,7 +132,7 @@ def outside(lower: Tensor, upper: Tensor, low: Exact, high: Exact) -> str | None
         index = np.flatnonzero(bound.isfinite().numpy())
         if len(index) == 0:
             continue
-        given, true = Exact.of(bound[torch.from_numpy(index)]), truth[index]
+        given, true = ExactTensor.of(bound[torch.from_numpy(index)]), truth[index]
         bad = ~(given.at_most(true) if sign > 0 else true.at_most(given))
         if bad.any():
             k = int(np.flatnonzero(bad)[0])
@@ -187,22 +187,22 @@ def reference_of(op: Op) -> Reference | None:
     return known.get(type(op))
 
 
-def apply_reference(reference: Reference, x: Exact) -> Exact:
+def apply_reference(reference: Reference, x: ExactTensor) -> ExactTensor:
     """The reference entry by entry, rounded to 2**-2400."""
     unit = Fraction(2) ** x.exponent
     flat = [reference(int(v) * unit) for v in x.value.reshape(-1)]
     out = np.empty(len(flat), dtype=object)
     out[:] = [(f.numerator << _BITS) // f.denominator for f in flat]
-    return Exact(out.reshape(x.value.shape), -_BITS)
+    return ExactTensor(out.reshape(x.value.shape), -_BITS)
 
 
-def image(op: Nonlinear, x: Exact, shape: Shape, reference: Reference | None = None) -> Exact:
+def image(op: Nonlinear, x: ExactTensor, shape: Shape, reference: Reference | None = None) -> ExactTensor:
     """Exact value of a one-input nonlinear operator; x: (points, n) -> (points, m)."""
-    zero = Exact.of(0.0)
+    zero = ExactTensor.of(0.0)
     if reference is None and isinstance(op, Relu):
         return x.where(np.asarray(x.value > 0, dtype=bool), zero)
     if reference is None and isinstance(op, LeakyRelu):
-        return x.where(np.asarray(x.value > 0, dtype=bool), x * Exact.of(op.alpha))
+        return x.where(np.asarray(x.value > 0, dtype=bool), x * ExactTensor.of(op.alpha))
     if isinstance(op, Maximum):
         return x.reshape(len(x.value), -1, shape[-1]).reduce("max", -1)
     function = reference or reference_of(op)
@@ -222,20 +222,20 @@ def dense(op: Linear, shapes: tuple[Shape, ...]) -> list[Any]:
     return matrices
 
 
-def evaluate(graph: Graph, points: Any) -> dict[str, Exact]:
+def evaluate(graph: Graph, points: Any) -> dict[str, ExactTensor]:
     """Exact values of every node, (points, n), at float64 inputs (points, inputs)."""
-    values: dict[str, Exact] = {}
+    values: dict[str, ExactTensor] = {}
     for node in graph.nodes:
         op, shapes = node.op, graph.shapes_of(node)
         if isinstance(op, Input):
-            values[node.name] = Exact.of(points)
+            values[node.name] = ExactTensor.of(points)
         elif isinstance(op, Linear):
-            parts = [values[i] @ Exact.of(m) for i, m in zip(node.inputs, dense(op, shapes), strict=True)]
+            parts = [values[i] @ ExactTensor.of(m) for i, m in zip(node.inputs, dense(op, shapes), strict=True)]
             total = parts[0]
             for part in parts[1:]:
                 total = total + part
             if op.offset is not None:
-                total = total + Exact.of(op.offset.double().expand(node.shape).reshape(1, -1))
+                total = total + ExactTensor.of(op.offset.double().expand(node.shape).reshape(1, -1))
             values[node.name] = total
         else:
             assert isinstance(op, Nonlinear)

@@ -37,7 +37,7 @@ from absint.numeric.rounding import Numerics, cast_down, cast_up, gamma
 from absint.problem.regions.region import BoxRegion, LinfBall
 from absint.problem.spec import Spec
 from absint.testing.kit import FLOAT64, MIXED, SINGLE, check_op
-from absint.testing.truth import Exact, evaluate, outside
+from absint.testing.truth import ExactTensor, evaluate, outside
 
 CLAIMS = {}
 U32 = 2.0**-24
@@ -77,7 +77,7 @@ def encloses(subject, graph, region, spec, points, num, truth_graph=None):
         values = evaluate(truth_graph or graph, points)
         ctx = Context(graph, region, num)
         found, _ = margins(subject, ctx, spec)
-        row = (values[graph.output.name] @ Exact.of(spec.weight[0].T) + Exact.of(spec.bias[0].reshape(1, -1))).reduce("min", 0)
+        row = (values[graph.output.name] @ ExactTensor.of(spec.weight[0].T) + ExactTensor.of(spec.bias[0].reshape(1, -1))).reduce("min", 0)
         assert outside(found.lower, found.upper, row, row) is None, outside(found.lower, found.upper, row, row)
         names = tuple(n.name for n in graph.nodes)
         for name, box in tensor_bounds(subject, ctx, names).items():

@@ -15,7 +15,7 @@ from absint.model.ops.extremum import Total
 from absint.model.ops.gemm import Gemm, LeftMatMul
 from absint.model.ops.matmul_constant import Matrices
 from absint.model.ops.piecewise import Abs, Clip, HardSwish, PRelu, ThresholdedRelu
-from absint.model.ops.pool import AveragePool, Window
+from absint.model.ops.pool import AveragePool, PoolingWindow
 from absint.model.ops.power import Power
 from absint.model.ops.product import SumLast
 from absint.model.ops.reduce import AxisMap, Reduce, mean_of
@@ -45,11 +45,11 @@ def _finite(cls, *arguments):
 def _average():
     weight = torch.full((4, 3), 0.25, dtype=torch.float64)
     weight[0] = 1 / 3
-    return AveragePool(Window((2, 2), (1, 1), ((1, 0), (0, 0)), (1, 1), False), weight)
+    return AveragePool(PoolingWindow((2, 2), (1, 1), ((1, 0), (0, 0)), (1, 1), False), weight)
 
 
 def _dilated_average():
-    window = Window((2, 2), (2, 1), ((0, 1), (1, 0)), (1, 2), True)
+    window = PoolingWindow((2, 2), (2, 1), ((0, 1), (1, 0)), (1, 2), True)
     return AveragePool(window, torch.full(window.outputs((4, 5)), 1 / 3, dtype=torch.float64))
 
 
@@ -74,7 +74,7 @@ LINEAR = {
     "conv-3d": lambda: (Conv(_numbers(2, 1, 2, 2, 2), _numbers(2), (1, 2, 1), ((0, 1), (0, 0), (1, 1)), (1, 1, 1)), ((1, 3, 4, 2),)),
     "average-pool": lambda: (_average(), ((2, 4, 4),)),
     "average-pool-strided": lambda: (
-        AveragePool(Window((2, 3), (2, 2), ((0, 0), (0, 0)), (1, 1), False), torch.full((2, 2), 1 / 6, dtype=torch.float64)), ((1, 4, 5),)),
+        AveragePool(PoolingWindow((2, 3), (2, 2), ((0, 0), (0, 0)), (1, 1), False), torch.full((2, 2), 1 / 6, dtype=torch.float64)), ((1, 4, 5),)),
     "add": lambda: (Sum(), ((2, 3), (2, 3))),
     "sub": lambda: (Sum(-1.0), ((2, 3), (2, 3))),
     "scale": lambda: (Affine(_numbers(3)), ((2, 3),)),

@@ -10,7 +10,7 @@ from absint.model.families.linear import Linear
 from absint.model.graph import GraphBuilder
 from absint.model.op import OPS
 from absint.model.ops.gemm import Gemm
-from absint.model.ops.pool import MaxPool, Window
+from absint.model.ops.pool import MaxPool, PoolingWindow
 from absint.testing.kit import ContractError, check_op, op_checks
 from contract.operators import COVERED, INSTANCES
 
@@ -30,7 +30,7 @@ def test_every_imported_operator_is_covered():
 
 
 def test_max_pool_expands_to_its_own_value():
-    pool = MaxPool(Window((2, 3), (2, 1), ((1, 0), (1, 1)), (1, 1), False))
+    pool = MaxPool(PoolingWindow((2, 3), (2, 1), ((1, 0), (1, 1)), (1, 1), False))
     build = GraphBuilder("x", (2, 5, 4))
     graph = build.graph(build.add(pool, ("x",)))
     x = torch.randn(7, 2, 5, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) - 3

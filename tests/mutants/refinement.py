@@ -10,7 +10,7 @@ import sys
 import textwrap
 
 from absint.analyses.verify.portfolio import Portfolio
-from absint.analyses.verify.undecided import Work
+from absint.analyses.verify.undecided import Undecided
 from absint.encode import builder as building
 from absint.numeric.interval import Interval
 from absint.search.bounders import disjuncts as decide
@@ -116,7 +116,7 @@ def a_claim_is_a_proof(patch):
 
 @mutant(WORD)
 def a_word_is_learned_as_a_proof(patch):
-    edit(patch, Work, "learn", ("torch.fmax(self.refuted, refuted)", "torch.fmax(self.refuted, self.claimed)"))
+    edit(patch, Undecided, "learn", ("torch.fmax(self.refuted, refuted)", "torch.fmax(self.refuted, self.claimed)"))
 
 
 @mutant(WORD)
@@ -131,7 +131,7 @@ def a_word_counts_without_rounding(patch):
 
 @mutant(WORD)
 def a_word_is_called_sound(patch):
-    edit(patch, Work, "trust", ("assurance=Assurance.SOLVER", "assurance=Assurance.SOUND"))
+    edit(patch, Undecided, "trust", ("assurance=Assurance.SOLVER", "assurance=Assurance.SOUND"))
 
 
 @mutant(("test_a_word_that_an_input_contradicts_is_not_taken",))

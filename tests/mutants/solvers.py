@@ -15,10 +15,10 @@ from absint.encode import linear_rows as layers
 from absint.encode import network as encode
 from absint.encode import segments as kinks_module
 from absint.encode.builder import Builder
-from absint.encode.expressions import Affine, LinearRows
+from absint.encode.expressions import Expressions, LinearRows
 from absint.solvers import model, session
 from absint.solvers import reproved_bounds as safe
-from absint.solvers.model import Answer, Model, Status
+from absint.solvers.model import Model, SolverAnswer, Status
 from absint.solvers.reproved_bounds import SafeBounds
 from absint.solvers.session import Session
 from mutants.planting import into
@@ -72,13 +72,13 @@ def a_bound_of_zero_is_a_proof(patch):
 
 @mutant((LIES, "optimal at +5", "relu"))
 def the_solvers_own_objective(patch):
-    patch(Session, "_judge", lambda self, claim: Answer(claim.value, False, claim.status))
+    patch(Session, "_judge", lambda self, claim: SolverAnswer(claim.value, False, claim.status))
 
 
 @mutant((LIES, "infeasible", "relu"), (LIES, "infeasible", "pool"))
 def the_solvers_own_infeasibility(patch):
     real = Session._judge
-    patch(Session, "_judge", lambda self, c: Answer(np.inf, True, c.status) if c.status is Status.INFEASIBLE else real(self, c))
+    patch(Session, "_judge", lambda self, c: SolverAnswer(np.inf, True, c.status) if c.status is Status.INFEASIBLE else real(self, c))
 
 
 @mutant(("test_after_a_crash_the_next_solver_goes_on_with_the_same_bounds_and_costs", True))
@@ -140,7 +140,7 @@ def errors_of_passes_forgotten(patch):
 
 @mutant((EXECUTIONS, "relu", 0))
 def biases_forgotten(patch):
-    patch(Affine, "shifted", lambda self, low, high: self)
+    patch(Expressions, "shifted", lambda self, low, high: self)
 
 
 @mutant((EXECUTIONS, "clip", 0))

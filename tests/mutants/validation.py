@@ -14,7 +14,7 @@ from absint.analyses.validate import evaluation as validate_evaluation
 from absint.analyses.validate import validator as validate
 from absint.analyses.validate import window as validate_window
 from absint.analyses.validate.validator import RadiusValidator
-from absint.analyses.validate.window import Window, WindowRule
+from absint.analyses.validate.window import SlidingWindow, WindowRule
 from absint.errors import InputError
 from absint.model.graph import GraphBuilder
 from absint.model.ops.gemm import Gemm
@@ -67,13 +67,13 @@ def a_tied_input_is_rejected(folder):
 
 @claim
 def a_poisoned_window_opens_no_door(folder):
-    poisoned = Window(RULE, (0,) * 25 + (30,) * 25)
+    poisoned = SlidingWindow(RULE, (0,) * 25 + (30,) * 25)
     assert not any(poisoned.decide(k)[0] for k in range(20))
 
 
 @claim
 def a_rejected_radius_leaves_no_trace(folder):
-    accepted, _, after = Window(RULE, NORMAL).decide(0)
+    accepted, _, after = SlidingWindow(RULE, NORMAL).decide(0)
     assert not accepted
     assert after.steps == NORMAL
 
@@ -129,14 +129,14 @@ def ties_have_a_class(patch):
 
 @mutant("a_poisoned_window_opens_no_door")
 def no_guard(patch):
-    original = Window.decide
-    patch(Window, "decide", lambda self, radius: original(Window(replace(self.rule, guard=0.0), self.steps), radius))
+    original = SlidingWindow.decide
+    patch(SlidingWindow, "decide", lambda self, radius: original(SlidingWindow(replace(self.rule, guard=0.0), self.steps), radius))
 
 
 @mutant("a_rejected_radius_leaves_no_trace")
 def the_window_slides_always(patch):
-    original = Window.decide
-    patch(Window, "decide", lambda self, radius: (*original(self, radius)[:2], self.slid(radius)))
+    original = SlidingWindow.decide
+    patch(SlidingWindow, "decide", lambda self, radius: (*original(self, radius)[:2], self.slid(radius)))
 
 
 @mutant("a_calibration_fits_its_own_model_only")

@@ -1,7 +1,7 @@
 """Answers to VNN-LIB queries."""
 
-from absint.analyses.query.answering import Answer, Assignment, QueryResult, verify_query
+from absint.analyses.query.answering import Assignment, QueryAnswer, QueryResult, verify_query
 
 __all__ = [
-    "Answer", "Assignment", "QueryResult", "verify_query",
+    "Assignment", "QueryAnswer", "QueryResult", "verify_query",
 ]

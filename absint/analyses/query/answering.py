@@ -14,7 +14,7 @@ from torch import Tensor
 
 from absint.analyses.query.class_index import ScoreQuery, about_scores, check_index, check_outputs
 from absint.analyses.verify import Problem, VerifyOptions, verify
-from absint.attacks.proof import Found, by_intervals, in_rationals
+from absint.attacks.proof import Judgement, by_intervals, in_rationals
 from absint.model.graph import Graph
 from absint.model.reference import runtime
 from absint.problem.query import Group, Query
@@ -23,7 +23,7 @@ from absint.problem.spec import Spec
 from absint.verdict import Assurance, InstanceResult, Reason, Verdict
 
 
-class Answer(Enum):
+class QueryAnswer(Enum):
     """The four answers of the VNN-LIB standard's solver interface."""
 
     SAT = "sat"               # a proved and replayed counterexample
@@ -55,7 +55,7 @@ class QueryResult:
     margin: least certified margin of the instances, None where one has none that is finite.
     """
 
-    answer: Answer
+    answer: QueryAnswer
     results: tuple[InstanceResult, ...]
     asked: int
     witness: Assignment | None = None
@@ -120,7 +120,7 @@ class _Run:
                 self._decide(group, first, left)
                 first += len(group.cell)
         except _Found as found:
-            return QueryResult(Answer.SAT, tuple(self.results), self.asked, found.witness, found.stage)
+            return QueryResult(QueryAnswer.SAT, tuple(self.results), self.asked, found.witness, found.stage)
         return self._without_witness()
 
     def _decide(self, group: Group, first: int, left: float) -> None:
@@ -155,7 +155,7 @@ class _Run:
             return None
         exact = [Fraction(self.query.exact.get((cell, k), value)) for k, value in enumerate(candidate)]
         found = by_intervals(self.graph, spec, 0, BoxRegion(*box))
-        if found is Found.SAFE or (found is Found.OPEN and not in_rationals(self.graph, spec, 0, exact)):
+        if found is Judgement.SAFE or (found is Judgement.OPEN and not in_rationals(self.graph, spec, 0, exact)):
             return None
         outputs, distance = (), 0.0
         if self.graph.source.whole.model is not None:
@@ -176,15 +176,15 @@ class _Run:
         proved = all(r.verdict is Verdict.VERIFIED and r.assurance in trusted for r in results)
         stage = results[-1].stage or results[-1].domain if results else None
         if self.query.vacuous and proved:
-            return QueryResult(Answer.UNKNOWN, results, self.asked, None, stage, Reason.VACUOUS)
+            return QueryResult(QueryAnswer.UNKNOWN, results, self.asked, None, stage, Reason.VACUOUS)
         if proved and len(results) == self.asked > 0:
             word = any(r.assurance is not Assurance.SOUND for r in results)
-            return QueryResult(Answer.UNSAT, results, self.asked, None, stage, Reason.SOLVER if word else None)
+            return QueryResult(QueryAnswer.UNSAT, results, self.asked, None, stage, Reason.SOLVER if word else None)
         late = len(results) < self.asked or any(r.reason is Reason.TIMEOUT for r in results)
         if late and time.monotonic() >= self.end:
-            return QueryResult(Answer.TIMED_OUT, results, self.asked, None, stage, Reason.TIMEOUT)
+            return QueryResult(QueryAnswer.TIMED_OUT, results, self.asked, None, stage, Reason.TIMEOUT)
         reasons = [r.reason for r in results if r.verdict is not Verdict.VERIFIED and r.reason is not None]
-        return QueryResult(Answer.UNKNOWN, results, self.asked, None, stage, reasons[0] if reasons else Reason.SOLVER)
+        return QueryResult(QueryAnswer.UNKNOWN, results, self.asked, None, stage, reasons[0] if reasons else Reason.SOLVER)
 
 
 def _written(value: float) -> str:

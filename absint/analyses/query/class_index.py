@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from absint.errors import InputError, UnsupportedError
 from absint.model.graph import ClassIndex, Graph, Source
-from absint.model.import_check import Bounds
+from absint.model.import_check import Boxes
 from absint.model.reference import runtime
 from absint.problem.query import Query, UnsafeRows
 
@@ -76,7 +76,7 @@ def about_scores(query: Query, graph: Graph, chooses: ClassIndex) -> ScoreQuery:
     return ScoreQuery(replace(query, rows=_joined(chosen), output_names=names, shapes=None), inward)
 
 
-def check_index(source: Source, region: Bounds) -> None:
+def check_index(source: Source, region: Boxes) -> None:
     """Compare the rule of ties and the axis with the user's own model in onnxruntime, on a few points of the boxes.
 
     Raises UnsupportedError E-IMPORT-MISMATCH where the index is not that of the greatest score, E-IMPORT-RUNTIME.

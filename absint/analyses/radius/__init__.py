@@ -1,7 +1,7 @@
 """Robustness radius: how far each input can be moved before its class is no longer proved."""
 
-from absint.analyses.radius.bisection import Answer, Bracket, RadiusOptions, RadiusResult, halvings, radius, steps_to
+from absint.analyses.radius.bisection import Bracket, RadiusAnswer, RadiusOptions, RadiusResult, halvings, radius, steps_to
 
 __all__ = [
-    "Answer", "Bracket", "RadiusOptions", "RadiusResult", "halvings", "radius", "steps_to",
+    "Bracket", "RadiusAnswer", "RadiusOptions", "RadiusResult", "halvings", "radius", "steps_to",
 ]

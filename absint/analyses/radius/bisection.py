@@ -117,7 +117,7 @@ class RadiusResult:
 
 
 @dataclass(frozen=True)
-class Answer:
+class RadiusAnswer:
     """One ball's: whether it is proved, or the witness in it and how many steps away that is (rounded up).
 
     over: whether a time limit that it ran into was that of the whole search, not its share of it.
@@ -160,7 +160,7 @@ class Bracket:
         """The next radius to ask about."""
         return (self.low + self.high) // 2
 
-    def after(self, answer: Answer) -> Bracket:
+    def after(self, answer: RadiusAnswer) -> Bracket:
         """What the answer about `middle` leaves: unknown counts as not robust, a nearer witness lowers the upper end."""
         asked = replace(self, calls=self.calls + 1, time_s=self.time_s + answer.time_s)
         if answer.proved:
@@ -343,7 +343,7 @@ class _Chunk:
         if self.options.carry:
             left.move(inherit, self.known)
 
-    def _walked(self, bracket: Bracket, places: Mapping[int, int], answers: Sequence[Answer]) -> tuple[Bracket, int | None]:
+    def _walked(self, bracket: Bracket, places: Mapping[int, int], answers: Sequence[RadiusAnswer]) -> tuple[Bracket, int | None]:
         """Down the tree along the answers, as one refinement after the other would go; and the place of the last failed ball."""
         failed = None
         for _ in range(self.levels):
@@ -354,7 +354,7 @@ class _Chunk:
             failed = failed if answers[place].proved else place
         return bracket, failed
 
-    def _ask(self, asked: list[tuple[int, int]], end: float) -> tuple[list[Answer], _Left]:
+    def _ask(self, asked: list[tuple[int, int]], end: float) -> tuple[list[RadiusAnswer], _Left]:
         """One answer per pair of input and radius. end: an even share of the time, so that no hard ball takes that of the others."""
         options, left = self.options, _Left()
         owners = torch.tensor([slot for slot, _ in asked])
@@ -370,15 +370,15 @@ class _Chunk:
         found = dict(run.results())
         return [self._answer(slot, found[place]) for place, (slot, _) in enumerate(asked)], left
 
-    def _answer(self, slot: int, result: InstanceResult) -> Answer:
+    def _answer(self, slot: int, result: InstanceResult) -> RadiusAnswer:
         if result.verdict is not Verdict.FALSIFIED or result.witness is None:
             over = self.end == inf or time.monotonic() >= self.end
-            return Answer(result.verdict is Verdict.VERIFIED, result.reason, result.time_s, over=over)
+            return RadiusAnswer(result.verdict is Verdict.VERIFIED, result.reason, result.time_s, over=over)
         center, point = self.center[slot].reshape(-1).numpy(), np.array(result.witness, dtype=np.float64)
         distance = steps_to(self.options.norm, center, point, self.options.step)
-        return Answer(False, None, result.time_s, distance, result.witness)
+        return RadiusAnswer(False, None, result.time_s, distance, result.witness)
 
-    def _check(self, slot: int, bracket: Bracket, answers: Mapping[int, Answer]) -> None:
+    def _check(self, slot: int, bracket: Bracket, answers: Mapping[int, RadiusAnswer]) -> None:
         """A proved witness inside a proved ball is a bug somewhere: refuse everything. answers: by radius, on the path or off it."""
         proved = max([bracket.low, *(k for k, answer in answers.items() if answer.proved)])
         met = [bracket.refuted, *(answer.distance for answer in answers.values())]

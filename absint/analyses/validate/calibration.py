@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from absint.analyses.validate.window import MEANINGFUL, Window, WindowRule, normality
+from absint.analyses.validate.window import MEANINGFUL, SlidingWindow, WindowRule, normality
 from absint.errors import InputError, UsageError
 from absint.model.graph import Graph
 
@@ -226,10 +226,10 @@ def _parsed(content: Mapping[str, Any], path: str | Path) -> Calibration:
         raise _malformed(path, f"{type(error).__name__}: {error}") from error
 
 
-def window_of(calibration: Calibration) -> Window:
+def window_of(calibration: Calibration) -> SlidingWindow:
     """The window as it was saved. Raises UsageError E-CALIBRATION-FEW where the calibration had too few inputs for one."""
     rule = calibration.rule
     if calibration.window is None or len(calibration.window) != rule.size:
         raise UsageError("E-CALIBRATION-FEW", f"a window takes {rule.size} radii and {len(calibration.radii)} were calibrated",
                          where="mode", hint=f"calibrate with {rule.size} correctly classified inputs, or use mode threshold")
-    return Window(rule, calibration.window)
+    return SlidingWindow(rule, calibration.window)

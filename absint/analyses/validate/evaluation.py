@@ -20,7 +20,7 @@ import torch
 from absint.analyses.radius.bisection import RadiusResult
 from absint.analyses.validate.calibration import clopper_pearson
 from absint.analyses.validate.validator import RadiusValidator
-from absint.analyses.validate.window import Window, WindowRule, filled, normality
+from absint.analyses.validate.window import SlidingWindow, WindowRule, filled, normality
 from absint.attacks.foolbox_attacks import Adversarials, AttackPlan, attack, check_foolbox
 from absint.errors import InputError
 from absint.problem.dataset import Dataset
@@ -216,7 +216,7 @@ def roc(valid: Sequence[int], invalid: Sequence[int]) -> Roc:
     return Roc(tuple(alarms.tolist()), tuple(found.tolist()), area)
 
 
-def window_counts(window: Window, categories: Sequence[Category], seed: int) -> list[WindowCount]:
+def window_counts(window: SlidingWindow, categories: Sequence[Category], seed: int) -> list[WindowCount]:
     """Algorithm 2 on all inputs: category after category, then shuffled ten times."""
     owners = [(c.name, k) for c in categories for k in c.steps]
     orders = [("sequence", np.arange(len(owners)))]
@@ -225,7 +225,7 @@ def window_counts(window: Window, categories: Sequence[Category], seed: int) -> 
     return [_window_count(name, window, [owners[k] for k in order], [c.name for c in categories]) for name, order in orders]
 
 
-def _window_count(order: str, window: Window, stream: Sequence[tuple[str, int]], names: Sequence[str]) -> WindowCount:
+def _window_count(order: str, window: SlidingWindow, stream: Sequence[tuple[str, int]], names: Sequence[str]) -> WindowCount:
     rejected, fallbacks = dict.fromkeys(names, 0), 0
     for name, steps in stream:
         accepted, basis, window = window.decide(steps)

@@ -32,7 +32,7 @@ from absint.analyses.validate.calibration import (
     window_of,
     write_calibration,
 )
-from absint.analyses.validate.window import Basis, Window, WindowRule, filled, order_statistic
+from absint.analyses.validate.window import Basis, SlidingWindow, WindowRule, filled, order_statistic
 from absint.analyses.verify import verify
 from absint.analyses.verify.options import VerifyOptions
 from absint.engine.domain import Domain
@@ -147,7 +147,7 @@ class RadiusValidator:
         self.graph = graph
         self.options = ValidatorOptions(domain, **options)
         self.calibration: Calibration | None = None
-        self.window: Window | None = None
+        self.window: SlidingWindow | None = None
 
     # ---- learning ----------------------------------------------------------------------------------------------
 

@@ -73,7 +73,7 @@ class WindowRule:
 
 
 @dataclass(frozen=True)
-class Window:
+class SlidingWindow:
     """The last radii that were accepted, oldest first, in steps of the grid."""
 
     rule: WindowRule
@@ -84,11 +84,11 @@ class Window:
         """The window's p-value; NaN where it has none."""
         return normality([float(k * self.rule.step) for k in self.steps])
 
-    def slid(self, radius: int) -> Window:
+    def slid(self, radius: int) -> SlidingWindow:
         """Without the oldest, with the new one; the length stays."""
-        return Window(self.rule, (*self.steps[1:], radius))
+        return SlidingWindow(self.rule, (*self.steps[1:], radius))
 
-    def decide(self, radius: int) -> tuple[bool, Basis, Window]:
+    def decide(self, radius: int) -> tuple[bool, Basis, SlidingWindow]:
         """Whether the radius is accepted, why, and the window after it: slid where accepted, the same where rejected."""
         slid = self.slid(radius)
         if radius >= self.rule.sigma0:
@@ -100,9 +100,9 @@ class Window:
         return accepted, basis, slid if accepted else self
 
 
-def filled(rule: WindowRule, steps: Sequence[int]) -> Window | None:
+def filled(rule: WindowRule, steps: Sequence[int]) -> SlidingWindow | None:
     """A window of the first `size` radii, or None where there are fewer."""
-    return Window(rule, tuple(steps[:rule.size])) if len(steps) >= rule.size else None
+    return SlidingWindow(rule, tuple(steps[:rule.size])) if len(steps) >= rule.size else None
 
 
 def order_statistic(steps: Sequence[int], below: int) -> int:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from absint.analyses.verify.options import VerifyOptions
-from absint.analyses.verify.undecided import Work, misclassified
+from absint.analyses.verify.undecided import Undecided, misclassified
 from absint.attacks import ATTACKS, Attack, Given, Search, falsify
 from absint.engine.context import Context
 from absint.engine.domain import Domain
@@ -112,10 +112,10 @@ class Portfolio:
 
     def _batch(self, todo: Tensor) -> list[tuple[int, InstanceResult]]:
         """Decide a batch. All allocations happen before anything is reported."""
-        work: Work | None = None
+        work: Undecided | None = None
         budget = Budget(self.memory, min(self.end, time.monotonic() + self.options.timeout * len(todo)))
         try:
-            work = Work(self.problem, todo, self.device, self.name)
+            work = Undecided(self.problem, todo, self.device, self.name)
             self._decide(work, budget)
         except DeadlineError:
             assert work is not None
@@ -123,13 +123,13 @@ class Portfolio:
         except Exception as error:
             if not is_out_of_memory(error) or len(todo) > 1:
                 raise
-            work = work or Work(self.problem, todo, torch.device("cpu"), self.name)
+            work = work or Undecided(self.problem, todo, torch.device("cpu"), self.name)
             work.give_up(Reason.MEMORY)
         if self.on_left is not None and len(work.left[0]):
             self.on_left(*work.left)
         return work.done
 
-    def _decide(self, work: Work, budget: Budget) -> None:
+    def _decide(self, work: Undecided, budget: Budget) -> None:
         self._search(work, budget, _FIRST)
         searched = False
         for domain in self.domains:
@@ -145,7 +145,7 @@ class Portfolio:
 
     # ---- proofs ------------------------------------------------------------------------------------------------
 
-    def _prove(self, work: Work, domain: Domain[Any], budget: Budget) -> None:
+    def _prove(self, work: Undecided, domain: Domain[Any], budget: Budget) -> None:
         """One domain on the undecided instances, in each number format that may decide them."""
         stage = type(domain).__name__.lower()
         again = torch.ones(len(work), dtype=torch.bool)
@@ -173,7 +173,7 @@ class Portfolio:
                 again = again[~word]
                 work.trust(word, label)
 
-    def _attempt(self, work: Work, domain: Domain[Any], numerics: Numerics, budget: Budget, label: str) -> Tensor:
+    def _attempt(self, work: Undecided, domain: Domain[Any], numerics: Numerics, budget: Budget, label: str) -> Tensor:
         """Learn what one analysis proves of all undecided instances; returns which of them a finer format may decide."""
         known = {name: interval.to(numerics.vector) for name, interval in work.known.items()}
         ctx = Context(work.part.graph, work.part.region, numerics, budget, known=known)
@@ -195,7 +195,7 @@ class Portfolio:
         again = ~(fresh + _SLACK_FACTOR * slack <= 0)
         return again if whole is None or whole.points is None else again[self._replay(work, whole.points, budget, label)]
 
-    def _guarded(self, work: Work, domain: Domain[Any], ctx: Context) -> Attempt:
+    def _guarded(self, work: Undecided, domain: Domain[Any], ctx: Context) -> Attempt:
         """The engine, with a stranger's exceptions turned into one coded error."""
         try:
             return attempt(domain, ctx, work.spec, corner=self.attack is not None, proved=work.refuted)
@@ -209,7 +209,7 @@ class Portfolio:
             raise kind("E-DOMAIN-RAISED", f"the domain raised {type(error).__name__}: {error}", where=self.name,
                        hint="run absint.testing.kit.check_domain on it; --debug shows the traceback") from error
 
-    def _contradiction(self, work: Work, found: Attempt) -> None:
+    def _contradiction(self, work: Undecided, found: Attempt) -> None:
         """A certified lower bound above a concrete value is a bug, in the domain or here: refuse the whole run."""
         lower = found.interval.lower
         outputs = work.part.graph(work.part.region.center.to(self.device))
@@ -229,7 +229,7 @@ class Portfolio:
 
     # ---- witnesses ---------------------------------------------------------------------------------------------
 
-    def _search(self, work: Work, budget: Budget, effort: float) -> None:
+    def _search(self, work: Undecided, budget: Budget, effort: float) -> None:
         """Look for witnesses of the undecided instances; a search that the deadline ends has found what it found."""
         if self.attack is None or not len(work):
             return
@@ -242,7 +242,7 @@ class Portfolio:
         work.falsified(found.witnesses, "attack")
 
 
-    def _replay(self, work: Work, points: Tensor, budget: Budget, label: str) -> Tensor:
+    def _replay(self, work: Undecided, points: Tensor, budget: Budget, label: str) -> Tensor:
         """Prove candidates (n, *input) of a domain, NaN where there is none; returns the mask (n,) of the instances that stay.
 
         What is not falsified by its candidate has it as a start of the next search.

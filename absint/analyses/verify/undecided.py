@@ -18,7 +18,7 @@ from absint.problem.spec import ATTAINED, Spec
 from absint.verdict import Assurance, InstanceResult, Reason, Verdict
 
 
-class Work:
+class Undecided:
     """A batch on its way through the stages.
 
     positions: (n,) int64 in the whole problem.  part: those instances.  spec: their properties on the device.

@@ -25,7 +25,7 @@ Relax = Callable[[Node, tuple[Interval, ...], Context], Relaxation]
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class ChargedStep:
     """A nonlinear node as rows meet it, in the matrix format. One entry per instance, or per row where `per_row`.
 
     low, high: slopes (count, *input).  below, above: (count, m, N) vectors for A+ and A-: the offsets with all that is
@@ -40,7 +40,7 @@ class Step:
 
 
 @dataclass(frozen=True, eq=False)
-class Passage:
+class Charges:
     """Per-node vectors shared by all rows of one substitution, and by all substitutions of one analysis."""
 
     relax: Relax
@@ -54,7 +54,7 @@ class Passage:
         return {}
 
     @cached_property
-    def _steps(self) -> dict[str, Step]:
+    def _steps(self) -> dict[str, ChargedStep]:
         return {}
 
     def _once(self, what: str, name: str, make: Callable[[], Tensor]) -> Tensor:
@@ -195,13 +195,13 @@ class Passage:
             cost = cost + ctx.noise[node.name]
         return lines, below, above, cost.detach()
 
-    def step(self, node: Node, op: Nonlinear) -> Step:
+    def step(self, node: Node, op: Nonlinear) -> ChargedStep:
         """The node with everything that is charged on the way to the next nonlinear nodes inside its offsets."""
         if node.name not in self._steps:
             self._steps[node.name] = self._made(node, op)
         return self._steps[node.name]
 
-    def _made(self, node: Node, op: Nonlinear) -> Step:
+    def _made(self, node: Node, op: Nonlinear) -> ChargedStep:
         num = self.ctx.numerics
         lines, below, above, cost = self.through(node, op)
         if num.rounding:
@@ -215,7 +215,7 @@ class Passage:
             for side, end in zip(sides, self.ends(node), strict=True):
                 side.append(end)
         below, above = (_vectors(side, num.dtype) for side in sides)
-        return Step(_cast(lines.lower, num.dtype), _cast(lines.upper, num.dtype), below, above)
+        return ChargedStep(_cast(lines.lower, num.dtype), _cast(lines.upper, num.dtype), below, above)
 
     @cached_property
     def final(self) -> tuple[Tensor, Tensor]:
@@ -237,14 +237,14 @@ class Passage:
             low, high = low - cost, high + cost
         return low, high
 
-    def of_rows(self, node: Node, op: Nonlinear, instance: Tensor, row: Tensor) -> Step:
+    def of_rows(self, node: Node, op: Nonlinear, instance: Tensor, row: Tensor) -> ChargedStep:
         """`step` with slopes of its own for each row: only this node's vectors are repeated, and only for a block."""
         ctx, names = self.ctx, (node.name, *node.inputs)
         own = replace(ctx, known={n: ctx.known[n].take(instance) for n in names},
                       reference={n: ctx.reference[n][instance] for n in names},
                       noise={n: v[instance] for n, v in ctx.noise.items() if n == node.name},
                       slopes={node.name: ctx.row_slopes[node.name][row]}, row_slopes={})
-        plan = Passage(self.relax, own, self.every_layer)
+        plan = Charges(self.relax, own, self.every_layer)
         plan._kept.update({("spread", n): self.spread(n)[instance] for n in names})
         plan._kept.update({("arrival", n): self.arrival(n)[instance] for n in node.inputs})
         return replace(plan.step(node, op), per_row=True)

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from absint.engine.attained_rows import lower_over, two_product, two_sum
-from absint.engine.backward.slopes import Ascent, Search, Slopes, Steps
-from absint.engine.backward.surrogate import RelaxedRows
+from absint.engine.backward.slopes import Ascent, Slopes, SlopeSearch, Steps
+from absint.engine.backward.surrogate import UnroundedRows
 from absint.engine.context import Context
 from absint.engine.rows import Rows
 from absint.numeric.outward import down
@@ -93,7 +93,7 @@ def mixed_bounds(spec: Spec, refuted: Tensor, ctx: Context, slopes: Slopes, asce
     if not len(spec.disjunct) or not ascent.steps:
         return out
     todo, which = conjunctions(spec, ~(refuted > ascent.goal))
-    search = Search(ctx.graph.output.name, ctx, slopes, ascent)
+    search = SlopeSearch(ctx.graph.output.name, ctx, slopes, ascent)
     if not len(which) or search.late:
         return out
     parts = []
@@ -105,11 +105,11 @@ def mixed_bounds(spec: Spec, refuted: Tensor, ctx: Context, slopes: Slopes, asce
     return out
 
 
-def _chunk(search: Search, todo: Conjunctions) -> Tensor:
+def _chunk(search: SlopeSearch, todo: Conjunctions) -> Tensor:
     """(Q,) sound bounds of the best combinations found."""
     net, output = search.net, search.ctx.graph.output
     share = todo.inside.double() / todo.inside.sum(1, keepdim=True)
-    rows = RelaxedRows(net, output.name, todo.instance, {output.name: _top(todo, share, search)})
+    rows = UnroundedRows(net, output.name, todo.instance, {output.name: _top(todo, share, search)})
     share, free = _climb(rows, todo, share, search)
     weight, bias = todo.mix(share)
     mixed, box = Rows(output.name, todo.instance, weight.reshape(-1, *output.shape), None, bias), search.ctx.known[output.name].filled
@@ -133,11 +133,11 @@ def _of_the_greatest(bound: Tensor, share: Tensor) -> Tensor:
     return down(torch.where(bound > 0, bound / (total * (1 + slack)), bound / (total * (1 - slack))))
 
 
-def _top(todo: Conjunctions, share: Tensor, search: Search) -> Tensor:
+def _top(todo: Conjunctions, share: Tensor, search: SlopeSearch) -> Tensor:
     return todo.mix(share)[0].reshape(-1, *search.ctx.graph.output.shape).to(search.net.dtype)
 
 
-def _climb(rows: RelaxedRows, todo: Conjunctions, share: Tensor, search: Search) -> tuple[Tensor, Tensor]:
+def _climb(rows: UnroundedRows, todo: Conjunctions, share: Tensor, search: SlopeSearch) -> tuple[Tensor, Tensor]:
     """The best shares and flat slopes seen, ascending in both."""
     output, ascent = search.ctx.graph.output.name, search.ascent
     free = best = rows.start

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from absint.engine.backward.charges import Relax
-from absint.engine.backward.surrogate import Parameters, RelaxedNet, RelaxedRows, functionals
+from absint.engine.backward.surrogate import Parameters, UnroundedNet, UnroundedRows, functionals
 from absint.engine.backward.walk import substitute
 from absint.engine.context import Context
 from absint.engine.rows import Rows
@@ -82,7 +82,7 @@ def improved(rows: Rows, found: Interval, ctx: Context, slopes: Slopes, ascent: 
     todo = open_rows(rows, found, ctx, ascent.goal).nonzero().flatten()
     if not steps or not len(todo):
         return found
-    search = Search(rows.node, ctx, slopes, replace(ascent, steps=steps), spent)
+    search = SlopeSearch(rows.node, ctx, slopes, replace(ascent, steps=steps), spent)
     if search.late or not search.net.free:
         return found
     part = rows.take(todo)
@@ -142,7 +142,7 @@ class Steps:
         return torch.nan_to_num(free + rate * move, nan=0.5).clamp(0, 1)
 
 
-class Search:
+class SlopeSearch:
     """The relaxed network below one node, and the clock. Mutable."""
 
     def __init__(self, node: str, ctx: Context, slopes: Slopes, ascent: Ascent, spent: float = 0.0) -> None:
@@ -158,9 +158,9 @@ class Search:
         return time.monotonic() > self.end
 
     @cached_property
-    def net(self) -> RelaxedNet:
+    def net(self) -> UnroundedNet:
         """Every nonlinear node below, relaxed."""
-        return RelaxedNet(self.node, self.ctx, self.slopes.relax, self.slopes.parameters)
+        return UnroundedNet(self.node, self.ctx, self.slopes.relax, self.slopes.parameters)
 
     @property
     def block(self) -> int:
@@ -188,11 +188,11 @@ class Search:
     def _chunk(self, rows: Rows, sign: float) -> Tensor:
         found = []
         for part in rows.chunks(self.block):
-            relaxed = RelaxedRows(self.net, part.node, part.instance, functionals(self.net, part, sign))
+            relaxed = UnroundedRows(self.net, part.node, part.instance, functionals(self.net, part, sign))
             found.append(relaxed.dense(self._climb(relaxed)))
         return self.proved(rows, {name: torch.cat([one[name] for one in found]) for name in found[0]}, sign)
 
-    def _climb(self, rows: RelaxedRows) -> Tensor:
+    def _climb(self, rows: UnroundedRows) -> Tensor:
         """The best flat slopes of each row that were seen."""
         free = best = rows.start
         highest = torch.full((len(rows.instance),), -inf, dtype=free.dtype, device=free.device)

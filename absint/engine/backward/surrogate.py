@@ -54,7 +54,7 @@ class Lines:
         return tuple(k for k in range(4) if bool((self.table[:, :1, k] != self.table[:, 1:, k]).any()))
 
 
-class RelaxedNet:
+class UnroundedNet:
     """The lines of every nonlinear node below one node, shared by all of its rows."""
 
     def __init__(self, node: str, ctx: Context, relax: Relax, parameters: Parameters) -> None:
@@ -141,7 +141,7 @@ class RelaxedNet:
         return torch.stack([p.detach().flatten().to(self.dtype) for p in parts], 1)
 
 
-def functionals(net: RelaxedNet, rows: Rows, sign: float) -> dict[str, Tensor]:
+def functionals(net: UnroundedNet, rows: Rows, sign: float) -> dict[str, Tensor]:
     """sign * rows: of the inputs of a linear node, because that part of the walk is the same in every step."""
     node = net.graph[rows.node]
     if not isinstance(node.op, Linear):
@@ -181,14 +181,14 @@ class _Choice:
     offset: Tensor
 
 
-class RelaxedRows:
+class UnroundedRows:
     """One chunk of rows and its free slopes. `step` evaluates the bounds and their gradient. Mutable.
 
     instance: (R,).  start: flat start values of the free slopes.  row: the row of each.  places: where each node's stand.
     top: the rows as functionals of one or more nodes; whoever changes it keeps its keys.
     """
 
-    def __init__(self, net: RelaxedNet, node: str, instance: Tensor, top: dict[str, Tensor]) -> None:
+    def __init__(self, net: UnroundedNet, node: str, instance: Tensor, top: dict[str, Tensor]) -> None:
         self.net, self.instance, self.top = net, instance, top
         self.node = net.graph[node]
         self.ends = {name: self._gathered(lines) for name, lines in net.lines.items()}

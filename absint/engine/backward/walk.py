@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from absint.engine.backward.charges import Passage, Relax, Step
+from absint.engine.backward.charges import ChargedStep, Charges, Relax
 from absint.engine.context import Context
 from absint.engine.rows import Rows
 from absint.model.families.linear import Linear
@@ -117,7 +117,7 @@ def input_adjoints(rows: Rows, relax: Relax, ctx: Context) -> Tensor:
 
     No promise about rounding: a hint where the bound is attained.
     """
-    plan = Passage(relax, replace(ctx, memo={}), every_layer=False, to_input=True)
+    plan = Charges(relax, replace(ctx, memo={}), every_layer=False, to_input=True)
     out = torch.zeros((len(rows), *ctx.graph.input.shape), dtype=ctx.numerics.dtype, device=ctx.numerics.device)
     for block in _blocks(rows, ctx.batch, _limit(ctx, ctx.graph[rows.node])):
         found = _Walk(plan, rows, block, (1.0,)).adjoint_at_input()
@@ -125,17 +125,17 @@ def input_adjoints(rows: Rows, relax: Relax, ctx: Context) -> Tensor:
     return out
 
 
-def _plan(relax: Relax, ctx: Context, every_layer: bool) -> Passage:
+def _plan(relax: Relax, ctx: Context, every_layer: bool) -> Charges:
     """The vectors of this analysis, kept in the context for its next substitution; never where gradients are recorded."""
     if torch.is_grad_enabled():
-        return Passage(relax, ctx, every_layer)
+        return Charges(relax, ctx, every_layer)
     owner = getattr(relax, "__self__", relax)
     key = (id(owner), every_layer)
     kept = ctx.memo.get(key)
     if not (isinstance(kept, tuple) and kept[0] is owner and _same(kept[1].ctx, ctx)):
-        kept = (owner, Passage(relax, replace(ctx, memo={}), every_layer))
+        kept = (owner, Charges(relax, replace(ctx, memo={}), every_layer))
         ctx.memo[key] = kept
-    plan: Passage = kept[1]
+    plan: Charges = kept[1]
     return plan
 
 
@@ -148,7 +148,7 @@ def _same(one: Context, two: Context) -> bool:
 class _Walk:
     """One block of rows on its way down, B instances by K rows (every sign has its own K). Mutable, private."""
 
-    def __init__(self, plan: Passage, rows: Rows, block: _Block, signs: tuple[float, ...]) -> None:
+    def __init__(self, plan: Charges, rows: Rows, block: _Block, signs: tuple[float, ...]) -> None:
         self.plan, self.ctx, self.num = plan, plan.ctx, plan.ctx.numerics
         self.rows, self.block, self.signs = rows, block, signs
         self.instance = block.instance
@@ -273,7 +273,7 @@ class _Walk:
         for name, part in zip(node.inputs, pulled, strict=True):
             self.frontier.setdefault(name, []).append(part)
 
-    def _step(self, node: Node, op: Nonlinear) -> Step:
+    def _step(self, node: Node, op: Nonlinear) -> ChargedStep:
         """The node's vectors for this block."""
         if node.name in self.ctx.row_slopes:
             row = self.block.row.repeat(1, len(self.signs))
@@ -293,7 +293,7 @@ class _Walk:
             part = self._relaxed(step, k, positive, negative, last=k == len(node.inputs) - 1)
             self.frontier.setdefault(name, []).append(part)
 
-    def _dots(self, step: Step, positive: Tensor, negative: Tensor) -> Tensor:
+    def _dots(self, step: ChargedStep, positive: Tensor, negative: Tensor) -> Tensor:
         """(B, K, m): A+ . below + A- . above, in the matrix format."""
         plus, minus = positive.reshape(*self.shape, -1), negative.reshape(*self.shape, -1)
         if step.per_row:
@@ -307,7 +307,7 @@ class _Walk:
             return (plus[:, :, None] * below[:, None] + minus[:, :, None] * above[:, None]).sum(-1)
         return torch.baddbmm(torch.bmm(plus, below.transpose(1, 2)), minus, above.transpose(1, 2))
 
-    def _relaxed(self, step: Step, k: int, positive: Tensor, negative: Tensor, *, last: bool) -> Tensor:
+    def _relaxed(self, step: ChargedStep, k: int, positive: Tensor, negative: Tensor, *, last: bool) -> Tensor:
         """A+ low + A- high for the k-th input: one product an entry, because one of A+ and A- is zero."""
         low, high = step.low[k], step.high[k]
         if not step.per_row:

@@ -22,7 +22,7 @@ _ENTRIES = 1 << 22  # of unit vectors and their images at a time
 Coefficients = Callable[[Tensor], Rationals]
 
 
-class Linear(Protocol):
+class RationalLinear(Protocol):
     """What is needed of an operator of that family, which is defined above this module."""
 
     @property
@@ -51,7 +51,7 @@ def reciprocals(values: Tensor) -> Rationals:
     return Rationals(top.astype(object), common)
 
 
-def image(op: Linear, xs: tuple[Rationals, ...], coefficients: Coefficients = Rationals.of) -> Rationals:
+def image(op: RationalLinear, xs: tuple[Rationals, ...], coefficients: Coefficients = Rationals.of) -> Rationals:
     """L(x1, ..., xk) + b. coefficients: what numbers the entries of the matrix stand for."""
     shapes = tuple(x.shape for x in xs)
     shape = op.output_shape(*shapes)
@@ -59,7 +59,7 @@ def image(op: Linear, xs: tuple[Rationals, ...], coefficients: Coefficients = Ra
     return result if op.offset is None else result + Rationals.of(op.offset.expand(shape))
 
 
-def _moved(op: Linear, xs: tuple[Rationals, ...], shapes: tuple[Shape, ...]) -> Rationals:
+def _moved(op: RationalLinear, xs: tuple[Rationals, ...], shapes: tuple[Shape, ...]) -> Rationals:
     """Entries that are only moved: numbers carry their own positions through the operator, 0 stands for none."""
     places, count = [], 0
     for shape in shapes:
@@ -69,7 +69,7 @@ def _moved(op: Linear, xs: tuple[Rationals, ...], shapes: tuple[Shape, ...]) -> 
     return joined(xs).take(index)
 
 
-def _product(op: Linear, xs: tuple[Rationals, ...], shapes: tuple[Shape, ...], coefficients: Coefficients) -> Rationals:
+def _product(op: RationalLinear, xs: tuple[Rationals, ...], shapes: tuple[Shape, ...], coefficients: Coefficients) -> Rationals:
     """The sum over all coefficients that meet an entry other than zero."""
     shape = op.output_shape(*shapes)
     total = Rationals(np.array([0] * prod(shape), dtype=object), 1)

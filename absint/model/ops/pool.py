@@ -22,7 +22,7 @@ from absint.numeric.rational import Rationals
 
 
 @dataclass(frozen=True)
-class Window:
+class PoolingWindow:
     """Geometry of a pooling window, one entry per spatial axis."""
 
     kernel: tuple[int, ...]
@@ -32,7 +32,7 @@ class Window:
     ceil: bool
 
     @staticmethod
-    def from_onnx(node: OnnxNode) -> Window:
+    def from_onnx(node: OnnxNode) -> PoolingWindow:
         """kernel_shape, strides, pads or auto_pad, dilations, ceil_mode."""
         kernel = tuple(int(k) for k in node.attribute("kernel_shape", ()))
         rank = len(kernel)
@@ -44,7 +44,7 @@ class Window:
         pads = window_pads(node, node.shapes[0][2:], reach, stride)
         if any(size + sum(pair) < k for size, pair, k in zip(node.shapes[0][2:], pads, reach, strict=True)):
             raise unsupported(node, f"a window of {reach} entries is larger than the padded input", "is the input too small?")
-        return Window(kernel, stride, pads, dilation, bool(node.attribute("ceil_mode", 0)))
+        return PoolingWindow(kernel, stride, pads, dilation, bool(node.attribute("ceil_mode", 0)))
 
     def outputs(self, spatial: Shape) -> Shape:
         """Windows along each axis."""
@@ -73,7 +73,7 @@ class Window:
 class MaxPool(Composite):
     """Maximum over windows; padding repeats an entry of the same window."""
 
-    window: Window
+    window: PoolingWindow
     channel_axis = 0
 
     @classmethod
@@ -81,7 +81,7 @@ class MaxPool(Composite):
         """Any window; the second output (indices) is not supported."""
         if int(node.attribute("storage_order", 0)):
             raise unsupported(node, "storage_order=1 is not supported")
-        return cls(Window.from_onnx(node))
+        return cls(PoolingWindow.from_onnx(node))
 
     def output_shape(self, *shapes: Shape) -> Shape:
         """(channels, *outputs)."""
@@ -101,14 +101,14 @@ class MaxPool(Composite):
 class AveragePool(Linear):
     """Mean over windows. weight: per output position the reciprocal of the number of entries counted, (*outputs)."""
 
-    window: Window
+    window: PoolingWindow
     weight: Tensor
     channel_axis = 0
 
     @classmethod
     def from_onnx(cls, node: OnnxNode) -> AveragePool:
         """count_include_pad as ONNX defines it (default: padding is not counted); what ceil_mode adds never is."""
-        window = Window.from_onnx(node)
+        window = PoolingWindow.from_onnx(node)
         spatial = node.shapes[0][2:]
         counted = torch.ones(1, 1, *spatial, dtype=torch.float64)
         if node.attribute("count_include_pad", 0):
@@ -154,7 +154,7 @@ def _flat(pads: tuple[tuple[int, int], ...]) -> list[int]:
     return [p for pair in reversed(pads) for p in pair]
 
 
-def _box_sum(x: Tensor, window: Window, outputs: Shape) -> Tensor:
+def _box_sum(x: Tensor, window: PoolingWindow, outputs: Shape) -> Tensor:
     """Sum over windows by shifted views of x behind its pads: plain additions, differentiable, any format and device."""
     reach = ((n - 1) * s + (k - 1) * d + 1 for n, s, k, d in zip(outputs, window.stride, window.kernel, window.dilation, strict=True))
     pads = [(a, r - a - size) for r, (a, _), size in zip(reach, window.pads, x.shape[2:], strict=True)]

@@ -24,7 +24,7 @@ from absint.numeric.backend import DeadlineError
 from absint.problem.spec import Refutation, Spec
 from absint.search.branchers.inputs import Splitting, cover, splittable
 from absint.search.branchers.phases import Effort, Phases
-from absint.solvers.model import Answer, Limits, Model, ModelError, SolverError, Status
+from absint.solvers.model import Limits, Model, ModelError, SolverAnswer, SolverError, Status
 from absint.solvers.session import Session
 
 # A violation in floats deeper than this share of its summands ends a search: shallower ones could be rounding.
@@ -255,7 +255,7 @@ class _Instance:
             self._learn(target, claimed, unproved=True)
         self.late = self.late or answer.status is Status.LIMIT
 
-    def _asked(self, model: Model, cost: np.ndarray) -> Answer:
+    def _asked(self, model: Model, cost: np.ndarray) -> SolverAnswer:
         """The first solver's answer to a MILP that is one."""
         for solvers in (self.tactic.solvers[k:] for k in range(len(self.tactic.solvers))):
             seconds = min(self.tactic.milp, self.end - time.monotonic())
@@ -327,7 +327,7 @@ def _factor(encoding: Encoding, parts: list[Functional]) -> float:
     return 2.0 ** min(200, -int(np.floor(np.log2(size)))) if 0 < size < 1 else 1.0
 
 
-def _claimed(answer: Answer) -> float:
+def _claimed(answer: SolverAnswer) -> float:
     """What a MILP solver says the objective is at least, with room for its tolerances; -inf where it says nothing."""
     claimed = answer.value if answer.claimed is None and answer.status is Status.OPTIMAL else answer.claimed
     if claimed is None or not np.isfinite(claimed):

@@ -19,7 +19,7 @@ import numpy as np
 
 from absint.encode.builder import Choices
 from absint.solvers.interface import Solver
-from absint.solvers.model import Answer, Limits, Model, Trouble
+from absint.solvers.model import Limits, Model, SolverAnswer, Trouble
 from absint.solvers.session import Session
 
 # A choice that a point meets this well (relative to its column's width) is not worth branching on.
@@ -133,7 +133,7 @@ class Phases:
         self.session.set_cost(cost)
         return _Search(self, offset, goal, effort, test).run()
 
-    def bound(self, cost: np.ndarray, offset: float, effort: Effort) -> Answer:
+    def bound(self, cost: np.ndarray, offset: float, effort: Effort) -> SolverAnswer:
         """One LP without branching; the answer's bound is of cost.x + offset, rounded down."""
         self.impose(_positions(None))
         self.session.set_cost(cost)
@@ -245,7 +245,7 @@ class _Search:
             self._push(bound, imposed, branch)
         return bound
 
-    def _next(self, answer: Answer, imposed: np.ndarray) -> _Branch | None:
+    def _next(self, answer: SolverAnswer, imposed: np.ndarray) -> _Branch | None:
         """What to branch on; None for nothing."""
         if answer.point is None:
             return self._any(imposed)
