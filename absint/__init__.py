@@ -9,10 +9,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
 ABSINT_CONTRACT = 1  # what the built-in plug-ins are written for; they are held to it like a stranger's
 
 if TYPE_CHECKING:
+    __version__: str
     from absint.analyses.validate.validator import RadiusValidator
     from absint.api import Bounds, bounds, load, radius, verify, verify_query
     from absint.errors import AbsintError
@@ -30,6 +30,8 @@ _HOME = {"load": "absint.api", "verify": "absint.api", "bounds": "absint.api", "
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return import_module("absint.registry").own_version()
     if name not in _HOME:
         raise AttributeError(f"module 'absint' has no attribute '{name}'")
     return getattr(import_module(_HOME[name]), name)

@@ -12,7 +12,7 @@ import difflib
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from importlib.machinery import SourceFileLoader
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, entry_points, version
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -24,6 +24,11 @@ T = TypeVar("T")
 CONTRACT = 1                        # raised whenever a plug-in that was right could become wrong, or could no longer run
 DECLARATION = "ABSINT_CONTRACT"     # a plug-in's file, or the package around it, says which version it was written for
 _UNDECLARED = 1                     # what says nothing is as old as the declaration, or older
+
+
+def own_version() -> str:
+    """The version of absint that is installed; pyproject.toml is the one place that states it."""
+    return version("absint")
 
 
 class Registry(Generic[T]):

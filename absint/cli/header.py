@@ -11,12 +11,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from absint import __version__
 from absint.analyses.verify import VerifyOptions
 from absint.cli.settings import VerifySettings
 from absint.engine.domain import Domain
 from absint.model.graph import Graph
 from absint.problem.dataset import Dataset
+from absint.registry import own_version
 from absint.reports.interface import Header
 
 Clip = tuple[float, float] | None
@@ -24,7 +24,7 @@ Clip = tuple[float, float] | None
 
 def versions() -> dict[str, str]:
     """What the numbers were made with."""
-    return {"absint": __version__, "python": platform.python_version(),
+    return {"absint": own_version(), "python": platform.python_version(),
             **{name: installed(name) or "missing" for name in ("torch", "onnxruntime", "onnx", "numpy")}}
 
 
@@ -101,7 +101,7 @@ def make_binding(settings: VerifySettings, graph: Graph, data: Dataset, options:
     """Everything that a journal's verdicts depend on. data: the whole data set, before any choice of inputs."""
     labels = None if data.labels is None else hashlib.sha256(data.labels.astype("<i8").tobytes()).hexdigest()
     return {
-        "absint": __version__, "model_sha256": graph.source.sha256, "data_sha256": data.sha256, "labels_sha256": labels,
+        "absint": own_version(), "model_sha256": graph.source.sha256, "data_sha256": data.sha256, "labels_sha256": labels,
         "layout": settings.layout, "eps": settings.eps, "clip": None if clip is None else list(clip), "label": settings.label,
         "target": settings.target, "mean": settings.mean, "std": settings.std, "semantics": settings.semantics,
         "domain": settings.domain.partition(":")[0], "options": options_of(options.resolved()), "dtype": settings.dtype,

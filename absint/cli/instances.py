@@ -22,12 +22,12 @@ from statistics import median
 from types import FrameType
 from typing import Any, TextIO
 
-from absint import __version__
 from absint.cli.query_run import check_other
 from absint.cli.settings import VerifySettings
 from absint.cli.workers import ANSWERS, Instance, answered, word, worker_options
 from absint.errors import AbsintError, InputError, UsageError, printable
 from absint.model.digest import digest
+from absint.registry import own_version
 from absint.reports.notes import noted, split_notes
 from absint.runs.journal import Journal
 from absint.runs.output import check_out, interrupts_deferred, opened
@@ -114,7 +114,7 @@ def _binding(settings: VerifySettings, instances: Sequence[Instance]) -> Mapping
     """All that the rows of a journal depend on: the list as it was read, every byte of every file it names, options and plug-ins."""
     lines = [[one.onnx, one.vnnlib, one.timeout] for one in instances]
     return {
-        "absint": __version__, "instances_sha256": digest(json.dumps(lines).encode()),
+        "absint": own_version(), "instances_sha256": digest(json.dumps(lines).encode()),
         "timeout": settings.timeout, "options": worker_options(replace(settings, plugin=())),
         "files_sha256": digest(json.dumps([one.sha256 for one in instances]).encode()),
         "plugins": [_digest(file) for file in settings.plugin],

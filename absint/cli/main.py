@@ -18,10 +18,10 @@ from typing import Annotated, Any
 
 import typer
 
-from absint import __version__
 from absint.cli import bounds, doctor, domains, inspect, radius, supports, validate, verify
 from absint.cli.clock import Invocation, process_start
 from absint.errors import AbsintError, InternalError, ResourceError, UsageError
+from absint.registry import own_version
 
 INTERRUPTED, BROKEN_PIPE = 130, 141
 _COMMANDS = ("verify", "inspect", "bounds", "radius", "validate", "domains", "doctor", "supports")
@@ -50,7 +50,7 @@ def build() -> typer.Typer:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"absint {__version__}")
+        typer.echo(f"absint {own_version()}")
         raise typer.Exit
 
 

@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 
-from absint import __version__
 from absint.analyses.radius.bisection import RadiusOptions, RadiusResult, radius
 from absint.analyses.verify.options import VerifyOptions
 from absint.attacks import ATTACKS
@@ -42,7 +41,7 @@ from absint.model.graph import Graph
 from absint.numeric.decimal import parse_eps
 from absint.problem.dataset import Dataset
 from absint.problem.problem import check_classes
-from absint.registry import load_plugin
+from absint.registry import load_plugin, own_version
 from absint.reports.radius import WRITERS, RadiusDocument, exact
 from absint.runs.journal import Journal
 from absint.runs.output import check_out, check_writable, interrupts_deferred, opened
@@ -201,7 +200,7 @@ def _binding(job: RadiusJob) -> Mapping[str, Any]:
     settings, data, engine = job.settings, job.whole, job.options.verify
     labels = None if data.labels is None else hashlib.sha256(data.labels.astype("<i8").tobytes()).hexdigest()
     return {
-        "command": "radius", "absint": __version__, "model_sha256": job.graph.source.sha256, "data_sha256": data.sha256,
+        "command": "radius", "absint": own_version(), "model_sha256": job.graph.source.sha256, "data_sha256": data.sha256,
         "labels_sha256": labels, "layout": settings.layout, "mean": settings.mean, "std": settings.std, **_search(job),
         "domain": settings.domain.partition(":")[0], "domain_options": options_of(engine.resolved()), "dtype": settings.dtype,
         "semantics": settings.semantics, "attack": settings.attack, "timeout": settings.timeout,

@@ -20,7 +20,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from absint import __version__
 from absint.analyses.radius.bisection import RadiusOptions, RadiusResult, radius
 from absint.analyses.validate.calibration import (
     Calibration,
@@ -44,6 +43,7 @@ from absint.numeric.decimal import float_above, parse_eps
 from absint.problem.dataset import Dataset
 from absint.problem.problem import check_classes, robustness
 from absint.problem.regions import ball
+from absint.registry import own_version
 from absint.verdict import Verdict
 
 MODES = ("threshold", "distribution")
@@ -106,7 +106,7 @@ class ValidatorOptions:
         values: dict[str, Any] = {f.name: getattr(domain, f.name) for f in fields(domain)} if is_dataclass(domain) else {}
         name = self.domain_text or (self.domain if isinstance(self.domain, str) else type(domain).__name__.lower())
         return {
-            "absint": __version__, "model_sha256": model_digest(graph), "domain": name,
+            "absint": own_version(), "model_sha256": model_digest(graph), "domain": name,
             "domain_class": f"{type(domain).__module__}.{type(domain).__qualname__}",
             "domain_options": {key: v if isinstance(v, (bool, int, float, str)) else repr(v) for key, v in values.items()},
             "norm": self.norm, "clip": None if self.clip is None else [float(end) for end in self.clip],
