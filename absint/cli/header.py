@@ -13,7 +13,7 @@ from typing import Any
 
 from absint.analyses.verify import VerifyOptions
 from absint.cli.settings import VerifySettings
-from absint.engine.domain import Domain
+from absint.engine.domain import Domain, chosen_domain
 from absint.model.graph import Graph
 from absint.problem.dataset import Dataset
 from absint.registry import own_version
@@ -54,7 +54,7 @@ def model_of(graph: Graph, path: str) -> dict[str, Any]:
 def make_header(settings: VerifySettings, graph: Graph, data: Dataset, options: VerifyOptions, *, clip: Clip,
                 accuracy: tuple[int, int] | None) -> Header:
     """The header of a run. accuracy: (correct, of)."""
-    domain = options.resolved()
+    domain = chosen_domain(options.domain)
     return Header(
         command=settings.command,
         started=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -104,7 +104,7 @@ def make_binding(settings: VerifySettings, graph: Graph, data: Dataset, options:
         "absint": own_version(), "model_sha256": graph.source.sha256, "data_sha256": data.sha256, "labels_sha256": labels,
         "layout": settings.layout, "eps": settings.eps, "clip": None if clip is None else list(clip), "label": settings.label,
         "target": settings.target, "mean": settings.mean, "std": settings.std, "semantics": settings.semantics,
-        "domain": settings.domain.partition(":")[0], "options": options_of(options.resolved()), "dtype": settings.dtype,
+        "domain": settings.domain.partition(":")[0], "options": options_of(chosen_domain(options.domain)), "dtype": settings.dtype,
         "rounding": settings.rounding, "attack": settings.attack, "accept_solver": settings.accept_solver,
         "plugins": [hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in settings.plugin],
     }

@@ -18,6 +18,7 @@ from absint.cli.chosen_domain import domain_of
 from absint.cli.header import installed, model_of, options_of, versions
 from absint.cli.inputs import check_model, memory_of, set_up_device, warn_of
 from absint.cli.settings import VerifySettings
+from absint.engine.domain import chosen_domain
 from absint.errors import InputError, UsageError, printable
 from absint.model.frontend import load_model
 from absint.model.graph import Graph
@@ -143,7 +144,7 @@ def assurance_of(found: QueryResult) -> Assurance:
 
 def _document(settings: VerifySettings, query: Query, graph: Graph, options: VerifyOptions, found: QueryResult) -> dict[str, Any]:
     witness = found.witness
-    domain = options.resolved()
+    domain = chosen_domain(options.domain)
     return {
         "schema": SCHEMA, "answer": found.answer.value, "assurance": assurance_of(found).value,
         "reason": found.reason.value if found.reason else None,

@@ -35,6 +35,7 @@ from absint.cli.inputs import (
 )
 from absint.cli.parsing import parse_clip
 from absint.cli.settings import RadiusSettings
+from absint.engine.domain import chosen_domain
 from absint.errors import InputError, UsageError, printable
 from absint.model.frontend import load_model
 from absint.model.graph import Graph
@@ -202,7 +203,7 @@ def _binding(job: RadiusJob) -> Mapping[str, Any]:
     return {
         "command": "radius", "absint": own_version(), "model_sha256": job.graph.source.sha256, "data_sha256": data.sha256,
         "labels_sha256": labels, "layout": settings.layout, "mean": settings.mean, "std": settings.std, **_search(job),
-        "domain": settings.domain.partition(":")[0], "domain_options": options_of(engine.resolved()), "dtype": settings.dtype,
+        "domain": settings.domain.partition(":")[0], "domain_options": options_of(chosen_domain(engine.domain)), "dtype": settings.dtype,
         "semantics": settings.semantics, "attack": settings.attack, "timeout": settings.timeout,
         "plugins": [hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in settings.plugin],
     }
@@ -215,7 +216,7 @@ def _search(job: RadiusJob) -> dict[str, Any]:
 
 
 def _header(job: RadiusJob) -> dict[str, Any]:
-    settings, domain = job.settings, job.options.verify.resolved()
+    settings, domain = job.settings, chosen_domain(job.options.verify.domain)
     return {
         "command": settings.command, "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "model": model_of(job.graph, str(settings.net)),

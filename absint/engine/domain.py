@@ -21,7 +21,7 @@ from absint.engine.closed_forms import met_band
 from absint.engine.context import Context
 from absint.engine.row_forms import RowForm, box_rows, row_products
 from absint.engine.rows import Rows, Sense
-from absint.errors import PluginError
+from absint.errors import PluginError, UsageError
 from absint.model.families.linear import Linear
 from absint.model.families.nonlinear import Nonlinear
 from absint.model.graph import Graph, Node
@@ -41,6 +41,15 @@ E = TypeVar("E")
 D = TypeVar("D", bound="type[Domain[Any]]")
 
 DOMAINS: Registry[type[Domain[Any]]] = Registry("domain", "absint.domains")
+
+
+def chosen_domain(choice: object) -> Domain[Any]:
+    """A domain as it was chosen: itself, or a new one of the registered name. Raises UsageError E-DOMAIN-UNKNOWN."""
+    if isinstance(choice, str):
+        return DOMAINS.get(choice)()
+    if isinstance(choice, Domain):
+        return choice
+    raise UsageError("E-DOMAIN-UNKNOWN", f"no domain: {choice!r}", hint="the name of a registered domain, or an instance of one")
 
 
 def register_domain(name: str) -> Callable[[D], D]:

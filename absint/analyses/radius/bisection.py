@@ -19,6 +19,7 @@ from torch import Tensor
 
 from absint.analyses.verify.options import VerifyOptions
 from absint.analyses.verify.portfolio import Portfolio
+from absint.engine.domain import chosen_domain
 from absint.errors import InputError, PluginError, UsageError
 from absint.model.graph import Graph
 from absint.model.import_check import check_import
@@ -386,7 +387,7 @@ class _Chunk:
         if nearest <= proved:
             step = self.options.step
             raise PluginError("E-CONTRADICTION", f"input {self.names[slot]} has a witness within {float(nearest * step):g}, and "
-                              f"{float(proved * step):g} was certified", where=str(self.options.verify.resolved()),
+                              f"{float(proved * step):g} was certified", where=str(chosen_domain(self.options.verify.domain)),
                               hint="the domain or an operator is unsound: run absint.testing.kit on it")
 
     def _result(self, slot: int, bracket: Bracket, labels: list[int] | None) -> RadiusResult:

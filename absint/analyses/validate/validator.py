@@ -34,7 +34,7 @@ from absint.analyses.validate.calibration import (
 from absint.analyses.validate.window import Basis, SlidingWindow, WindowRule, filled, order_statistic
 from absint.analyses.verify import verify
 from absint.analyses.verify.options import VerifyOptions
-from absint.engine.domain import Domain
+from absint.engine.domain import Domain, chosen_domain
 from absint.errors import InputError, UsageError
 from absint.model.graph import Graph
 from absint.model.input_axes import axes_of
@@ -102,7 +102,7 @@ class ValidatorOptions:
 
     def binding(self, graph: Graph) -> dict[str, Any]:
         """JSON-ready: all that radii, and so a calibration, depend on."""
-        domain = self.search.verify.resolved()
+        domain = chosen_domain(self.search.verify.domain)
         values: dict[str, Any] = {f.name: getattr(domain, f.name) for f in fields(domain)} if is_dataclass(domain) else {}
         name = self.domain_text or (self.domain if isinstance(self.domain, str) else type(domain).__name__.lower())
         return {

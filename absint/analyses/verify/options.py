@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf
-from typing import Any
 
-from absint.engine.domain import DOMAINS, Domain
 from absint.errors import UsageError
 
 
@@ -14,7 +12,7 @@ from absint.errors import UsageError
 class VerifyOptions:
     """How to verify. Times in seconds, memory in bytes.
 
-    domain: an instance, or a registered name.  dtype: "float32", "float64", or "auto" (float32 first, then float64 for
+    domain: a Domain, or the name of a registered one.  dtype: "float32", "float64", or "auto" (float32 first, then float64 for
     what is undecided by rounding alone).  rounding False never yields VERIFIED, only LIKELY.
     semantics: "real" or "float32" (also every float32 execution; needs a graph loaded with fold=False).
     batch: instances analysed together, None to size by memory.  attack: name of the falsifier, or None: it runs before
@@ -23,7 +21,7 @@ class VerifyOptions:
     unknown otherwise.  timeout: per instance.  total_timeout: for the whole call.
     """
 
-    domain: str | Domain[Any]
+    domain: object
     dtype: str = "auto"
     device: str = "cpu"
     rounding: bool = True
@@ -45,7 +43,3 @@ class VerifyOptions:
         for name in ("timeout", "total_timeout"):
             if not getattr(self, name) > 0:
                 raise UsageError("E-TIMEOUT", f"{name} must be positive, not {getattr(self, name)}")
-
-    def resolved(self) -> Domain[Any]:
-        """The domain as an instance."""
-        return DOMAINS.get(self.domain)() if isinstance(self.domain, str) else self.domain

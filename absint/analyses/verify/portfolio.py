@@ -19,7 +19,7 @@ from absint.analyses.verify.options import VerifyOptions
 from absint.analyses.verify.undecided import Undecided, misclassified
 from absint.attacks import ATTACKS, Attack, Given, Search, falsify
 from absint.engine.context import Context
-from absint.engine.domain import Domain
+from absint.engine.domain import Domain, chosen_domain
 from absint.engine.forward import Attempt, attempt
 from absint.errors import AbsintError, InternalError, PluginError, UnsupportedError, UsageError
 from absint.model.passes import PASSES
@@ -51,7 +51,7 @@ class Portfolio:
     def __init__(self, problem: Problem, options: VerifyOptions,
                  on_left: Callable[[Tensor, Mapping[str, Interval]], None] | None = None) -> None:
         self.problem, self.options, self.on_left = problem, options, on_left
-        domain = options.resolved()
+        domain = chosen_domain(options.domain)
         self.name = options.domain if isinstance(options.domain, str) else type(options.domain).__name__.lower()
         self.device = backend.device(options.device)
         self.memory = options.memory or default_memory()
