@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from math import inf, nextafter
+from math import inf
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ import torch
 from absint.errors import InputError
 from absint.frontends.vnnlib_atoms import Atom, Bound, Branch, Formula, OutputRow, QueryText, check_size, conjunction
 from absint.frontends.vnnlib_numbers import written
+from absint.numeric.outward import next_above, next_below
 from absint.problem.query import Query, UnsafeRows
 from absint.problem.regions.decimal_box import DecimalBox
 
@@ -219,8 +220,8 @@ def _slots(bound: Bound) -> list[int]:
 def _values(bound: Bound) -> tuple[float, float]:
     """(the float64 number at or beyond the end, the outermost one inside the set)."""
     floor, ceil = bound.value.floor, bound.value.ceil
-    outer, inner, inward = (ceil, floor, -inf) if bound.upper else (floor, ceil, inf)
-    return outer, nextafter(inner, inward) if bound.strict and bound.value.is_float else inner
+    outer, inner, inward = (ceil, floor, next_below) if bound.upper else (floor, ceil, next_above)
+    return outer, inward(inner) if bound.strict and bound.value.is_float else inner
 
 
 def _check_bounded(ends: np.ndarray, declared: Declared, source: QueryText) -> None:

@@ -6,9 +6,10 @@ import re
 from decimal import Context, Decimal, Inexact
 from fractions import Fraction
 from functools import lru_cache
-from math import inf, isinf, nextafter
+from math import isinf
 
 from absint.numeric.decimal import float_above
+from absint.numeric.outward import next_above, next_below
 
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE]([+-]?\d{1,9}))?", re.ASCII)
 _DIGITS, _EXPONENT = 1000, 1000  # beyond these, exact arithmetic would cost more than any property needs
@@ -69,8 +70,8 @@ def decimal(text: str) -> ExactNumber | None:
     if isinf(near):
         return None
     held = Decimal(near)
-    floor = nextafter(near, -inf) if held > exact else near
-    ceil = nextafter(near, inf) if held < exact else near
+    floor = next_below(near) if held > exact else near
+    ceil = next_above(near) if held < exact else near
     return None if isinf(floor) or isinf(ceil) else ExactNumber(floor + 0.0, ceil + 0.0, text)
 
 

@@ -12,6 +12,7 @@ import torch
 from absint.attacks.proof import Judgement, by_intervals, in_rationals
 from absint.model.graph import Graph
 from absint.model.reference import Runtime, runtime
+from absint.numeric.outward import next_above, next_below
 from absint.problem.regions.region import BoxRegion, Region
 from absint.problem.spec import Spec
 
@@ -70,9 +71,8 @@ def _feedable(region: Region, instance: int, point: np.ndarray, reference: Runti
     """The point in the model's format; entries that rounding took out of the hull go one number back."""
     low, high = (side[instance].cpu().numpy() for side in (region.hull.lower, region.hull.upper))
     rounded = point.astype(reference.input_dtype)
-    limit = rounded.dtype.type(np.inf)
-    rounded = np.where(rounded > high, np.nextafter(rounded, -limit), rounded)
-    rounded = np.where(rounded < low, np.nextafter(rounded, limit), rounded)
+    rounded = np.where(rounded > high, next_below(rounded), rounded)
+    rounded = np.where(rounded < low, next_above(rounded), rounded)
     return np.asarray(rounded, dtype=np.float64)
 
 

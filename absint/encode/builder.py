@@ -9,6 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from absint.encode.expressions import Expressions, add_down, add_up, over
+from absint.numeric.outward import next_below
 from absint.solvers.model import Model
 
 # HiGHS refuses models with coefficients from 1e15 on, and lower bounds from 1e20 on, which it takes for +inf.
@@ -156,7 +157,7 @@ def with_binaries(model: Model, choices: Choices) -> Model:
 def _toward_zero(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """a - b >= 0 rounded down; exact where b is 0 or both are equal."""
     difference = a - b
-    found: np.ndarray = np.where((b == 0) | (difference == 0), difference, np.maximum(np.nextafter(difference, -np.inf), 0.0))
+    found: np.ndarray = np.where((b == 0) | (difference == 0), difference, np.maximum(next_below(difference), 0.0))
     return found
 
 

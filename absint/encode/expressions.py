@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from scipy import sparse
 
+from absint.numeric.outward import next_below
 from absint.numeric.rounding import gamma
 
 _TINY = float(np.finfo(np.float64).tiny)
@@ -131,7 +132,7 @@ def down(x: np.ndarray, error: np.ndarray) -> np.ndarray:
     """x - error rounded down; x itself where error is 0; -inf for NaN and overflow."""
     with np.errstate(invalid="ignore", over="ignore"):
         lower = np.nan_to_num(x - error, nan=-np.inf, posinf=-np.inf, neginf=-np.inf)
-    found: np.ndarray = np.where(error == 0, x, np.nextafter(lower, -np.inf))
+    found: np.ndarray = np.where(error == 0, x, next_below(lower))
     return found
 
 
@@ -145,7 +146,7 @@ def add_down(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore", over="ignore"):
         total = a + b
         lower = np.nan_to_num(total, nan=-np.inf, posinf=-np.inf, neginf=-np.inf)
-    found: np.ndarray = np.where((a == 0) | (b == 0), total, np.nextafter(lower, -np.inf))
+    found: np.ndarray = np.where((a == 0) | (b == 0), total, next_below(lower))
     return found
 
 

@@ -29,6 +29,7 @@ from absint.model.graph import Graph, Node
 from absint.model.op import Input
 from absint.numeric.backend import Budget
 from absint.numeric.interval import Interval, Relaxation
+from absint.numeric.outward import next_above
 from absint.numeric.rounding import Numerics
 from absint.solvers.model import Model
 
@@ -224,7 +225,7 @@ class _Encoder:
             limit = np.maximum(width[1], add_up(share * width[0], np.full(len(share), np.finfo(np.float64).tiny)))
             self._bounded([(columns[1], np.ones(len(share))), (columns[0], share)], share, limit)
             for k in range(2, len(columns)):
-                pace = np.nextafter(np.nextafter(width[k] / inner[k - 1], np.inf), np.inf)
+                pace = next_above(next_above(width[k] / inner[k - 1]))
                 self._bounded([(columns[k], np.ones(len(pace))), (columns[k - 1], -pace)], pace, np.zeros(len(pace)))
 
     def _bounded(self, terms: list[tuple[np.ndarray, np.ndarray]], scale: np.ndarray, limit: np.ndarray) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from absint.engine.rows import Rows
 from absint.numeric.interval import Interval
+from absint.numeric.outward import down
 from absint.numeric.rounding import cast_down, gamma, is_power, no_lower, smallest_normal, unit_roundoff
 
 _CHUNK = 1 << 18  # entries of a block of rows: a dozen temporaries of it fit the cache
@@ -46,7 +47,7 @@ def _lower(weight: Tensor, end: Tensor, bias: Tensor) -> Tensor:
     slack = g * size + (1 + g) * loose.sum(1)
     touched = (size != 0) | (slack != 0)
     moved = total + (rest - slack - 4 * smallest_normal(torch.float64))
-    return no_lower(torch.where(touched, torch.nextafter(moved, torch.full_like(moved, -torch.inf)), total))
+    return no_lower(torch.where(touched, down(moved), total))
 
 
 def two_product(one: Tensor, two: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from inspect import Parameter, signature
-from math import inf, nextafter, prod
+from math import inf, prod
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,6 +20,7 @@ from absint.model.input_axes import axes_of
 from absint.model.layout import Axes, Known, agreed, axes_of_values, named
 from absint.model.op import Input, Shape
 from absint.model.ops.affine import Affine
+from absint.numeric.outward import next_above
 from absint.registry import Registry
 
 Number = float | str | Fraction
@@ -175,7 +176,7 @@ def _numbers(values: Numbers, what: str) -> list[Fraction]:
 
 
 def _above(error: Fraction) -> float:
-    return nextafter(float(error), inf) if error else 0.0
+    return next_above(float(error)) if error else 0.0
 
 
 def _along(values: list[Fraction], shape: Shape, known: Known, what: str) -> Axes | None:

@@ -13,6 +13,7 @@ import onnx
 from absint.model.families.elementwise import Elementwise
 from absint.model.families.linear import Linear
 from absint.model.op import Op, Shape
+from absint.numeric.outward import next_above, next_below
 
 AnyArray = npt.NDArray[Any]
 
@@ -52,8 +53,8 @@ def _cuts(op: Elementwise) -> Iterator[float]:
 
 
 def _beside(value: float) -> tuple[float, float]:
-    single = np.float32(value)
-    return float(np.nextafter(single, np.float32(inf))), float(np.nextafter(single, np.float32(-inf)))
+    single = np.asarray(value, dtype=np.float32)
+    return float(next_above(single)), float(next_below(single))
 
 
 def points(

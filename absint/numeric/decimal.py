@@ -5,9 +5,8 @@ from __future__ import annotations
 from fractions import Fraction
 from math import inf
 
-import numpy as np
-
 from absint.errors import UsageError
+from absint.numeric.outward import next_above
 
 
 def parse_eps(value: str | float | Fraction, where: str = "--eps") -> Fraction:
@@ -30,4 +29,4 @@ def float_above(exact: Fraction) -> float:
         near = float(exact)
     except OverflowError:
         return inf
-    return near if Fraction(near) >= exact else float(np.nextafter(near, inf))
+    return near if Fraction(near) >= exact else next_above(near)

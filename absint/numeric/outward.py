@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from math import inf
+from typing import overload
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,3 +22,23 @@ def up(x: Tensor) -> Tensor:
     """The mirror image of `down`."""
     x = no_upper(x)
     return torch.nextafter(x, x.new_tensor(inf))
+
+
+@overload
+def next_below(x: float) -> float: ...
+@overload
+def next_below(x: np.ndarray) -> np.ndarray: ...
+def next_below(x: float | np.ndarray) -> float | np.ndarray:
+    """The next number below, in the format of x, finite or not: callers deal with NaN and infinities themselves."""
+    found = np.nextafter(x, -inf)
+    return found if isinstance(found, np.ndarray) else float(found)
+
+
+@overload
+def next_above(x: float) -> float: ...
+@overload
+def next_above(x: np.ndarray) -> np.ndarray: ...
+def next_above(x: float | np.ndarray) -> float | np.ndarray:
+    """The mirror image of `next_below`."""
+    found = np.nextafter(x, inf)
+    return found if isinstance(found, np.ndarray) else float(found)

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from scipy import sparse
 
 from absint.errors import InputError, ResourceError
+from absint.numeric.outward import next_below
 
 # Solvers treat smaller coefficients as zero, some of them wrongly: CBC called an LP with such weights "optimal" 0.38 off.
 TINY_COEFFICIENT = 1e-9
@@ -108,7 +109,7 @@ class Model:
 
 
 def _below(x: np.ndarray) -> np.ndarray:
-    found: np.ndarray = np.nextafter(np.nan_to_num(x, nan=-np.inf, posinf=np.inf, neginf=-np.inf), -np.inf)
+    found: np.ndarray = next_below(np.nan_to_num(x, nan=-np.inf, posinf=np.inf, neginf=-np.inf))
     return found
 
 

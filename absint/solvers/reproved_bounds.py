@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from absint.numeric.outward import next_below
 from absint.solvers.model import Model
 
 _UNIT = 2.0**-53
@@ -74,7 +75,7 @@ class SafeBounds:
             value = fsum(every.tolist()) - slack  # fsum rounds once
         except OverflowError:
             return -inf
-        return float(np.nextafter(value, -inf)) if isfinite(value) else -inf
+        return next_below(value) if isfinite(value) else -inf
 
     @staticmethod
     def _side(ends: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ from absint.model.ops.affine import Affine
 from absint.model.ops.gemm import Gemm
 from absint.model.ops.relu import Relu
 from absint.model.ops.shape import Gather, Identity, Reshape, Transpose
+from absint.numeric.outward import next_above, next_below
 
 Array = Any  # numpy arrays of float64
 
@@ -120,7 +121,7 @@ def boxes(bits: type) -> Probe:
     """Boxes an ulp wide, lopsided, around zero and wide: centres and radii that no float is; rows of any sign, with a bias."""
     random = np.random.default_rng(43)
     one: Array = bits(1)
-    ends = [(1.0, float(np.nextafter(one, bits(2)))), (float(np.nextafter(one, bits(0))), 1.0), (-1.0, 2.0**-60), (-(2.0**-60), 1.0),
+    ends = [(1.0, float(next_above(np.asarray(one)))), (float(next_below(np.asarray(one))), 1.0), (-1.0, 2.0**-60), (-(2.0**-60), 1.0),
             (0.1, 0.7), (-0.3, 0.1), (0.1, 1e6), (-1e6, 0.1), (0.0, 1 / 3), (1 / 3, 1 / 3)]
     low, high = held([a for a, _ in ends], bits), held([b for _, b in ends], bits)
     lower, upper, rows = [low], [high], []

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from math import inf, isfinite
+from math import isfinite
 from typing import ClassVar
 
 import numpy as np
@@ -217,8 +217,8 @@ class LinfBall(Region):
         """[center - eps, center + eps] met with the range, each end rounded outward by one step."""
         eps = self._radii().to(self.center_.device)
         below, above = self.center - eps, self.center + eps
-        lower = torch.where(eps == 0, self.center, torch.nextafter(below, below.new_tensor(-inf)))
-        upper = torch.where(eps == 0, self.center, torch.nextafter(above, above.new_tensor(inf)))
+        lower = torch.where(eps == 0, self.center, down(below))
+        upper = torch.where(eps == 0, self.center, up(above))
         if self.clip is not None:
             low, high = outer_range(self.clip)
             lower, upper = lower.clamp(min=low), upper.clamp(max=high)

@@ -21,6 +21,7 @@ from absint.encode.network import Encoding, Functional, Layers, encode
 from absint.engine.context import Context
 from absint.model.families.nonlinear import Nonlinear
 from absint.numeric.backend import DeadlineError
+from absint.numeric.outward import next_below
 from absint.problem.spec import Refutation, Spec
 from absint.search.branchers.inputs import Splitting, cover, splittable
 from absint.search.branchers.phases import Effort, Phases
@@ -274,7 +275,7 @@ class _Instance:
             self.note("E-SOLVER-CONTRADICTION: a model without any point, where every input is one")
             return
         if abs(bound) < inf:
-            bound = float(np.nextafter(bound / target.factor, -inf))
+            bound = next_below(bound / target.factor)
         for book in (self.claimed,) if unproved else (self.claimed, self.proved):
             book[target.disjunct] = max(book[target.disjunct], bound)  # in this order: NaN is never the greater one
 

@@ -18,6 +18,7 @@ from math import inf
 import numpy as np
 
 from absint.encode.builder import Choices
+from absint.numeric.outward import next_below
 from absint.solvers.interface import Solver
 from absint.solvers.model import Limits, Model, SolverAnswer, Trouble
 from absint.solvers.session import Session
@@ -276,4 +277,4 @@ class _Search:
 def _plus(bound: float, offset: float) -> float:
     """bound + offset rounded down; infinities stay."""
     total = bound + offset
-    return float(np.nextafter(total, -inf)) if abs(total) < inf else total
+    return next_below(total) if abs(total) < inf else total
