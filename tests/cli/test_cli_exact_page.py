@@ -5,15 +5,14 @@ from __future__ import annotations
 import re
 import shlex
 from dataclasses import fields
-from pathlib import Path
 
 import pytest
 import typer
+from places import ROOT
 
 from absint.cli.main import build
 from absint.engine.domain import DOMAINS
 
-ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/exact.md").read_text(encoding="utf-8")
 TEXT = re.findall(r"```text\n(.*?)```", PAGE, flags=re.DOTALL)
 COMMANDS = TEXT[0].splitlines()

@@ -19,10 +19,11 @@ import numpy as np
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from places import ROOT
 
 from absint import samples
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "faults.md"
+PAGE = ROOT / "docs" / "faults.md"
 ROWS = [tuple(cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]) for line in PAGE.read_text(encoding="utf-8").splitlines()
         if re.match(r"\| .*`.*\|$", line)]
 NET = samples.network_path("mnist_conv_small")

@@ -1,4 +1,4 @@
-"""Wrong notions of an image's axes, each with tests of test_layout.py or test_layout_data.py that must notice it."""
+"""Wrong notions of an image's axes, each with tests of test_layout.py or test_layout_of_data.py that must notice it."""
 
 from __future__ import annotations
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from math import inf
-from pathlib import Path
 
 import torch
+from places import ROOT
 
 from absint.model.families.elementwise import Curvature, Elementwise, Jump, KernelError, Knot, Piece
 
-SOURCE = Path(__file__).parents[1] / "plugins/absint_example_plugin/absint_example_plugin/centred.py"
+SOURCE = ROOT / "tests" / "plugins/absint_example_plugin/absint_example_plugin/centred.py"
 BOUNDS = "return box_rows(element.box(ctx.numerics), rows, ctx.numerics)"
 BOX = "return Interval(num.down(self.center - self.radius), num.up(self.center + self.radius))"
 WEIGHTED = """num, box = ctx.numerics, element.box(ctx.numerics)

@@ -1,0 +1,452 @@
+"""Who may import whom, and M + N: rules about the source itself. Every rule is first seen to fail on a planted breach."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import pytest
+from places import ROOT
+
+FOLDERS = {"absint": ROOT / "absint", "absint.domains": ROOT / "domains", "absint.frontends": ROOT / "frontends"}
+
+# A module may reach its own row and every row below, directly or through others. A name stands for the room and all in it.
+ROWS = (
+    ("__main__", "cli"),
+    ("api", "testing"),
+    ("runs", "reports"),
+    ("analyses",),
+    ("search",),
+    ("attacks",),
+    ("encode",),
+    ("solvers",),
+    ("engine", "samples"),
+    ("problem",),
+    ("model",),
+    ("numeric",),
+    ("registry", "verdict", "errors"),
+)
+# Thin re-exports for users and for plug-ins; nothing of ours imports them. tests/api/test_faces.py holds them to what they repeat.
+FACES = {"op", "elementwise", "domain", "graph", "region", "regions", "spec"}
+BASICS = {"problem", "model", "numeric", "registry", "verdict", "errors"}
+# Plug-ins see the contract they implement, not the engine around it; a domain that solves programs may use the last two.
+PLUG_INS = {
+    "domains": {"domains", "engine", *BASICS, "encode", "solvers"},
+    "frontends": {"frontends", *BASICS},
+}
+# What a plug-in may not reach although it lies in a room that it may: a domain is carried, it never starts a walk of its own.
+KEPT_FROM = {"domains": {"absint.engine.forward"}, "frontends": set()}
+# Only these may import the file format and its runtime.
+FORMAT_LIBRARIES = {"onnx", "onnxruntime"}
+FORMAT_USERS = {"frontends", "model", "testing", "cli"}
+FORMAT_FREE = ("absint.model.graph", "absint.model.op", "absint.model.families", "absint.model.passes")
+
+# Names of domains outside domains/ that are no choice of an analysis, each with its reason.
+NAMED_DOMAINS = {
+    ("absint.engine.forward", "box"): "the key under which the engine's own box step keeps a constant",
+    ("absint.analyses.verify.options", "auto"): "the number format of that name",
+    ("absint.analyses.verify.portfolio", "auto"): "the number format of that name",
+    ("absint.analyses.inspect.treatment", "exact"): "a kind of node",
+    **{(f"absint.model.ops.{module}", "alpha"): "the ONNX attribute of that name" for module in ("exponential", "gemm", "piecewise", "relu")},
+}
+
+
+@dataclass(frozen=True)
+class Import:
+    """`target` is a dotted module; `name` what is taken from it, or None; deferred: inside a function."""
+
+    target: str
+    name: str | None = None
+    deferred: bool = False
+
+
+Imports = Mapping[str, tuple[Import, ...]]
+
+
+def modules() -> dict[str, Path]:
+    """Dotted name -> file, as installed."""
+    found = {}
+    for package, folder in FOLDERS.items():
+        for path in sorted(folder.rglob("*.py")):
+            parts = path.relative_to(folder).with_suffix("").parts
+            found[".".join((package, *(p for p in parts if p != "__init__")))] = path
+    return found
+
+
+@lru_cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def imports_of(source: ast.AST, known: frozenset[str]) -> tuple[Import, ...]:
+    """Every import: at the top, in functions, under TYPE_CHECKING, and by importlib with a literal name."""
+    out: list[Import] = []
+    functions = (node for node in ast.walk(source) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)))
+    inside = {id(inner) for node in functions for inner in ast.walk(node)}
+    for node in ast.walk(source):
+        later = id(node) in inside
+        if isinstance(node, ast.Import):
+            out += [Import(alias.name, None, later) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, "relative imports hide where a name comes from"
+            assert node.module is not None
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                out.append(Import(whole, None, later) if whole in known else Import(node.module, alias.name, later))
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            out += [Import(a.value) for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
+    return tuple(out)
+
+
+def all_imports() -> dict[str, tuple[Import, ...]]:
+    files = modules()
+    return {name: imports_of(tree(path), frozenset(files)) for name, path in files.items()}
+
+
+def room(module: str) -> str:
+    """'absint.model.ops.relu' -> 'ops'; '' for the root package."""
+    return module.removeprefix("absint").strip(".").partition(".")[0]
+
+
+def row(name: str) -> int | None:
+    return next((k for k, names in enumerate(ROWS) if name in names), None)
+
+
+def breaches(imports: Imports) -> Iterator[str]:
+    """One line per import that points the wrong way."""
+    for module, items in imports.items():
+        here = room(module)
+        for item in items:
+            library = item.target.partition(".")[0]
+            if library in FORMAT_LIBRARIES and (here not in FORMAT_USERS or module.startswith(FORMAT_FREE)):
+                yield f"{module} imports {library}"
+            if library != "absint":
+                continue
+            reason = _breach(module, here, item)
+            if reason:
+                yield f"{module} imports {item.target}{'.' + item.name if item.name else ''}: {reason}"
+
+
+def _breach(module: str, here: str, item: Import) -> str | None:
+    there = room(item.target)
+    if item.name is not None and item.name.startswith("_"):
+        return "a private name"
+    if item.target == "absint" and item.name is not None:
+        return None if here == "" else "the root package is for users"
+    if there in FACES and here != there:
+        return "a face is for users"
+    if here == "analyses" == there and item.name is None and item.target != module:
+        return "an analysis names what it takes from another one"
+    return None if here in ("", *FACES) else misplaced(here, there)
+
+
+def misplaced(here: str, there: str) -> str | None:
+    """Why a module of one room may not see one of another."""
+    if here in PLUG_INS:
+        return None if there in PLUG_INS[here] else f"{here} may not see {there}"
+    if there in PLUG_INS:
+        return "absint finds plug-ins by their entry points"
+    mine, its = row(here), row(there)
+    if mine is None or its is None:
+        return f"{here if mine is None else there} stands in no row of ROWS"
+    return None if its >= mine else f"{there} stands above {here}"
+
+
+def edges_of(imports: Imports) -> dict[str, set[str]]:
+    """Module -> the modules that run when it is imported, the packages around what it imports included."""
+    out: dict[str, set[str]] = {}
+    for module, items in imports.items():
+        targets = {i.target for i in items if i.target in imports}
+        around = {t.rsplit(".", k)[0] for t in targets for k in range(1, t.count("."))}
+        out[module] = (targets | (around & imports.keys())) - {module, "absint"}
+    return out
+
+
+def indirect_breaches(imports: Imports) -> Iterator[str]:
+    """One line per module that reaches, over any number of imports, what it may not see; with the way there."""
+    edges = edges_of(imports)
+    for module in imports:
+        here = room(module)
+        if here in ("", *FACES):
+            continue
+        way = {module: (module,)}
+        todo = [module]
+        while todo:
+            for target in edges[todo[0]] - way.keys():
+                way[target] = (*way[todo[0]], target)
+                todo.append(target)
+            todo.pop(0)
+        for target, path in way.items():
+            kept = target in KEPT_FROM.get(here, ())
+            reason = "a domain never starts a walk" if kept else misplaced(here, room(target))
+            if target != module and reason:
+                yield f"{' -> '.join(path)}: {reason}"
+
+
+def cycles(imports: Imports) -> list[str]:
+    """Modules on an import cycle. The root package and the command line import on use, to start fast: that is left out."""
+    edges = {m: {i.target for i in items if i.target in imports and i.target not in ("absint", m)
+                 and not (i.deferred and room(m) == "cli")} for m, items in imports.items()}
+    while True:
+        leaves = {m for m, targets in edges.items() if not targets & edges.keys()}
+        if not leaves:
+            return sorted(edges)
+        edges = {m: targets for m, targets in edges.items() if m not in leaves}
+
+
+def planted(module: str, source: str) -> list[str]:
+    """Breaches after `source` was appended to a module's real text."""
+    files = modules()
+    text = files[module].read_text(encoding="utf-8") + "\n" + source
+    return list(breaches({module: imports_of(ast.parse(text), frozenset(files))}))
+
+
+def test_imports_follow_the_arrows() -> None:
+    assert list(breaches(all_imports())) == []
+
+
+def test_nothing_reaches_upward_through_others() -> None:
+    assert list(indirect_breaches(all_imports())) == []
+
+
+@pytest.mark.parametrize(("module", "source", "culprit"), [
+    # a domain reaches the forward walk through a solver: the breach that this rule was written for
+    ("absint.solvers.choice", "from absint.engine.forward import attempt", "absint.domains.zonotope"),
+    ("absint.encode.segments", "from absint.search.branchers.phases import Phases", "absint.encode.network"),
+    ("absint.numeric.interval", "from absint.engine.rows import Rows", "absint.problem.query"),
+    ("absint.model.graph", "def f():\n    from absint.solvers.session import Session", "absint.frontends.onnx_reader"),
+    ("absint.errors", "import absint.reports.text", "absint.registry"),
+])
+def test_a_planted_indirect_breach_is_seen(module: str, source: str, culprit: str) -> None:
+    files = modules()
+    imports = dict(all_imports())
+    if module == "absint.solvers.choice":
+        imports[culprit] = (*imports[culprit], Import("absint.solvers.choice", "solvers_of"))
+    text = files[module].read_text(encoding="utf-8") + "\n" + source
+    imports[module] = imports_of(ast.parse(text), frozenset(files))
+    assert any(line.startswith(f"{culprit} -> ") for line in indirect_breaches(imports))
+
+
+def test_there_are_at_most_twenty_rooms() -> None:
+    rooms = {room(m) for m in modules()} - {"", "__main__", *FACES}
+    assert len(rooms) <= 20, sorted(rooms)
+
+
+def test_every_module_stands_in_a_row() -> None:
+    rooms = {room(m) for m in modules()} - {"", *PLUG_INS, *FACES}
+    assert sorted(r for r in rooms if row(r) is None) == []
+
+
+def test_there_is_no_import_cycle() -> None:
+    assert cycles(all_imports()) == []
+
+
+@pytest.mark.parametrize(("module", "source"), [
+    ("absint.engine.forward", "import absint.domains.box"),
+    ("absint.engine.forward", "def f():\n    from absint.domains.box import Box"),
+    ("absint.engine.forward", "from importlib import import_module\nimport_module('absint.domains.box')"),
+    ("absint.engine.domain", "if TYPE_CHECKING:\n    from absint.search.strategies.exact import Exact"),
+    ("absint.model.op", "from absint import domain"),
+    ("absint.model.op", "from absint.engine.context import Context"),
+    ("absint.model.graph", "import onnx"),
+    ("absint.model.families.linear", "import onnxruntime"),
+    ("absint.numeric.rounding", "from absint.model.op import Op"),
+    ("absint.domains.box", "from absint.frontends import data"),
+    ("absint.domains.box", "from absint.search.branchers import inputs"),
+    ("absint.domains.box", "from absint.domain import Domain"),
+    ("absint.frontends.data", "from absint.domains.box import Box"),
+    ("absint.frontends.data", "from absint.analyses.verify import verify"),
+    ("absint.analyses.verify", "from absint.cli import main"),
+    ("absint.attacks.pgd", "from absint.analyses.verify import verify"),
+    ("absint.api", "from absint.analyses.verify import _Run"),
+    ("absint.engine.backward.walk", "from absint import verify"),
+    ("absint.engine.backward.walk", "import absint.newcomer"),
+    ("absint.cli.header", "from absint import __version__"),
+])
+def test_a_planted_import_is_seen(module: str, source: str) -> None:
+    assert planted(module, source)
+
+
+def test_a_planted_cycle_is_seen() -> None:
+    imports = dict(all_imports())
+    imports["absint.errors"] = (*imports["absint.errors"], Import("absint.registry", "Registry"))
+    assert {"absint.errors", "absint.registry"} <= set(cycles(imports))
+
+
+# ---- M + N ----------------------------------------------------------------------------------------------------------
+
+
+def words(source: ast.AST) -> set[str]:
+    """Identifiers and whole string constants of a module; docstrings and the arguments of `@rule` do not count.
+
+    A registered name counts as a string only (`box` is a fair name for a variable), so strings keep their quotes.
+    """
+    skipped = set()
+    for node in ast.walk(source):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
+            skipped.add(id(node.body[0].value))  # type: ignore[attr-defined]
+        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == "rule":
+            skipped |= {id(a) for a in node.args}
+    out = set()
+    for node in ast.walk(source):
+        if isinstance(node, ast.Name):
+            out.add(node.id)
+        elif isinstance(node, ast.Attribute):
+            out.add(node.attr)
+        elif isinstance(node, ast.alias):
+            out.add(node.name.rpartition(".")[2])
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in skipped:
+            out.add(repr(node.value))
+    return out
+
+
+def operator_names() -> set[str]:
+    """Class names and ONNX names of the concrete operators."""
+    import absint.model.ops  # noqa: F401  # registers them
+    from absint.model.op import OPS
+
+    classes = {node.name for path in sorted((ROOT / "absint" / "model" / "ops").glob("*.py")) for node in tree(path).body
+               if isinstance(node, ast.ClassDef)
+               and any(isinstance(m, ast.FunctionDef) and m.name in ("output_shape", "evaluate") for m in node.body)}
+    return {*classes, *map(repr, classes), *map(repr, OPS.names())}
+
+
+def domain_names() -> set[str]:
+    """Class names and registered names of the domains."""
+    from absint.engine.domain import DOMAINS
+
+    classes = {node.name for folder in ("domains", "absint/search/strategies") for path in sorted((ROOT / folder).glob("*.py")) for node in tree(path).body
+               if isinstance(node, ast.ClassDef) and any(k in ast.unparse(base) for base in node.bases for k in ("Domain", "Wrapper", "Programs"))}
+    return {*classes, *map(repr, classes), *map(repr, DOMAINS.names())}
+
+
+def named(source: ast.AST, names: set[str]) -> list[str]:
+    return sorted(words(source) & names)
+
+
+def _files(*rooms: str) -> list[tuple[str, Path]]:
+    return [(m, p) for m, p in modules().items() if room(m) in rooms]
+
+
+def test_the_name_lists_are_not_empty() -> None:
+    assert {"Relu", "Gemm", "Conv", "Sum", "'MaxPool'", "'Add'"} <= operator_names()
+    assert {"Box", "Zonotope", "DeepPoly", "'box'", "'zonotope'", "'deeppoly'"} <= domain_names()
+
+
+@pytest.mark.parametrize(("module", "path"), _files("domains", "engine", "search", "attacks", "analyses"))
+def test_no_domain_and_no_engine_file_names_an_operator(module: str, path: Path) -> None:
+    assert named(tree(path), operator_names()) == []
+
+
+@pytest.mark.parametrize(("module", "path"), _files("analyses", "attacks", "engine", "model", "encode", "problem"))
+def test_no_analysis_and_no_operator_names_a_domain(module: str, path: Path) -> None:
+    allowed = {repr(name) for (where, name) in NAMED_DOMAINS if where == module}
+    assert set(named(tree(path), domain_names())) <= allowed
+
+
+def test_no_exception_is_stale() -> None:
+    assert all(repr(name) in words(tree(modules()[module])) for module, name in NAMED_DOMAINS)
+
+
+def test_a_planted_name_is_seen() -> None:
+    assert named(ast.parse("def f(op):\n    return isinstance(op, Relu)"), operator_names()) == ["Relu"]
+    assert named(ast.parse("def f(op):\n    return type(op).__name__ == 'MaxPool'"), operator_names()) == ["'MaxPool'"]
+    assert named(ast.parse("from absint.domains.box import Box"), domain_names()) == ["Box"]
+    assert named(ast.parse("if name == 'zonotope':\n    pass"), domain_names()) == ["'zonotope'"]
+    assert named(ast.parse("@rule('DeepPoly', 'Relu')\ndef f():\n    'Relu'"), operator_names() | domain_names()) == []
+
+
+# ---- form -----------------------------------------------------------------------------------------------------------
+
+
+LONGEST_FILE, LONGEST_FUNCTION = 400, 50
+
+
+def form_faults(module: str, text: str) -> Iterator[str]:
+    """What a reader would stumble over: sizes, global state, prints, asserts that are more than a hint to the type checker."""
+    source = ast.parse(text)
+    lines = text.count("\n")
+    if lines > LONGEST_FILE:
+        yield f"{module} has {lines} lines"
+    for node in ast.walk(source):
+        where = f"{module}:{getattr(node, 'lineno', 0)}"
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and (node.end_lineno or 0) - node.lineno + 1 > LONGEST_FUNCTION:
+            yield f"{where} {node.name} has {(node.end_lineno or 0) - node.lineno + 1} lines"
+        elif isinstance(node, ast.Global):
+            yield f"{where} changes a global"
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("print", "eval", "exec"):
+            if room(module) != "cli" or node.func.id != "print":
+                yield f"{where} calls {node.func.id}"
+        elif isinstance(node, ast.Assert) and not _narrows(node.test):
+            yield f"{where} asserts {ast.unparse(node.test)}: raise an AbsintError"
+        elif isinstance(node, ast.ImportFrom) and any(a.name == "*" for a in node.names):
+            yield f"{where} star import"
+        elif isinstance(node, ast.ExceptHandler) and node.type is None:
+            yield f"{where} bare except"
+
+
+def _narrows(test: ast.expr) -> bool:
+    """`isinstance(...)`, `x is not None`, or a conjunction of such: for the type checker, true by construction."""
+    if isinstance(test, ast.BoolOp):
+        return isinstance(test.op, ast.And) and all(_narrows(v) for v in test.values)
+    if isinstance(test, ast.Compare):
+        return isinstance(test.ops[0], ast.IsNot)
+    return isinstance(test, ast.Call) and ast.unparse(test.func) == "isinstance"
+
+
+@pytest.mark.parametrize(("module", "path"), sorted(modules().items()))
+def test_form(module: str, path: Path) -> None:
+    assert list(form_faults(module, path.read_text(encoding="utf-8"))) == []
+
+
+@pytest.mark.parametrize("source", [
+    "x = 1\n" * 401, "def f():\n" + "    x = 1\n" * 51, "def f():\n    global x\n", "print(1)\n", "eval('1')\n",
+    "def f(n):\n    assert n > 0\n", "from math import *\n", "try:\n    pass\nexcept:\n    pass\n",
+])
+def test_a_planted_fault_of_form_is_seen(source: str) -> None:
+    assert list(form_faults("absint.planted", source))
+
+
+TORCH_SWITCHES = {
+    "set_flush_denormal", "set_float32_matmul_precision", "allow_tf32", "set_flags", "use_deterministic_algorithms", "set_default_dtype",
+}
+
+
+def test_only_backend_touches_torch_switches() -> None:
+    users = {module for module, path in modules().items() if words(tree(path)) & TORCH_SWITCHES}
+    assert users <= {"absint.numeric.backend", "absint.numeric.kernels"}
+    assert "absint.numeric.backend" in users
+
+
+def neighbours(source: ast.AST) -> bool:
+    """Whether a module steps from a float to the next one by itself: a name nextafter, called or imported."""
+    names = {n.id for n in ast.walk(source) if isinstance(n, ast.Name)} | {n.attr for n in ast.walk(source) if isinstance(n, ast.Attribute)}
+    imported = {a.name for n in ast.walk(source) if isinstance(n, ast.ImportFrom) for a in n.names}
+    return "nextafter" in names | imported
+
+
+def test_one_room_rounds_outward_by_hand() -> None:
+    users = {module for module, path in modules().items() if neighbours(tree(path))}
+    assert {room(m) for m in users} == {"numeric"}, sorted(users)
+
+
+@pytest.mark.parametrize("source", ["torch.nextafter(x, y)", "from math import nextafter", "np.nextafter(a, 1.0)", "f = nextafter"])
+def test_a_planted_step_is_seen(source: str) -> None:
+    assert neighbours(ast.parse(source))
+
+
+def class_names() -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for module, path in modules().items():
+        for node in tree(path).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                found.setdefault(node.name, []).append(module)
+    return found
+
+
+def test_no_two_public_classes_share_a_name() -> None:
+    """A reader who meets a name in a message or an import should not have to ask which one."""
+    assert {name: where for name, where in class_names().items() if len(where) > 1} == {}
