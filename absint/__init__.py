@@ -25,8 +25,8 @@ __all__ = [
 ]
 
 _HOME = {"load": "absint.api", "verify": "absint.api", "bounds": "absint.api", "Bounds": "absint.api",
-         "AbsintError": "absint.errors", "load_plugin": "absint.registry", "read_query": "absint.problem.query", "verify_query": "absint.api",
-         "radius": "absint.api", "RadiusValidator": "absint.analyses.validate.validator"}
+         "AbsintError": "absint.errors", "load_plugin": "absint.registry", "read_query": "absint.problem.query",
+         "verify_query": "absint.api",         "radius": "absint.api", "RadiusValidator": "absint.analyses.validate.validator"}
 
 
 def __getattr__(name: str) -> Any:

@@ -10,14 +10,14 @@ import onnx
 import onnx.defs
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "tests" / "support"))
 
 import node_tests  # noqa: E402
 
 from absint.frontends.onnx_file import OLDEST_OPSET  # noqa: E402
-from absint.model.families.composite import Composite
-from absint.model.families.linear import Linear
-from absint.model.op import OPS, Op
+from absint.model.families.composite import Composite  # noqa: E402
+from absint.model.families.linear import Linear  # noqa: E402
+from absint.model.op import OPS, Op  # noqa: E402
 
 TARGET = ROOT / "docs" / "operators.md"
 HEAD = """# Operators

@@ -9,29 +9,23 @@ reader registered as "folder" gets folders: their path, no bytes.
 
 from __future__ import annotations
 
-import csv
 import gzip
 import io
 import math
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from absint.errors import AbsintError, InputError, PluginError
+from absint.frontends.csv_files import csv_table
+from absint.frontends.data_source import READERS, AnyArray, Content, DataSource, register_reader
 from absint.model.digest import digest
-from absint.model.layout import Layout
 from absint.problem.dataset import Dataset, FloatArray, IntArray
-from absint.registry import Registry
-
-AnyArray = npt.NDArray[Any]
 
 IMAGE_KEYS = ("images", "x", "inputs", "X")
 LABEL_KEYS = ("labels", "y", "targets")
@@ -39,39 +33,6 @@ LABEL_KEYS = ("labels", "y", "targets")
 _GZIP_MAGIC = b"\x1f\x8b"
 _IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _SIGNATURES = ((b"PK", ".npz"), (b"\x93NUMPY", ".npy"), (b"\x00\x00", ".idx"))  # first bytes -> reader
-
-
-@dataclass(frozen=True)
-class DataSource:
-    """One file as a reader sees it. data: the bytes, already unzipped where the file was gzipped; none of a folder."""
-
-    path: Path
-    data: bytes
-
-    def fail(self, code: str, what: str, hint: str | None = None) -> InputError:
-        """The error to raise about this file."""
-        return InputError(code, what, where=str(self.path), hint=hint)
-
-
-@dataclass(frozen=True)
-class Content:
-    """What a reader found. images: (N, *shape), any real dtype; uint8 is divided by 255 later.
-
-    labels: (N,) whole numbers, or None.  layout: the order of an image's axes, where the format has one.
-    notes: what the reader did to the values.  sha256: of all that was read, where
-    that is not the file's bytes.
-    """
-
-    images: AnyArray
-    labels: AnyArray | None = None
-    notes: tuple[str, ...] = ()
-    sha256: str | None = None
-    layout: Layout | None = None
-
-
-Reader = Callable[[DataSource], Content]
-READERS: Registry[Reader] = Registry("data format", "absint.data_formats")
-register_reader = READERS.register
 
 
 class DataFrontEnd:
@@ -213,7 +174,7 @@ def _label_array(source: DataSource) -> AnyArray:
         arrays = _npz_arrays(source, LABEL_KEYS)
         return arrays[_first_key(arrays, LABEL_KEYS, source)]
     if name in (".csv", ".txt"):
-        return _csv_table(source)[0]
+        return csv_table(source)[0]
     labels = _read_with(name, source).labels
     if labels is None:
         raise source.fail("E-DATA-LABELS", "the file holds no labels")
@@ -338,81 +299,3 @@ def _pickled(source: DataSource) -> InputError:
 # --- CSV ------------------------------------------------------------------------------------------------------------
 
 
-@register_reader(".csv", ".txt")
-def read_csv(source: DataSource) -> Content:
-    """One row an input: label, then values; whole values in 0..255 are divided by 255, others kept.
-
-    The layout of ERAN's test files. A first line without numbers is skipped.
-    """
-    table, notes = _csv_table(source)
-    if table.shape[1] < 2:
-        raise source.fail("E-DATA-FORMAT", "a row is a label, then at least one value", "separate cells by commas")
-    values, scaling = _scaled_cells(table[:, 1:])
-    return Content(values, table[:, 0], (*notes, scaling))
-
-
-def _scaled_cells(values: FloatArray) -> tuple[FloatArray, str]:
-    """values: (N, entries). All 0 and 1 counts as scaled already."""
-    least, most = values.min(), values.max()
-    if least >= 0 and 1 < most <= 255 and np.array_equal(values, np.trunc(values)):
-        return values / 255.0, "whole values in 0..255 divided by 255"
-    if least >= 0 and most <= 1:
-        return values, "values in [0, 1] kept as they are"
-    return values, f"values in [{least:g}, {most:g}] kept as they are"
-
-
-def _csv_table(source: DataSource) -> tuple[FloatArray, tuple[str, ...]]:
-    """All cells as float64 (rows, columns), and whether a header was skipped."""
-    lines = _csv_lines(source)
-    header = bool(lines) and _is_header(lines[0][1])
-    rows = lines[1:] if header else lines
-    if not rows:
-        raise source.fail("E-DATA-EMPTY", "the file holds no rows")
-    width = len(rows[0][1])
-    for number, cells in rows:
-        if len(cells) != width:
-            what = f"line {number} has {len(cells)} cells, line {rows[0][0]} has {width}"
-            raise source.fail("E-DATA-RAGGED", what, "every row needs a label and the same number of values")
-    table = np.array([_numbers(cells, number, source) for number, cells in rows], dtype=np.float64)
-    return table, ("header line skipped",) if header else ()
-
-
-def _csv_lines(source: DataSource) -> list[tuple[int, list[str]]]:
-    """(line number from 1, cells) of every line that is not blank."""
-    try:
-        text = source.data.decode("utf-8-sig")
-        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-        return [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
-    except UnicodeDecodeError as error:
-        what = f"not a text file: byte {error.start} is not UTF-8"
-        raise source.fail("E-DATA-FORMAT", what, "is the extension right?") from error
-    except csv.Error as error:
-        raise source.fail("E-DATA-FORMAT", f"not a CSV file: {error}") from error
-
-
-def _is_header(cells: list[str]) -> bool:
-    """No cell is a number, or only column numbers follow the first ("label,0,1,2")."""
-    numeric = [_number(cell) is not None for cell in cells]
-    names = [cell.strip() for cell in cells[1:]]
-    counting = [[str(start + i) for i in range(len(names))] for start in (0, 1)]
-    return not any(numeric) or (not numeric[0] and names in counting)
-
-
-def _numbers(cells: list[str], number: int, source: DataSource) -> list[float]:
-    """The cells of one line; E-DATA-CELL for the first that is not a number."""
-    values: list[float] = []
-    for column, cell in enumerate(cells, start=1):
-        value = _number(cell)
-        if value is None:
-            what = f"line {number}, column {column}: '{cell[:30]}' is not a number"
-            raise source.fail("E-DATA-CELL", what, "cells are numbers separated by commas")
-        values.append(value)
-    return values
-
-
-def _number(cell: str) -> float | None:
-    """The cell's value; None for anything but a number (float() alone would take "1_000")."""
-    try:
-        return None if "_" in cell else float(cell)
-    except ValueError:
-        return None

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from absint.errors import InputError, UnsupportedError
-from absint.frontends.data import Content, DataSource, register_reader
+from absint.frontends.data_source import Content, DataSource, register_reader
 from absint.model.layout import Layout
 
 Pixels = npt.NDArray[np.uint8]

@@ -20,7 +20,7 @@ import absint.model.ops  # noqa: F401  # registers the operators
 from absint.attacks import ATTACKS
 from absint.cli.main import main
 from absint.engine.domain import DOMAINS
-from absint.frontends.data import READERS
+from absint.frontends.data_source import READERS
 from absint.model.frontend import FRONTENDS
 from absint.model.op import OPS
 from absint.numeric.backend import numeric_mode

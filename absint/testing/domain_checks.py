@@ -1,4 +1,4 @@
-"""What the conformance kit asks of a domain on small networks. Private to `absint.testing.kit`, which names and reports each check."""
+"""What the conformance kit asks of a domain on small networks. Private to `absint.testing`, which names and reports each check."""
 
 from __future__ import annotations
 
@@ -166,7 +166,9 @@ def _check_split(domain: Domain[Any]) -> Failures:
                                 for line in _half(domain, ctx, c, values, (node.name, where, cut, side)))
 
 
-def _half(domain: Domain[Any], ctx: Context, c: BoxCase, values: list[dict[str, ExactTensor]], split: tuple[str, int, float, int]) -> Failures:
+def _half(
+    domain: Domain[Any], ctx: Context, c: BoxCase, values: list[dict[str, ExactTensor]], split: tuple[str, int, float, int],
+) -> Failures:
     node, where, cut, side = split
     shape = (ctx.batch, *ctx.graph[node].shape)
     lower = torch.full(shape, -inf, dtype=ctx.numerics.vector)

@@ -1,4 +1,4 @@
-"""The conformance kit's small networks, one of every operator family, and boxes with their exact images. Private to `absint.testing.kit`."""
+"""The conformance kit's small networks, one of every operator family, and boxes with their exact images. Private to `absint.testing`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Boxes and rows whose exact bounds rounding gets visibly wrong, and networks that carry them along. Private to `absint.testing.kit`.
+"""Boxes and rows whose exact bounds rounding gets visibly wrong, and networks that carry them along. Private to `absint.testing`.
 
 Sums cancel to what rounding loses, in any order of summation; products lie just above a power of two, where a rounding costs most.
 """

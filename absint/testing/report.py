@@ -1,4 +1,4 @@
-"""How the conformance kit names, runs and reports its checks. Private to `absint.testing.kit`."""
+"""How the conformance kit names, runs and reports its checks. Private to `absint.testing`."""
 
 from __future__ import annotations
 

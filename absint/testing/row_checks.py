@@ -1,4 +1,4 @@
-"""What the conformance kit asks of a domain's own arithmetic. Private to `absint.testing.kit`, which names and reports each check.
+"""What the conformance kit asks of a domain's own arithmetic. Private to `absint.testing`, which names and reports each check.
 
 On a network whose output is its input, moved or scaled by one factor an entry, the exact bounds of every row over a box are a sum of
 products of floats. Nothing hides a missing rounding there: no wide relaxation, no slack of another layer.
@@ -296,15 +296,18 @@ def _check_memory(domain: Domain[Any]) -> Failures:
 
 
 ROWS: dict[str, KitClaim] = {
-    "rows/cancelling": KitClaim(_check_cancelling, "`bounds` of weighted rows: each product and each sum rounds (`box_rows` accounts for it)"),
+    "rows/cancelling": KitClaim(
+        _check_cancelling, "`bounds` of weighted rows: each product and each sum rounds (`box_rows` accounts for it)"),
     "rows/boxes": KitClaim(_check_boxes, "`enclose`, `hull`, `bounds`: a centre rounds, so round the radius up and the ends outward"),
-    "rows/products": KitClaim(_check_products, "`linear` and `bounds`: a product rounds, and so does a weight that is converted to float32"),
+    "rows/products": KitClaim(
+        _check_products, "`linear` and `bounds`: a product rounds, and so does a weight that is converted to float32"),
     "rows/long": KitClaim(_check_long, "the number of terms that `gamma` is given: those of a row, or `op.forward_terms`, and a few more"),
     "rows/offset-error": KitClaim(_check_offset_error, "`linear`: `op.constant(\"offset_error\", like)` belongs into the radius"),
     "rows/magnitudes": KitClaim(_check_magnitudes, "`bounds`: `num.down` and `num.up` of an overflow, `num.vector_floor` for an underflow"),
     "rows/senses": KitClaim(_check_senses, "`bounds`: what it makes of `sense`"),
     "rows/layout": KitClaim(_check_layout, "`bounds`: `rows.instance` and the padded layout (`padded`, `padded_bias`, `unpadded`)"),
     "rows/balls": KitClaim(_check_balls, "`start`: use the hull that is known, or round what the region's centre and radius give outward"),
-    "rows/infinite": KitClaim(_check_infinite, "`enclose` and `bounds`: inf - inf and 0 * inf are NaN, which must become an infinite bound"),
+    "rows/infinite": KitClaim(
+        _check_infinite, "`enclose` and `bounds`: inf - inf and 0 * inf are NaN, which must become an infinite bound"),
     "memory": KitClaim(_check_memory, "what is kept between calls: `ctx.known`, `ctx.assumed` and the region belong to one analysis"),
 }

@@ -1,6 +1,6 @@
 """What the conformance kit measures against: exact rational arithmetic.
 
-Private to `absint.testing.kit`. Every float is a dyadic rational, so whole networks are evaluated in integers with one common
+Private to `absint.testing`. Every float is a dyadic rational, so whole networks are evaluated in integers with one common
 exponent; smooth functions are evaluated in 110 decimal digits. Nothing here is rounded by the code under test.
 """
 

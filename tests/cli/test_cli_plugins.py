@@ -32,7 +32,7 @@ def test_a_domain_from_a_file(verify, plugin):
     ("raise ValueError('no')\n", "E-PLUGIN-LOAD"),
     ("this is not python\n", "E-PLUGIN-LOAD"),
     ("import a_module_that_is_nowhere\n", "E-PLUGIN-LOAD"),
-    ("from absint.engine.domain import DOMAINS\nDOMAINS.add('zonotope', int)\n" * 2 + "DOMAINS.add('zonotope', str)\n", "E-PLUGIN-DUPLICATE"),
+    ("from absint.domain import DOMAINS\nDOMAINS.add('zonotope', int)\n" * 2 + "DOMAINS.add('zonotope', str)\n", "E-PLUGIN-DUPLICATE"),
 ])
 def test_a_file_that_does_not_load(verify, plugin, text, error):
     verify("--index", "0", "--plugin", plugin("bad_file", text)).fails(4, f"{error}]")

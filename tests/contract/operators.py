@@ -74,7 +74,8 @@ LINEAR = {
     "conv-3d": lambda: (Conv(_numbers(2, 1, 2, 2, 2), _numbers(2), (1, 2, 1), ((0, 1), (0, 0), (1, 1)), (1, 1, 1)), ((1, 3, 4, 2),)),
     "average-pool": lambda: (_average(), ((2, 4, 4),)),
     "average-pool-strided": lambda: (
-        AveragePool(PoolingWindow((2, 3), (2, 2), ((0, 0), (0, 0)), (1, 1), False), torch.full((2, 2), 1 / 6, dtype=torch.float64)), ((1, 4, 5),)),
+        AveragePool(PoolingWindow((2, 3), (2, 2), ((0, 0), (0, 0)), (1, 1), False), torch.full((2, 2), 1 / 6, dtype=torch.float64)),
+        ((1, 4, 5),)),
     "add": lambda: (Sum(), ((2, 3), (2, 3))),
     "sub": lambda: (Sum(-1.0), ((2, 3), (2, 3))),
     "scale": lambda: (Affine(_numbers(3)), ((2, 3),)),

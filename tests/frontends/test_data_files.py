@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from absint.errors import AbsintError, InputError, PluginError
-from absint.frontends.data import Content, DataFrontEnd, register_reader
+from absint.frontends.data import DataFrontEnd
+from absint.frontends.data_source import Content, register_reader
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 4, 3), dtype=np.uint8)
 LABELS = np.array([3, 1, 4, 1, 5], dtype=np.uint8)

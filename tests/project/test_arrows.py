@@ -50,7 +50,10 @@ NAMED_DOMAINS = {
     ("absint.analyses.verify.options", "auto"): "the number format of that name",
     ("absint.analyses.verify.portfolio", "auto"): "the number format of that name",
     ("absint.analyses.inspect.treatment", "exact"): "a kind of node",
-    **{(f"absint.model.ops.{module}", "alpha"): "the ONNX attribute of that name" for module in ("exponential", "gemm", "piecewise", "relu")},
+    **{(f"absint.model.ops.{module}", "alpha"): "the ONNX attribute of that name"
+       for module in ("exponential", "gemm", "piecewise", "relu")},
+    ("absint.problem.dataset", "auto"): "the order of axes that is decided from the data",
+    ("absint.model.layout", "auto"): "the order of axes that is decided from the network",
 }
 
 
@@ -318,8 +321,10 @@ def domain_names() -> set[str]:
     """Class names and registered names of the domains."""
     from absint.engine.domain import DOMAINS
 
-    classes = {node.name for folder in ("domains", "absint/search/strategies") for path in sorted((ROOT / folder).glob("*.py")) for node in tree(path).body
-               if isinstance(node, ast.ClassDef) and any(k in ast.unparse(base) for base in node.bases for k in ("Domain", "Wrapper", "Programs"))}
+    files = [path for folder in ("domains", "absint/search/strategies") for path in sorted((ROOT / folder).glob("*.py"))]
+    bases = ("Domain", "Wrapper", "Programs")
+    classes = {node.name for path in files for node in tree(path).body
+               if isinstance(node, ast.ClassDef) and any(name in ast.unparse(base) for base in node.bases for name in bases)}
     return {*classes, *map(repr, classes), *map(repr, DOMAINS.names())}
 
 

@@ -10,201 +10,24 @@ slope at which the lowest and the highest point of f(x) - s x pass each other. B
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
 from math import inf
 
 import torch
 from torch import Tensor
 
 from absint.model.families.function_pieces import Candidate, Curvature, Jump, KernelError, Knot, Piece
-from absint.model.families.nonlinear import Nonlinear, middle_radius
-from absint.model.op import OnnxNode, Shape
+from absint.model.families.nonlinear import middle_radius
+from absint.model.families.real_function import RealFunction, clamped, kernel_error
 from absint.numeric.interval import Band, Interval, Relaxation
-from absint.numeric.rounding import Numerics, cast_down, cast_up, gamma, no_lower, no_upper, smallest_normal, unit_roundoff
+from absint.numeric.rounding import Numerics, cast_down, cast_up, smallest_normal, unit_roundoff
 
 __all__ = ["Candidate", "Curvature", "Elementwise", "Jump", "KernelError", "Knot", "Piece"]
 
 _STEPS = 48
 
 
-class Elementwise(Nonlinear):
-    """y_i = f(x_i).
-
-    A member states `evaluate` (finite wherever f is), `derivative` (any one-sided value at a knot), `pieces` (covering
-    the reals, from left to right), `knots`, `jumps`, the kernel error, and `codomain`, an enclosure of the image.
-    piecewise_linear: f is affine between neighbouring knots and jumps.
-    double: bounds are computed in float64 whatever the format, and rounded outward once; `error` is that of float64 then.
-    anchor: a point at which f is defined.
-    execution: error of other libraries' float32 kernels, which may be much larger than `error`; None where it is not known
-    (float32 semantics then knows nothing of the value), not needed where `error` is zero.
-    Piece ends that no float holds (an inflection at sqrt(2)) may be off by an ulp: `error.absolute` must cover the cube of it.
-    """
-
-    piecewise_linear: bool = False
-    double: bool = False
-    codomain: tuple[float, float] = (-inf, inf)
-    anchor: float = 0.0
-
-    @property
-    def error(self) -> KernelError:
-        """Of `evaluate`; default: exact."""
-        return KernelError()
-
-    @property
-    def derivative_error(self) -> KernelError:
-        """Of `derivative`; default: as stated by `error`."""
-        return self.error
-
-    @property
-    def execution(self) -> KernelError | None:
-        """Of a float32 kernel of any runtime; default: unknown."""
-        return None
-
-    @property
-    def jumps(self) -> tuple[Jump, ...]:
-        """Discontinuities; default: none."""
-        return ()
-
-    def defined(self, low: Tensor, high: Tensor) -> Tensor | None:
-        """Mask: f is defined all over [l, u]; None where it is defined on all reals. Elsewhere nothing is claimed."""
-        return None
-
-    @property
-    def pieces(self) -> tuple[Piece, ...]:
-        """See the class; a member states a class attribute, or a property where parameters decide."""
-        raise NotImplementedError
-
-    @property
-    def knots(self) -> tuple[Knot, ...]:
-        """Kinks, from left to right."""
-        return ()
-
-    @classmethod
-    def from_onnx(cls, node: OnnxNode) -> Elementwise:
-        """A member without parameters needs no import rule of its own."""
-        return cls()
-
-    def evaluate(self, x: Tensor) -> Tensor:
-        """f(x), within `error`."""
-        raise NotImplementedError
-
-    def derivative(self, x: Tensor) -> Tensor:
-        """f'(x), within `error`."""
-        raise NotImplementedError
-
-    def inverse_derivative(self, slope: Tensor, piece: Piece) -> Tensor | None:
-        """An x on the piece where f' is about `slope` (closed form), or None: found by bisection then."""
-        return None
-
-    def output_shape(self, *shapes: Shape) -> Shape:
-        """The input's shape."""
-        if len(shapes) != 1:
-            raise ValueError(f"one input is expected, got {len(shapes)}")
-        return shapes[0]
-
-    def forward(self, *xs: Tensor) -> Tensor:
-        """f entry by entry."""
-        return self.evaluate(xs[0])
-
-    def execution_error(self, image: Interval, num: Numerics) -> Tensor | None:
-        """A float32 kernel within `execution`; exact operators add nothing, unknown kernels anything."""
-        if self.execution is None:
-            return None if self.error == KernelError() else torch.full_like(image.lower, inf)
-        floor = self.execution.absolute + smallest_normal(torch.float32)
-        return gamma(self.execution.ulps, torch.float32) * image.magnitude + floor
-
-    def corner_near(self, x: Tensor) -> Tensor | None:
-        """The nearest knot or jump."""
-        places = sorted({k.x for k in self.knots} | {j.x for j in self.jumps})
-        if not places:
-            return None
-        choice = x.new_tensor(places)
-        return choice[(x[..., None] - choice).abs().argmin(-1)]
-
-    # ---- where f is affine -------------------------------------------------------------------------------------
-
-    def undecided(self, intervals: tuple[Interval, ...]) -> tuple[Tensor, ...]:
-        """True where f is not affine on [l, u]; a NaN or infinite bound is undecided."""
-        low, high = intervals[0].lower, intervals[0].upper
-        return (~self._affine(low, high),)
-
-    def _affine(self, low: Tensor, high: Tensor) -> Tensor:
-        decided = low == high
-        if self.piecewise_linear:
-            jumps = {j.x for j in self.jumps}
-            cuts = [-inf, *sorted({k.x for k in self.knots} | jumps), inf]
-            for left, right in pairwise(cuts):
-                after = low > left if left in jumps else low >= left
-                decided = decided | (after & (high < right if right in jumps else high <= right))
-        return decided & ~self._undefined(low, high)
-
-    def _undefined(self, low: Tensor, high: Tensor) -> Tensor:
-        fine = self.defined(low, high)
-        return torch.zeros_like(low, dtype=torch.bool) if fine is None else ~fine
-
-    def _finite(self, interval: Interval) -> tuple[Tensor, Tensor, Tensor]:
-        """Bounds, and the mask of the entries with an infinite (or NaN) bound or where f is undefined: these are `anchor`."""
-        low, high = interval.lower, interval.upper
-        bad = ~(low.isfinite() & high.isfinite()) | self._undefined(low, high)
-        if not bool(bad.any()):
-            return low, high, bad
-        safe = torch.full_like(low, self.anchor)
-        return torch.where(bad, safe, low), torch.where(bad, safe, high), bad
-
-    # ---- range -------------------------------------------------------------------------------------------------
-
-    def range(self, intervals: tuple[Interval, ...], num: Numerics) -> Interval:
-        """Image of [l, u]: the extremes lie at the ends of the monotone pieces."""
-        if self._narrow(intervals):
-            image = self.range(*self._widened(intervals, num))
-            return Interval(cast_down(image.lower, torch.float32), cast_up(image.upper, torch.float32))
-        low, high = intervals[0].lower, intervals[0].upper
-        lower, upper = self._image(low, high)
-        if self.error.ulps or self.error.absolute:
-            if num.rounding:
-                lower, upper = lower - self._kernel_error(lower, num), upper + self._kernel_error(upper, num)
-                lower, upper = num.down(lower), num.up(upper)
-            lower = no_lower(lower).clamp(min=self.codomain[0])
-            upper = no_upper(upper).clamp(max=self.codomain[1])
-        elif self.defined(low, high) is None:
-            return Interval(lower, upper, proper=intervals[0].proper)
-        outside = self._undefined(low, high)
-        return Interval(torch.where(outside, -inf, lower), torch.where(outside, inf, upper))
-
-    def _image(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-        if all(p.direction > 0 for p in self.pieces):
-            return self.evaluate(low), self.evaluate(high)
-        values = [self.evaluate(x) for x in self._ends(low, high)]
-        values += [c.value for c in self._limits(low, high)]
-        lower, upper = values[0], values[0]
-        for value in values[1:]:
-            lower, upper = torch.minimum(lower, value), torch.maximum(upper, value)
-        return lower, upper
-
-    def _narrow(self, intervals: tuple[Interval, ...]) -> bool:
-        return self.double and intervals[0].lower.dtype != torch.float64
-
-    def _widened(self, intervals: tuple[Interval, ...], num: Numerics) -> tuple[tuple[Interval, ...], Numerics]:
-        return tuple(i.to(torch.float64) for i in intervals), replace(num, vector=torch.float64)
-
-    def _ends(self, low: Tensor, high: Tensor) -> list[Tensor]:
-        """l, u and every turning point between them (clamped into [l, u], where it is harmless)."""
-        turns = {p.high for p, q in pairwise(self.pieces) if p.direction != q.direction}
-        return [low, high, *(_clamped(t, low, high) for t in sorted(turns))]
-
-    def _limits(self, low: Tensor, high: Tensor) -> list[Candidate]:
-        """Both limits of every jump that [l, u] reaches from that side; f at the nearer end elsewhere."""
-        return [c for j in self.jumps
-                for c in self._limit(torch.full_like(low, j.x), torch.full_like(low, j.left), torch.full_like(low, j.right), low, high)]
-
-    def _limit(self, x: Tensor, left: Tensor, right: Tensor, low: Tensor, high: Tensor) -> list[Candidate]:
-        point = torch.minimum(torch.maximum(low, x), high)
-        value = self.evaluate(point)
-        before, after = (low < x) & (x <= high), (low <= x) & (x < high)
-        return [Candidate(point, torch.where(before, left, value), 0.0), Candidate(point, torch.where(after, right, value), 0.0)]
-
-    def _kernel_error(self, value: Tensor, num: Numerics) -> Tensor:
-        return _error(self.error, value, num)
+class Elementwise(RealFunction):
+    """A function with its lines and bands, which follow from what `RealFunction` says that a member states."""
 
     # ---- extremes of f(x) - s x --------------------------------------------------------------------------------
 
@@ -234,10 +57,10 @@ class Elementwise(Nonlinear):
         """Points among which the extreme of f - s x lies."""
         found = [Candidate(x, self.evaluate(x), 0.0) for x in (low, high)] + self._limits(low, high)
         if self.piecewise_linear:
-            inner = [_clamped(k.x, low, high) for k in self.knots]
+            inner = [clamped(k.x, low, high) for k in self.knots]
             return found + [Candidate(x, self.evaluate(x), 0.0) for x in inner]
         for piece in self.pieces:
-            left, right = _clamped(piece.low, low, high), _clamped(piece.high, low, high)
+            left, right = clamped(piece.low, low, high), clamped(piece.high, low, high)
             if piece.low > -inf:
                 found.append(Candidate(left, self.evaluate(left), 0.0))
             if int(piece.curvature) == side:
@@ -280,7 +103,7 @@ class Elementwise(Nonlinear):
 
     def _slope_distance(self, excess: Tensor, derivative: Tensor, num: Numerics) -> Tensor:
         """A rate of fall, given up to the error of the derivative; 0 where f - s x rises."""
-        return (excess + _error(self.derivative_error, derivative, num)).clamp(min=0)
+        return (excess + kernel_error(self.derivative_error, derivative, num)).clamp(min=0)
 
     def _product_error(self, value: Tensor, product: Tensor, slope: Tensor, num: Numerics) -> Tensor:
         """Rounding of f(x) - s x: kernel error, product, difference; exactly 0 where nothing rounds."""
@@ -323,7 +146,7 @@ class Elementwise(Nonlinear):
 
     def _bracket(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         """Slopes between which the best one lies: those of f, or, where f jumps, twice its rise over the width."""
-        points = [low, high, *(_clamped(x, low, high) for x in {p.low for p in self.pieces[1:]} | {k.x for k in self.knots})]
+        points = [low, high, *(clamped(x, low, high) for x in {p.low for p in self.pieces[1:]} | {k.x for k in self.knots})]
         slopes = [torch.nan_to_num(self.derivative(x)) for x in points]
         slopes += [torch.full_like(low, v) for k in self.knots for v in (k.left, k.right)]
         jumps = self._limits(low, high)
@@ -441,29 +264,17 @@ class Elementwise(Nonlinear):
         return torch.where(wide == 0, torch.full_like(wide, 0.5), share).clamp(0, 1)
 
 
-def _error(error: KernelError, value: Tensor, num: Numerics) -> Tensor:
-    if not num.rounding:
-        return torch.zeros_like(value)
-    return value.detach().abs() * gamma(error.ulps + 1, value.dtype) + (error.absolute + 2 * smallest_normal(value.dtype))
-
-
-def _clamped(x: float, low: Tensor, high: Tensor) -> Tensor:
-    return torch.minimum(torch.maximum(low, torch.full_like(low, x)), high)
-
-
 def _narrowed_planes(r: Relaxation) -> Relaxation:
     """Slopes are float32 numbers already; offsets are rounded outward."""
     single = torch.float32
     lower, upper = cast_down(r.lower_offset, single), cast_up(r.upper_offset, single)
     return Relaxation((r.lower[0].to(single),), lower, (r.upper[0].to(single),), upper)
 
-
 def _narrowed_band(b: Band, num: Numerics) -> Band:
     lower = cast_down(replace(num, vector=torch.float64).down(b.offset - b.radius), torch.float32)
     upper = cast_up(replace(num, vector=torch.float64).up(b.offset + b.radius), torch.float32)
     offset, radius = middle_radius(lower, upper, num)
     return Band((b.slope[0].to(torch.float32),), offset, radius)
-
 
 def _matrix(slope: Tensor, num: Numerics) -> Tensor:
     """The slope as a number of the matrix format, so that offsets are sound for the float that multiplies rows."""
