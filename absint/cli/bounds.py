@@ -4,51 +4,56 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from absint.cli.settings import BoundsSettings
 from absint.cli.verify import command_line
+from absint.cli.words import (
+    DATA,
+    ENGINE,
+    OUTPUT,
+    Batch,
+    Clip,
+    Data,
+    Debug,
+    Device,
+    Format,
+    Layout,
+    Mean,
+    Memory,
+    Net,
+    Norm,
+    NoRounding,
+    Plugin,
+    Quiet,
+    Std,
+    Threads,
+    TotalTimeout,
+    option,
+)
 
-_REGION, _DATA, _LIMITS, _ENGINE, _OUTPUT = "Region", "Data", "Limits", "Analysis", "Output"
-
-
-def _option(panel: str, text: str, *names: str, **more: Any) -> Any:
-    return typer.Option(*names, help=text, rich_help_panel=panel, show_default=more.pop("show_default", True), **more)
+_Tensor = Annotated[list[str] | None, option(OUTPUT, "A tensor by its name in the file; repeatable. Default: the output.")]
+_Every = Annotated[bool, option(OUTPUT, "Every tensor that is analysed.", "--all")]
+_Stats = Annotated[bool, option(OUTPUT, "Widths, by default of every layer, instead of single bounds.", "--stats")]
+_Plot = Annotated[Path | None, option(OUTPUT, "Draw the width by layer into a .png, .svg or .pdf file.")]
+_Domain = Annotated[str, option(ENGINE, "Abstract domains separated by commas: box,zonotope,deeppoly.")]
+_Eps = Annotated[str, option("Region", "Radius in raw input units: 0.01 or 2/255, taken exactly; or a,b,c by channel.")]
+_Brightness = Annotated[str | None, option("Region", "Instead: x + b for every b within 0.1, or -0.1:0.2.")]
+_Contrast = Annotated[str | None, option("Region", "Instead: a x for every a within 0.1 of 1, or 0.9:1.2.")]
+_Index = Annotated[str | None, option(DATA, "Which inputs: 0:100 (half open) or 3,5,8.", show_default="the first")]
+_Dtype = Annotated[str, option(ENGINE, "float32 or float64.")]
+_Out = Annotated[Path | None, option(OUTPUT, "File for the result; .npz holds the bounds as arrays.")]
 
 
 def bounds(
-    context: typer.Context,
-    net: Annotated[Path, typer.Argument(metavar="NET.onnx", help="The network.")],
-    *,
-    tensor: Annotated[list[str] | None, _option(_OUTPUT, "A tensor by its name in the file; repeatable. Default: the output.")] = None,
-    every: Annotated[bool, _option(_OUTPUT, "Every tensor that is analysed.", "--all")] = False,
-    stats: Annotated[bool, _option(_OUTPUT, "Widths, by default of every layer, instead of single bounds.", "--stats")] = False,
-    plot: Annotated[Path | None, _option(_OUTPUT, "Draw the width by layer into a .png, .svg or .pdf file.")] = None,
-    domain: Annotated[str, _option(_ENGINE, "Abstract domains separated by commas: box,zonotope,deeppoly.")] = "zonotope",
-    eps: Annotated[str, _option(_REGION, "Radius in raw input units: 0.01 or 2/255, taken exactly; or a,b,c by channel.")] = "0.01",
-    norm: Annotated[str, _option(_REGION, "Norm of the radius: linf, l2 or l1.")] = "linf",
-    brightness: Annotated[str | None, _option(_REGION, "Instead: x + b for every b within 0.1, or -0.1:0.2.")] = None,
-    contrast: Annotated[str | None, _option(_REGION, "Instead: a x for every a within 0.1 of 1, or 0.9:1.2.")] = None,
-    clip: Annotated[str, _option(_REGION, "Range of the data, or none.")] = "0,1",
-    data: Annotated[Path | None, _option(_DATA, "Inputs: IDX, npz, npy or CSV. Default: a bundled sample that fits.")] = None,
-    index: Annotated[str | None, _option(_DATA, "Which inputs: 0:100 (half open) or 3,5,8.", show_default="the first")] = None,
-    mean: Annotated[str | None, _option(_DATA, "Normalisation the network expects before it: a or a,b,c by channel.")] = None,
-    std: Annotated[str | None, _option(_DATA, "See --mean.")] = None,
-    layout: Annotated[str, _option(_DATA, "Order of an image's axes: auto, chw or hwc; or DATA:NETWORK.")] = "auto",
-    device: Annotated[str, _option(_LIMITS, "cpu, cuda or cuda:0.")] = "cpu",
-    dtype: Annotated[str, _option(_ENGINE, "float32 or float64.")] = "float64",
-    batch: Annotated[int | None, _option(_LIMITS, "Instances analysed together.", show_default="by memory")] = None,
-    memory: Annotated[str | None, _option(_LIMITS, "Memory to use, e.g. 8GiB.", show_default="half of the machine's")] = None,
-    total_timeout: Annotated[float | None, _option(_LIMITS, "Seconds for the whole command.", show_default="none")] = None,
-    no_rounding: Annotated[bool, _option(_ENGINE, "Ignore rounding errors; proves nothing.", "--no-rounding")] = False,
-    format_: Annotated[str, _option(_OUTPUT, "text, json, jsonl or csv.", "--format")] = "text",
-    out: Annotated[Path | None, _option(_OUTPUT, "File for the result; .npz holds the bounds as arrays.")] = None,
-    plugin: Annotated[list[Path] | None, _option(_ENGINE, "Python file with domains or operators; repeatable.")] = None,
-    threads: Annotated[int | None, _option(_LIMITS, "Threads on the CPU.", show_default="torch's choice")] = None,
-    quiet: Annotated[bool, _option(_OUTPUT, "No progress.", "--quiet")] = False,
-    debug: Annotated[bool, _option(_OUTPUT, "Show tracebacks.", "--debug")] = False,
+    context: typer.Context, net: Net, *, tensor: _Tensor = None, every: _Every = False, stats: _Stats = False, plot: _Plot = None, domain:
+    _Domain = "zonotope", eps: _Eps = "0.01", norm: Norm = "linf", brightness: _Brightness = None, contrast: _Contrast = None, clip: Clip
+    = "0,1", data: Data = None, index: _Index = None, mean: Mean = None, std: Std = None, layout: Layout = "auto", device: Device = "cpu",
+    dtype: _Dtype = "float64", batch: Batch = None, memory: Memory = None, total_timeout: TotalTimeout = None, no_rounding: NoRounding =
+    False, format_: Format = "text", out: _Out = None, plugin: Plugin = None, threads: Threads = None, quiet: Quiet = False, debug:
+    Debug = False,
 ) -> Callable[[], int]:
     """Bound tensors of the network over all inputs within eps of the given ones.
 

@@ -4,65 +4,69 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from absint.cli.settings import RadiusSettings
 from absint.cli.verify import command_line
-from absint.cli.words import Base, Solver, TimeoutLp
+from absint.cli.words import (
+    DATA,
+    ENGINE,
+    LIMITS,
+    OUTPUT,
+    Base,
+    Data,
+    Debug,
+    Device,
+    Dtype,
+    Format,
+    Index,
+    Layout,
+    Mean,
+    Memory,
+    Net,
+    Out,
+    Plugin,
+    Quiet,
+    Resume,
+    Semantics,
+    Solver,
+    Std,
+    Threads,
+    TimeoutLp,
+    TotalTimeout,
+    option,
+)
 from absint.errors import UsageError
 
-_SEARCH, _DATA, _LIMITS, _ENGINE, _OUTPUT = "Search", "Data", "Limits", "Analysis", "Output"
 # What is used unless it is given, and what --exact stands for.
 DOMAIN, EXACT_DOMAIN, EXACT_ATTACK = "zonotope", "exact", "pgd"
 _RENAMED = ("context", "exact", "format_", "plugin")    # parameters that the settings call otherwise
 
-
-def _option(panel: str, text: str, *names: str, **more: Any) -> Any:
-    return typer.Option(*names, help=text, rich_help_panel=panel, show_default=more.pop("show_default", True), **more)
+_Domain = Annotated[str | None, option(ENGINE, "Abstract domain, with options after a colon: zonotope:max_generators=500.",
+                                       show_default=DOMAIN)]
+_Exact = Annotated[bool, option(ENGINE, f"Both ends meet: short for --domain {EXACT_DOMAIN} --attack {EXACT_ATTACK}.", "--exact")]
+_Upper = Annotated[str, option("Search", "Radii below this one are tried; raw input units, taken exactly.")]
+_Tolerance = Annotated[str, option("Search", "Halve until the radius is known up to less than this.")]
+_Norm = Annotated[str, option("Search", "Norm of the radius: linf, l2 or l1.")]
+_Clip = Annotated[str, option("Search", "Range of the data, or none.")]
+_Attack = Annotated[str | None, option("Search", "Search for counterexamples as well: pgd or none.", show_default="none; pgd with --exact")]
+_Labels = Annotated[Path | None, option(DATA, "Labels to show beside the predictions; none are needed.")]
+_Timeout = Annotated[float | None, option(LIMITS, "Seconds an input, for all of its radii.", show_default="none")]
+_Fan = Annotated[int | None, option(LIMITS, "Halvings tried at once, all their radii in one batch.", show_default="1 on a CPU, 3 on CUDA")]
+_Batch = Annotated[int | None, option(LIMITS, "Inputs that bisect together.", show_default="by memory")]
+_Journal = Annotated[Path | None, option(OUTPUT, "File that keeps each batch of finished inputs at once.")]
 
 
 def radius(
-    context: typer.Context,
-    net: Annotated[Path, typer.Argument(metavar="NET.onnx", help="The network.")],
-    *,
-    domain: Annotated[str | None, _option(_ENGINE, "Abstract domain, with options after a colon: zonotope:max_generators=500.",
-                                          show_default=DOMAIN)] = None,
-    exact: Annotated[bool, _option(_ENGINE, f"Both ends meet: short for --domain {EXACT_DOMAIN} --attack {EXACT_ATTACK}.",
-                                   "--exact")] = False,
-    base: Base = None,
-    solver: Solver = None,
-    timeout_lp: TimeoutLp = None,
-    upper: Annotated[str, _option(_SEARCH, "Radii below this one are tried; raw input units, taken exactly.")] = "0.256",
-    tolerance: Annotated[str, _option(_SEARCH, "Halve until the radius is known up to less than this.")] = "0.001",
-    norm: Annotated[str, _option(_SEARCH, "Norm of the radius: linf, l2 or l1.")] = "linf",
-    clip: Annotated[str, _option(_SEARCH, "Range of the data, or none.")] = "0,1",
-    attack: Annotated[str | None, _option(_SEARCH, "Search for counterexamples as well: pgd or none.",
-                                          show_default="none; pgd with --exact")] = None,
-    data: Annotated[Path | None, _option(_DATA, "Inputs: IDX, npz, npy or CSV. Default: a bundled sample that fits.")] = None,
-    labels: Annotated[Path | None, _option(_DATA, "Labels to show beside the predictions; none are needed.")] = None,
-    index: Annotated[str | None, _option(_DATA, "Which inputs: 0:100 (half open) or 3,5,8. Default: all.")] = None,
-    mean: Annotated[str | None, _option(_DATA, "Normalisation the network expects before it: a or a,b,c by channel.")] = None,
-    std: Annotated[str | None, _option(_DATA, "See --mean.")] = None,
-    layout: Annotated[str, _option(_DATA, "Order of an image's axes: auto, chw or hwc; or DATA:NETWORK.")] = "auto",
-    timeout: Annotated[float | None, _option(_LIMITS, "Seconds an input, for all of its radii.", show_default="none")] = None,
-    total_timeout: Annotated[float | None, _option(_LIMITS, "Seconds for the whole command.", show_default="none")] = None,
-    device: Annotated[str, _option(_LIMITS, "cpu, cuda or cuda:0.")] = "cpu",
-    dtype: Annotated[str, _option(_ENGINE, "float32, float64, or auto: float64 for what float32 leaves open.")] = "auto",
-    semantics: Annotated[str, _option(_ENGINE, "real, or float32: every float32 execution as well.")] = "real",
-    fan: Annotated[int | None, _option(_LIMITS, "Halvings tried at once, all their radii in one batch.",
-                                       show_default="1 on a CPU, 3 on CUDA")] = None,
-    batch: Annotated[int | None, _option(_LIMITS, "Inputs that bisect together.", show_default="by memory")] = None,
-    memory: Annotated[str | None, _option(_LIMITS, "Memory to use, e.g. 8GiB.", show_default="half of the machine's")] = None,
-    format_: Annotated[str, _option(_OUTPUT, "text, json, jsonl or csv.", "--format")] = "text",
-    out: Annotated[Path | None, _option(_OUTPUT, "File for the result instead of stdout.")] = None,
-    journal: Annotated[Path | None, _option(_OUTPUT, "File that keeps each batch of finished inputs at once.")] = None,
-    resume: Annotated[bool, _option(_OUTPUT, "Continue the journal.", "--resume")] = False,
-    plugin: Annotated[list[Path] | None, _option(_ENGINE, "Python file with domains or operators; repeatable.")] = None,
-    threads: Annotated[int | None, _option(_LIMITS, "Threads on the CPU.", show_default="torch's choice")] = None,
-    quiet: Annotated[bool, _option(_OUTPUT, "No progress.", "--quiet")] = False,
-    debug: Annotated[bool, _option(_OUTPUT, "Show tracebacks.", "--debug")] = False,
+    context: typer.Context, net: Net, *, domain: _Domain = None, exact: _Exact = False, base: Base = None, solver: Solver = None,
+    timeout_lp: TimeoutLp = None, upper: _Upper = "0.256", tolerance: _Tolerance = "0.001", norm: _Norm = "linf", clip: _Clip = "0,1",
+    attack: _Attack = None, data: Data = None, labels: _Labels = None, index: Index = None, mean: Mean = None, std: Std = None, layout:
+    Layout = "auto", timeout: _Timeout = None, total_timeout: TotalTimeout = None, device: Device = "cpu", dtype: Dtype = "auto",
+    semantics: Semantics = "real", fan: _Fan = None, batch: _Batch = None, memory: Memory = None, format_: Format = "text", out: Out =
+    None, journal: _Journal = None, resume: Resume = False, plugin: Plugin = None, threads: Threads = None, quiet: Quiet = False,
+    debug: Debug = False,
 ) -> Callable[[], int]:
     """Bracket each input's robustness radius: proved up to the one, a counterexample from the other on.
 

@@ -4,76 +4,81 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from absint.cli.settings import VerifySettings
-from absint.cli.words import Base, Neurons, Solver, TimeoutLp, TimeoutMilp
+from absint.cli.words import (
+    ENGINE,
+    LIMITS,
+    OUTPUT,
+    Base,
+    Batch,
+    Data,
+    Debug,
+    Device,
+    Domain,
+    Dtype,
+    Format,
+    Index,
+    Labels,
+    Layout,
+    Mean,
+    Memory,
+    Neurons,
+    NoRounding,
+    Out,
+    Plugin,
+    Quiet,
+    Resume,
+    Semantics,
+    Solver,
+    Std,
+    Threads,
+    TimeoutLp,
+    TimeoutMilp,
+    TotalTimeout,
+    option,
+)
 from absint.errors import UsageError
 
-_PROPERTY, _DATA, _LIMITS, _ENGINE, _OUTPUT = "Property", "Data", "Limits", "Analysis", "Output"
-_QUERY = "VNN-LIB"
 _RENAMED = ("context", "no_rounding", "format_", "plugin", "network", "net")    # parameters that the settings call otherwise
 _QUERY_SUFFIXES = (".vnnlib", ".vnnlib.gz")
 
-
-def _option(panel: str, text: str, *names: str, **more: Any) -> Any:
-    return typer.Option(*names, help=text, rich_help_panel=panel, show_default=more.pop("show_default", True), **more)
-
-
 _Net = Annotated[Path | None, typer.Argument(metavar="[NET.onnx|QUERY.vnnlib]", help="The network, or a query about --network.",
                                              show_default=False)]
-_Timeout = Annotated[float | None, _option(_LIMITS, "Seconds an instance; for a query, from the start of the process.",
+_Timeout = Annotated[float | None, option(LIMITS, "Seconds an instance; for a query, from the start of the process.",
                                            show_default="none")]
+_Eps = Annotated[str, option("Property", "Radius in raw input units: 0.01 or 2/255, taken exactly; or a,b,c by channel.")]
+_Norm = Annotated[str, option("Property", "Norm of the radius: linf, l2 or l1.")]
+_Patch = Annotated[str | None, option("Property", "Instead of a radius: a 3x3 patch of any values, anywhere.")]
+_Brightness = Annotated[str | None, option("Property", "Instead: x + b for every b within 0.1, or -0.1:0.2.")]
+_Contrast = Annotated[str | None, option("Property", "Instead: a x for every a within 0.1 of 1, or 0.9:1.2.")]
+_Label = Annotated[int | None, option("Property", "The true class of every input, instead of the data's labels.")]
+_Target = Annotated[int | None, option("Property", "Prove only that this class is not reached.")]
+_Clip = Annotated[str, option("Property", "Range of the data, or none.")]
+_MaxGenerators = Annotated[int | None, option(ENGINE, "Bound on generators, for domains that have it.")]
+_AcceptSolver = Annotated[bool, option(ENGINE, "Count what rests on a solver's word alone as verified.", "--accept-solver")]
+_Attack = Annotated[str, option(ENGINE, "Search for counterexamples: pgd or none.")]
+_Network = Annotated[list[str] | None, option("VNN-LIB", "The network of the query: net.onnx, or NAME=net.onnx.")]
+_SerialiseAssignments = Annotated[Path | None, option("VNN-LIB", "Folder for the assignment as ONNX tensors, instead of stdout.")]
+_Instances = Annotated[Path | None, option("VNN-LIB", "CSV of network, query, timeout: answer all, each in a process of its own.")]
+_Processes = Annotated[int, option("VNN-LIB", "Processes at a time, for --instances.")]
+_Witness = Annotated[Path | None, option(OUTPUT, "Folder for the counterexamples found.")]
+_Journal = Annotated[Path | None, option(OUTPUT, "File that keeps each decided instance at once.")]
 
 
 def verify(
-    context: typer.Context, net: _Net = None, *,
-    domain: Annotated[str, _option(_ENGINE, "Abstract domain, with options after a colon: zonotope:max_generators=500.")] = "auto",
-    eps: Annotated[str, _option(_PROPERTY, "Radius in raw input units: 0.01 or 2/255, taken exactly; or a,b,c by channel.")] = "0.01",
-    norm: Annotated[str, _option(_PROPERTY, "Norm of the radius: linf, l2 or l1.")] = "linf",
-    patch: Annotated[str | None, _option(_PROPERTY, "Instead of a radius: a 3x3 patch of any values, anywhere.")] = None,
-    brightness: Annotated[str | None, _option(_PROPERTY, "Instead: x + b for every b within 0.1, or -0.1:0.2.")] = None,
-    contrast: Annotated[str | None, _option(_PROPERTY, "Instead: a x for every a within 0.1 of 1, or 0.9:1.2.")] = None,
-    data: Annotated[Path | None, _option(_DATA, "Inputs: IDX, npz, npy or CSV. Default: a bundled sample that fits.")] = None,
-    labels: Annotated[Path | None, _option(_DATA, "Labels, where they lie in a file of their own.")] = None,
-    index: Annotated[str | None, _option(_DATA, "Which inputs: 0:100 (half open) or 3,5,8. Default: all.")] = None,
-    mean: Annotated[str | None, _option(_DATA, "Normalisation the network expects before it: a or a,b,c by channel.")] = None,
-    std: Annotated[str | None, _option(_DATA, "See --mean.")] = None,
-    label: Annotated[int | None, _option(_PROPERTY, "The true class of every input, instead of the data's labels.")] = None,
-    target: Annotated[int | None, _option(_PROPERTY, "Prove only that this class is not reached.")] = None,
-    clip: Annotated[str, _option(_PROPERTY, "Range of the data, or none.")] = "0,1",
-    layout: Annotated[str, _option(_DATA, "Order of an image's axes: auto, chw or hwc; or DATA:NETWORK.")] = "auto",
-    timeout: _Timeout = None,
-    total_timeout: Annotated[float | None, _option(_LIMITS, "Seconds for the whole command.", show_default="none")] = None,
-    device: Annotated[str, _option(_LIMITS, "cpu, cuda or cuda:0.")] = "cpu",
-    dtype: Annotated[str, _option(_ENGINE, "float32, float64, or auto: float64 for what float32 leaves open.")] = "auto",
-    batch: Annotated[int | None, _option(_LIMITS, "Instances analysed together.", show_default="by memory")] = None,
-    memory: Annotated[str | None, _option(_LIMITS, "Memory to use, e.g. 8GiB.", show_default="half of the machine's")] = None,
-    max_generators: Annotated[int | None, _option(_ENGINE, "Bound on generators, for domains that have it.")] = None,
-    base: Base = None,
-    solver: Solver = None,
-    neurons: Neurons = None,
-    timeout_lp: TimeoutLp = None,
-    timeout_milp: TimeoutMilp = None,
-    accept_solver: Annotated[bool, _option(_ENGINE, "Count what rests on a solver's word alone as verified.", "--accept-solver")] = False,
-    attack: Annotated[str, _option(_ENGINE, "Search for counterexamples: pgd or none.")] = "pgd",
-    no_rounding: Annotated[bool, _option(_ENGINE, "Ignore rounding errors; proves nothing.", "--no-rounding")] = False,
-    semantics: Annotated[str, _option(_ENGINE, "real, or float32: every float32 execution as well.")] = "real",
-    format_: Annotated[str, _option(_OUTPUT, "text, json, jsonl or csv.", "--format")] = "text",
-    network: Annotated[list[str] | None, _option(_QUERY, "The network of the query: net.onnx, or NAME=net.onnx.")] = None,
-    serialise_assignments: Annotated[Path | None, _option(_QUERY, "Folder for the assignment as ONNX tensors, instead of stdout.")] = None,
-    instances: Annotated[Path | None, _option(_QUERY, "CSV of network, query, timeout: answer all, each in a process of its own.")] = None,
-    processes: Annotated[int, _option(_QUERY, "Processes at a time, for --instances.")] = 1,
-    witness: Annotated[Path | None, _option(_OUTPUT, "Folder for the counterexamples found.")] = None,
-    out: Annotated[Path | None, _option(_OUTPUT, "File for the result instead of stdout.")] = None,
-    journal: Annotated[Path | None, _option(_OUTPUT, "File that keeps each decided instance at once.")] = None,
-    resume: Annotated[bool, _option(_OUTPUT, "Continue the journal.", "--resume")] = False,
-    plugin: Annotated[list[Path] | None, _option(_ENGINE, "Python file with domains, operators, formats; repeatable.")] = None,
-    threads: Annotated[int | None, _option(_LIMITS, "Threads on the CPU.", show_default="torch's choice")] = None,
-    quiet: Annotated[bool, _option(_OUTPUT, "No progress.", "--quiet")] = False,
-    debug: Annotated[bool, _option(_OUTPUT, "Show tracebacks.", "--debug")] = False,
+    context: typer.Context, net: _Net = None, *, domain: Domain = "auto", eps: _Eps = "0.01", norm: _Norm = "linf", patch: _Patch = None,
+    brightness: _Brightness = None, contrast: _Contrast = None, data: Data = None, labels: Labels = None, index: Index = None, mean: Mean
+    = None, std: Std = None, label: _Label = None, target: _Target = None, clip: _Clip = "0,1", layout: Layout = "auto", timeout: _Timeout
+    = None, total_timeout: TotalTimeout = None, device: Device = "cpu", dtype: Dtype = "auto", batch: Batch = None, memory: Memory = None,
+    max_generators: _MaxGenerators = None, base: Base = None, solver: Solver = None, neurons: Neurons = None, timeout_lp: TimeoutLp =
+    None, timeout_milp: TimeoutMilp = None, accept_solver: _AcceptSolver = False, attack: _Attack = "pgd", no_rounding: NoRounding =
+    False, semantics: Semantics = "real", format_: Format = "text", network: _Network = None, serialise_assignments: _SerialiseAssignments
+    = None, instances: _Instances = None, processes: _Processes = 1, witness: _Witness = None, out: Out = None, journal: _Journal = None,
+    resume: Resume = False, plugin: Plugin = None, threads: Threads = None, quiet: Quiet = False, debug: Debug = False,
 ) -> Callable[[], int]:
     """Prove that every input within eps of each given one (or under a patch, or a change of light) keeps its class.
 
