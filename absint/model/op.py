@@ -84,7 +84,7 @@ class FromOnnx(Protocol):
         ...
 
 
-OPS: Registry[FromOnnx] = Registry("operator", "absint.model.ops")
+OPS: Registry[FromOnnx] = Registry("operator", "absint.ops")
 C = TypeVar("C", bound="type[Op]")
 F = TypeVar("F", bound=FromOnnx)
 

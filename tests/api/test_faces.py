@@ -1,0 +1,43 @@
+"""The public faces: thin re-exports that stay importable, whatever moves behind them."""
+
+from __future__ import annotations
+
+import ast
+from importlib import import_module
+
+import pytest
+from places import ROOT
+from test_arrows import FACES
+
+# What the documentation and plug-ins take from each; more may be there.
+PROMISED = {
+    "op": {"OPS", "Composite", "Linear", "Nonlinear", "OnnxNode", "Op", "Shape", "register_import", "register_op", "unsupported"},
+    "elementwise": {"Curvature", "Elementwise", "Jump", "KernelError", "Knot", "Piece"},
+    "domain": {"DOMAINS", "BackwardDomain", "Band", "Context", "Domain", "Interval", "Node", "Product", "Relaxation", "Rows", "Sense", "Wrapper",
+               "box_rows", "register_domain", "rule"},
+    "graph": {"Graph", "GraphBuilder", "Node", "Source", "chain"},
+    "region": {"BoxRegion", "LinfBall", "Region", "parse_eps"},
+    "regions": {"L1Ball", "L2Ball", "Patches", "Photometric", "ZonotopeRegion", "ball"},
+    "spec": {"Refutation", "Spec"},
+    "testing": {"ContractError", "check_domain", "check_op", "check_solver", "domain_checks", "op_checks"},
+}
+
+
+@pytest.mark.parametrize("face", sorted(PROMISED))
+def test_a_face_keeps_its_promise(face: str) -> None:
+    module = import_module(f"absint.{face}")
+    assert PROMISED[face] <= set(module.__all__)
+    assert all(hasattr(module, name) for name in module.__all__)
+
+
+def test_every_face_is_promised() -> None:
+    assert FACES <= set(PROMISED)
+
+
+@pytest.mark.parametrize("face", sorted(FACES))
+def test_a_face_is_thin(face: str) -> None:
+    """Imports and `__all__`, no code."""
+    source = ast.parse((ROOT / "absint" / f"{face}.py").read_text(encoding="utf-8"))
+    doc, *body = source.body
+    assert isinstance(doc, ast.Expr)
+    assert all(isinstance(node, ast.ImportFrom) or (isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__") for node in body)
