@@ -12,7 +12,7 @@ CHECKED  := build/types
 # A worker that runs out of tests takes some of another's.
 PYTEST   := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: demo test slow lint ruff types bench clean
+.PHONY: demo test slow lint ruff types package bench clean
 .DELETE_ON_ERROR:
 
 # Exit code 1 says that the run finished and that some instance is not verified: no failure of the demo.
@@ -41,8 +41,17 @@ types: $(VENV)/.dev
 	test -f $(CHECKED)/absint/py.typed
 	cd $(CHECKED) && $(CURDIR)/$(BIN)/python -m mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache --strict -p absint
 
+# What users install: sdist and wheel are built, the wheel from the sdist, and the wheel proves something in an environment of its own.
+package: $(VENV)/.dev
+	rm -rf dist build/fresh
+	$(BIN)/python -m build --no-isolation --outdir dist . > /dev/null
+	$(PYTHON) -m venv build/fresh
+	build/fresh/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(PIP_ARGS) dist/*.whl
+	cd build && fresh/bin/absint --version && fresh/bin/absint verify $(CURDIR)/absint/samples/mnist_relu_3x50.onnx --index 0:3 --quiet
+	cd build && fresh/bin/absint doctor
+
 clean:
-	rm -rf $(VENV) build
+	rm -rf $(VENV) build dist
 
 $(VENV)/.runtime: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
