@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from absint.analyses.inspect.treatment import ImportCheck, NodeView
+    from absint.analyses.inspect.node_views import ImportCheck, NodeView
     from absint.errors import AbsintError
     from absint.model.graph import Graph, NodeCoverage
 
@@ -52,7 +52,7 @@ class Inspection:
         graph = self.graph
         if graph is None:
             return {"input": None, "output": None, "passes": [], "notes": [], "nodes": [], "totals": None, "import_check": None}
-        from absint.analyses.inspect.treatment import totals
+        from absint.analyses.inspect.node_views import totals
 
         source = graph.source
         check = None if self.check is None else {
@@ -102,7 +102,7 @@ def _execute(net: Path, format_: str, plugin: tuple[Path, ...]) -> int:
 
 def examine(net: Path, plugins: tuple[str, ...] = ()) -> Inspection:
     """Survey the file, import it, and check the import. Raises InputError E-MODEL-* where it is no model at all."""
-    from absint.analyses.inspect.treatment import checked_import, view
+    from absint.analyses.inspect.node_views import checked_import, view
     from absint.cli.inputs import check_model
     from absint.errors import AbsintError, UnsupportedError
     from absint.model.frontend import front_end_for, model_hash
@@ -129,7 +129,7 @@ def examine(net: Path, plugins: tuple[str, ...] = ()) -> Inspection:
 
 def _file_node(report: Any) -> dict[str, Any]:
     """One node of the file. report: what the front end's survey says about it."""
-    from absint.analyses.inspect.treatment import Treatment, parameters, treatment
+    from absint.analyses.inspect.node_views import Treatment, parameters, treatment
 
     if report.reason is not None:
         kind = Treatment.UNSUPPORTED
@@ -204,7 +204,7 @@ def _summary(found: Inspection) -> list[tuple[str, str]]:
 
 
 def _analysed(found: Inspection, graph: Graph) -> list[tuple[str, str]]:
-    from absint.analyses.inspect.treatment import totals
+    from absint.analyses.inspect.node_views import totals
 
     source, sums = graph.source, totals(found.nodes)
     axis = "axis 0 is the batch axis" if source.batched else "no batch axis: the whole input is one instance"

@@ -12,7 +12,7 @@ from counting import work
 from onnx import TensorProto, helper, numpy_helper
 
 from absint import samples
-from absint.analyses.inspect.treatment import Treatment, treatment
+from absint.analyses.inspect.node_views import Treatment, treatment
 from absint.model.families.nonlinear import Nonlinear
 
 CONV = samples.network_path("mnist_conv_small")
@@ -90,7 +90,7 @@ def test_a_mismatch_with_the_runtime_is_a_problem(cli, folding_net, monkeypatch)
     def differs(*args, **kwargs):
         raise UnsupportedError("E-IMPORT-MISMATCH", "other numbers")
 
-    monkeypatch.setattr("absint.analyses.inspect.treatment.check_import", differs)
+    monkeypatch.setattr("absint.analyses.inspect.node_views.check_import", differs)
     done = cli("inspect", folding_net)
     assert done.code == 4
     assert "not supported: other numbers" in done.out

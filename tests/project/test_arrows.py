@@ -49,7 +49,7 @@ NAMED_DOMAINS = {
     ("absint.engine.forward", "box"): "the key under which the engine's own box step keeps a constant",
     ("absint.analyses.verify.options", "auto"): "the number format of that name",
     ("absint.analyses.verify.portfolio", "auto"): "the number format of that name",
-    ("absint.analyses.inspect.treatment", "exact"): "a kind of node",
+    ("absint.analyses.inspect.node_views", "exact"): "a kind of node",
     **{(f"absint.model.ops.{module}", "alpha"): "the ONNX attribute of that name"
        for module in ("exponential", "gemm", "piecewise", "relu")},
     ("absint.problem.dataset", "auto"): "the order of axes that is decided from the data",

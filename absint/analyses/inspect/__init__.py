@@ -1,6 +1,6 @@
 """What a network is made of, and how every operator will be treated."""
 
-from absint.analyses.inspect.treatment import (
+from absint.analyses.inspect.node_views import (
     ImportCheck,
     NodeView,
     Treatment,
