@@ -17,8 +17,8 @@ from absint.model.families.linear import Linear
 from absint.model.families.nonlinear import Nonlinear
 from absint.model.op import Op, Shape
 from absint.solvers.interface import Solver
-from absint.testing.domain_checks import DOMAIN, NET
 from absint.testing.linear_checks import LINEAR
+from absint.testing.network_checks import DOMAIN, NET
 from absint.testing.networks import NETS
 from absint.testing.nonlinear_checks import NONLINEAR, Table
 from absint.testing.report import Check, ContractError, KitClaim, run_checks
