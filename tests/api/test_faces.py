@@ -13,8 +13,8 @@ from test_arrows import FACES
 PROMISED = {
     "op": {"OPS", "Composite", "Linear", "Nonlinear", "OnnxNode", "Op", "Shape", "register_import", "register_op", "unsupported"},
     "elementwise": {"Curvature", "Elementwise", "Jump", "KernelError", "Knot", "Piece"},
-    "domain": {"DOMAINS", "BackwardDomain", "Band", "Context", "Domain", "Interval", "Node", "Product", "Relaxation", "Rows", "Sense", "Wrapper",
-               "box_rows", "register_domain", "rule"},
+    "domain": {"DOMAINS", "BackwardDomain", "Band", "Context", "Domain", "Interval", "Node", "Product", "Relaxation", "Rows", "Sense",
+               "Wrapper", "box_rows", "register_domain", "rule"},
     "graph": {"Graph", "GraphBuilder", "Node", "Source", "chain"},
     "region": {"BoxRegion", "LinfBall", "Region", "parse_eps"},
     "regions": {"L1Ball", "L2Ball", "Patches", "Photometric", "ZonotopeRegion", "ball"},
@@ -31,7 +31,7 @@ def test_a_face_keeps_its_promise(face: str) -> None:
 
 
 def test_every_face_is_promised() -> None:
-    assert FACES <= set(PROMISED)
+    assert set(PROMISED) >= FACES
 
 
 @pytest.mark.parametrize("face", sorted(FACES))
@@ -40,4 +40,7 @@ def test_a_face_is_thin(face: str) -> None:
     source = ast.parse((ROOT / "absint" / f"{face}.py").read_text(encoding="utf-8"))
     doc, *body = source.body
     assert isinstance(doc, ast.Expr)
-    assert all(isinstance(node, ast.ImportFrom) or (isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__") for node in body)
+    *imports, names = body
+    assert all(isinstance(node, ast.ImportFrom) for node in imports)
+    assert isinstance(names, ast.Assign)
+    assert ast.unparse(names.targets[0]) == "__all__"
