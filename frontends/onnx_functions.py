@@ -120,6 +120,10 @@ class _Expansion:
         self._check_opsets(function)
         for name in (o for node in function.node for o in node.output if o):
             names.setdefault(name, self._fresh(f"{stem}/{name}"))
+        strange = sorted({i for node in function.node for i in node.input if i and i not in names})
+        if strange:  # a name of the caller's is no name of the function's
+            self.problems.append(f"function {_text(function_key(call))} reads {', '.join(map(repr, strange))}, which it does not define")
+            return
         for inner in function.node:
             node = self._bound(inner, given, function, names)
             if inner.name:

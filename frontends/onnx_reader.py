@@ -42,7 +42,8 @@ class OnnxFrontEnd:
         file = open_model(path, content)
         translation, notes = translate(file)
         graph = translation.graph(notes)
-        source = replace(graph.source, float32_executions=executions_known(file.proto), formats=formats(file.proto))
+        held = formats(file.proto) | translation.integer_formats
+        source = replace(graph.source, float32_executions=executions_known(file.proto), formats=held)
         graph = apply_passes(replace(graph, source=source), fold=fold)
         compared = check_nodes(translation.file_nodes(), graph.source)
         graph = replace(graph, source=replace(graph.source, node_check=compared))

@@ -123,6 +123,11 @@ class Translation:
         self.reports = [self._step(step) for step in file.steps]
 
     @property
+    def integer_formats(self) -> frozenset[str]:
+        """The types of the integers that the network computes, as numpy calls them."""
+        return frozenset(str(helper.tensor_dtype_to_np_dtype(kind)) for kind in self.integers.values())
+
+    @property
     def problems(self) -> list[NodeReport]:
         """Nodes that are not supported."""
         return [r for r in self.reports if r.reason is not None]
@@ -347,6 +352,8 @@ def _tensor(value: AnyArray) -> Tensor:
         return torch.from_numpy(np.array(value, dtype=np.float64))
     if value.dtype.kind == "b":
         return torch.from_numpy(np.array(value))
+    if value.dtype.kind == "u" and value.size and int(value.max()) >= 2**63:
+        raise _ProblemError("a constant of 2^63 or more is not supported", "use smaller numbers")
     if value.dtype.kind in "iu":
         return torch.from_numpy(np.array(value, dtype=np.int64))
     raise _ProblemError(f"a constant of type {value.dtype} is not supported", "use numbers")

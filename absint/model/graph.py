@@ -84,6 +84,10 @@ class ClassIndex:
     model: bytes | None
 
 
+# Formats of which float32 does not hold every number.
+WIDE = frozenset({"float64", "int32", "uint32", "int64", "uint64"})
+
+
 @dataclass(frozen=True, eq=False)
 class Source:
     """Where a graph came from, for reports and for replaying witnesses.
@@ -92,8 +96,9 @@ class Source:
     was read from, weights in other files included.  full_input_shape: what the
     reference runtime expects, batch axis included as 1.  prefix: operators applied to the user's input before it.
     float32_executions: False where the model computes in a narrower format, or has kernels (softmax, normalisations) whose
-    rounding is not bounded: float32 semantics is refused then.  formats: of its floating-point tensors; None where nobody
-    knows.  chooses: how the network itself ends where the graph ends with its scores.
+    rounding is not bounded: float32 semantics is refused then.  formats: of its floating-point tensors
+    and of the integers that it computes; None where nobody knows.
+    chooses: how the network itself ends where the graph ends with its scores.
     caveats: where what is analysed is not what the file seems to say, as "E-CODE: text"; every answer carries them. They are
     among the `notes`, too, without their code.
     node_check: None where the file's nodes were not compared.
@@ -113,6 +118,11 @@ class Source:
     chooses: ClassIndex | None = None
     caveats: tuple[str, ...] = ()
     node_check: NodeCoverage | None = None
+
+    @property
+    def wide(self) -> bool:
+        """Whether a tensor may hold numbers that float32 does not, so that a cast to it rounds; True where nobody knows."""
+        return self.formats is None or bool(self.formats & WIDE)
 
     @property
     def whole(self) -> Source:
@@ -330,8 +340,8 @@ def chain(first: Graph, second: Graph) -> Graph:
     one, two = first.source, second.source
     source = replace(
         one, model=None, passes=tuple(dict.fromkeys((*one.passes, *two.passes))), notes=(*one.notes, *two.notes),
-        # Between a float64 network and the next lies a conversion that is nobody's operator.
-        float32_executions=one.float32_executions and two.float32_executions and "float64" not in (one.formats or ()),
+        # Between a network of float64 (or of integers) and the next lies a conversion that is nobody's operator.
+        float32_executions=one.float32_executions and two.float32_executions and not WIDE & (one.formats or frozenset()),
         formats=two.formats,
         chooses=None if two.chooses is None else replace(two.chooses, model=None),
         caveats=tuple(dict.fromkeys((*one.caveats, *two.caveats))),

@@ -9,7 +9,7 @@ import test_radius
 from mutants.planting import assert_killed
 from mutants.radius import MUTANTS
 
-from absint.analyses.radius import bisection as radius
+from absint.analyses.radius import bisection
 
 
 @pytest.mark.parametrize("name", MUTANTS)
@@ -19,7 +19,7 @@ def test_mutant_is_killed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def planted(patch) -> None:
         function(patch)
         for shared in ("halvings", "steps_to", "radius"):     # names that the tests have taken by themselves
-            patch(test_radius, shared, getattr(radius, shared))
+            patch(test_radius, shared, getattr(bisection, shared))
 
     def run(killer) -> None:
         test = getattr(test_radius, killer[0])

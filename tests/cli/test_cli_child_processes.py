@@ -14,8 +14,7 @@ import pytest
 from test_cli_query import BOX, DECLARED, UNSAFE
 
 from absint.cli import workers
-from absint.solvers import Limits, Model, Status, solver
-from absint.solvers import isolated_process as solver_process
+from absint.solvers import Limits, Model, Status, isolated_process, solver
 from absint.solvers.child_interpreter import python_command, python_environment
 
 NAMES = ("numpy", "torch", "json", "onnx", "pulp", "typer", "sitecustomize", "usercustomize", "subprocess", "highspy")
@@ -87,7 +86,7 @@ def test_the_solver_in_a_process_of_its_own(planted, monkeypatch):
     assert planted() == []
 
 
-@pytest.mark.parametrize("module", [workers, solver_process])
+@pytest.mark.parametrize("module", [workers, isolated_process])
 def test_both_starters_go_that_way(module, monkeypatch, tmp_path, small_net):
     """Seen from what is handed to the operating system, too: the command and the environment."""
     started = []
@@ -103,7 +102,7 @@ def test_both_starters_go_that_way(module, monkeypatch, tmp_path, small_net):
     monkeypatch.setattr(module.subprocess, "Popen", popen)
     begin = {
         workers: lambda: workers.Workers(()).answer(workers.Instance(0, "a", "b", small_net, tmp_path / "q", 5.0)),
-        solver_process: lambda: solver("pulp").start(Model.of([[1.0]], ([0.0], [1.0]), ([0.0], [1.0]), [1.0])).run(Limits(5.0)),
+        isolated_process: lambda: solver("pulp").start(Model.of([[1.0]], ([0.0], [1.0]), ([0.0], [1.0]), [1.0])).run(Limits(5.0)),
     }[module]
     with pytest.raises(Stopped):
         begin()

@@ -20,9 +20,9 @@ RUN = [sys.executable, "-c", "from absint.cli.main import run; run()", "verify",
 @pytest.fixture
 def interrupted(verify, monkeypatch):
     """`absint verify` whose engine is interrupted after k results."""
-    from absint.cli import verify_run as session
+    from absint.cli import verify_run
 
-    real = session.verify
+    real = verify_run.verify
 
     def run(k, *options):
         def stopping(problem, settings, on_result):
@@ -36,7 +36,7 @@ def interrupted(verify, monkeypatch):
 
             return real(problem, settings, counting)
 
-        monkeypatch.setattr(session, "verify", stopping)
+        monkeypatch.setattr(verify_run, "verify", stopping)
         return verify("--index", "0:6", "--batch", "1", *options)
 
     return run

@@ -27,16 +27,16 @@ def journal(tmp_path):
 @pytest.fixture
 def count(monkeypatch):
     """How many instances each run hands to the engine."""
-    from absint.cli import verify_run as session
+    from absint.cli import verify_run
 
     seen = []
-    real = session.robustness
+    real = verify_run.robustness
 
     def counting(graph, region, labels, **more):
         seen.append(len(labels))
         return real(graph, region, labels, **more)
 
-    monkeypatch.setattr(session, "robustness", counting)
+    monkeypatch.setattr(verify_run, "robustness", counting)
     return seen
 
 

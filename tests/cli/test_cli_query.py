@@ -24,7 +24,7 @@ TWO = """(vnnlib-version <2.0>)
 
 
 @pytest.fixture
-def query(tmp_path):
+def query_run(tmp_path):
     def write(text, name="q.vnnlib"):
         file = tmp_path / name
         file.write_text(text)
@@ -34,11 +34,11 @@ def query(tmp_path):
 
 
 @pytest.fixture
-def ask(cli, small_net, query):
+def ask(cli, small_net, query_run):
     """Answer a query about the small network: y = (x0, x1)."""
 
     def asking(text, *options, net=small_net):
-        return cli("verify", query(text), "--network", net, "--quiet", "--domain", "zonotope", *options)
+        return cli("verify", query_run(text), "--network", net, "--quiet", "--domain", "zonotope", *options)
 
     return asking
 
@@ -62,13 +62,13 @@ def test_the_assignment_has_every_variable_and_is_one(ask):
     assert values["Y_0"] >= values["Y_1"]
 
 
-def test_a_network_by_its_name(ask, small_net, query, cli):
+def test_a_network_by_its_name(ask, small_net, query_run, cli):
     done = ask(TWO, net=f"N={small_net}")
     assert done.out.startswith("sat\n((A[0,0] ")
     assert ask(DECLARED + BOX + UNSAFE["unsat"], net=f"N={small_net}").out == "unsat\n"
     ask(TWO, net=f"M={small_net}").fails(2, "E-NETWORK")
-    cli("verify", query(TWO), "--network", small_net, "--network", small_net).fails(4, "E-VNNLIB-NETWORKS")
-    cli("verify", query(TWO)).fails(2, "E-NETWORK")
+    cli("verify", query_run(TWO), "--network", small_net, "--network", small_net).fails(4, "E-VNNLIB-NETWORKS")
+    cli("verify", query_run(TWO)).fails(2, "E-NETWORK")
 
 
 def test_json_tells_everything(ask, small_net):
@@ -106,11 +106,10 @@ def test_contradictions_are_warned_of_and_never_unsat(ask):
 
 
 def test_time_that_is_over_is_no_verdict(ask, monkeypatch):
-    from absint.cli import main
-    from absint.cli import query_run as query
+    from absint.cli import main, query_run
 
     monkeypatch.setattr(main, "Invocation", _Late)
-    monkeypatch.setattr(query, "_GRACE", 600.0)  # the watch would end this very process
+    monkeypatch.setattr(query_run, "_GRACE", 600.0)  # the watch would end this very process
     done = ask(DECLARED + BOX + UNSAFE["unsat"], "--timeout", "100")
     assert (done.code, done.out) == (0, "timed-out\n")
 
@@ -125,12 +124,12 @@ class _Late:
         return Invocation.of(words, time.monotonic() - 100.01)
 
 
-def test_a_hang_inside_a_library_is_answered_in_time(query, small_net, tmp_path):
+def test_a_hang_inside_a_library_is_answered_in_time(query_run, small_net, tmp_path):
     """The watch answers while the main thread sleeps in a plug-in; the process ends."""
     plugin = tmp_path / "hangs.py"
     woken = tmp_path / "woken"
     plugin.write_text(f"import time\ntime.sleep(60)\nopen({str(woken)!r}, 'w').close()\n")
-    words = ["verify", query(DECLARED + BOX + UNSAFE["unsat"]), "--network", small_net, "--timeout", "4", "--plugin", plugin]
+    words = ["verify", query_run(DECLARED + BOX + UNSAFE["unsat"]), "--network", small_net, "--timeout", "4", "--plugin", plugin]
     done = subprocess.run([sys.executable, "-m", "absint", *map(str, words)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "timed-out\n"), done.stderr
     assert not woken.exists()
@@ -154,9 +153,9 @@ def test_bad_input_is_one_message(text, options, code, error, ask):
     ask(text, *options).fails(code, error)
 
 
-def test_other_files_in_its_place(cli, small_net, query):
+def test_other_files_in_its_place(cli, small_net, query_run):
     cli("verify", "nowhere.vnnlib", "--network", small_net).fails(3, "E-VNNLIB-MISSING")
-    cli("verify", query(DECLARED + BOX + UNSAFE["sat"]), "--network", "nowhere.onnx").fails(3, "E-MODEL-MISSING")
+    cli("verify", query_run(DECLARED + BOX + UNSAFE["sat"]), "--network", "nowhere.onnx").fails(3, "E-MODEL-MISSING")
     cli("verify", small_net, "--network", small_net).fails(3, "E-VNNLIB-FORMAT")
     cli("verify").fails(2, "E-USAGE")
     cli("verify", small_net, "--serialise-assignments", "x").fails(2, "E-USAGE")

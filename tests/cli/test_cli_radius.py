@@ -17,7 +17,7 @@ from counting import until
 
 import absint
 from absint import samples
-from absint.cli import radius_run as bisecting
+from absint.cli import radius_run
 
 NET = samples.network_path("mnist_relu_3x50")
 
@@ -106,13 +106,13 @@ def test_a_total_time_limit_is_exit_code_1_and_is_taken_up_again(radius, tmp_pat
 
 def test_a_resumed_run_repeats_nothing_and_rows_survive_exactly(radius, tmp_path, monkeypatch):
     options = ["--attack", "pgd", "--tolerance", "0.01", "--format", "jsonl", "--journal", tmp_path / "j"]
-    seen, real = [], bisecting.radius
+    seen, real = [], radius_run.radius
 
     def counting(graph, center, *rest, **more):
         seen.append(len(center))
         return real(graph, center, *rest, **more)
 
-    monkeypatch.setattr(bisecting, "radius", counting)
+    monkeypatch.setattr(radius_run, "radius", counting)
     first = radius("--index", "0:2", *options)
     whole = radius("--index", "0:4", *options, "--resume")
     again = radius("--index", "0:4", *options, "--resume")
@@ -134,7 +134,7 @@ def test_a_damaged_line_is_refused(radius, tmp_path):
 
 
 def test_an_interrupt_reports_what_is_done(radius, monkeypatch):
-    real = bisecting.radius
+    real = radius_run.radius
 
     def stopping(*given, on_result, **more):
         def told(result):
@@ -144,7 +144,7 @@ def test_an_interrupt_reports_what_is_done(radius, monkeypatch):
 
         return real(*given, on_result=told, **more)
 
-    monkeypatch.setattr(bisecting, "radius", stopping)
+    monkeypatch.setattr(radius_run, "radius", stopping)
     done = radius("--index", "0:4", "--tolerance", "0.1", "--format", "json", "--batch", "1")
     assert done.code == 130
     document = json.loads(done.out)

@@ -10,12 +10,9 @@ import test_cli_solvers
 from mutants.planting import assert_killed, into
 from test_cli_solvers import ask, word  # noqa: F401  # fixtures
 
-from absint.analyses.query import answering as query
-from absint.cli import header, workers
-from absint.cli import query_answer as answering
-from absint.cli import verify_run as session
-from absint.reports import json as json_report
-from absint.reports import notes, text
+from absint.analyses.query import query_answer as query
+from absint.cli import header, query_answer, verify_run, workers
+from absint.reports import json, notes, text
 from absint.reports.interface import Summary
 from absint.verdict import Assurance
 
@@ -50,12 +47,12 @@ def one_word_is_enough_for_a_query(patch):
 
 @mutant("test_a_query_is_unsat_on_a_word_only_where_that_is_accepted")
 def a_word_is_called_sound(patch):
-    patch(answering, "assurance_of", lambda found: Assurance.SOUND)
+    patch(query_answer, "assurance_of", lambda found: Assurance.SOUND)
 
 
 @mutant("test_sound_answers_are_called_sound")
 def everything_is_called_a_word(patch):
-    patch(answering, "assurance_of", lambda found: Assurance.SOLVER)
+    patch(query_answer, "assurance_of", lambda found: Assurance.SOLVER)
 
 
 @mutant("test_an_accepted_word_is_verified_and_counted_apart")
@@ -77,7 +74,7 @@ def words_are_counted_among_unknown_ones(patch):
 
 @mutant("test_an_accepted_word_is_verified_and_counted_apart", "test_the_journal_keeps_what_a_verdict_rests_on")
 def stderr_is_silent(patch):
-    patch(session.Session, "_tell", lambda self, summary: None)
+    patch(verify_run.VerifyRun, "_tell", lambda self, summary: None)
 
 
 @mutant("test_an_accepted_word_is_verified_and_counted_apart")
@@ -89,7 +86,7 @@ def the_text_is_silent(patch):
 @mutant("test_the_journal_keeps_what_a_verdict_rests_on")
 def a_journal_goes_on_under_the_other_rule(patch):
     real = header.make_binding
-    patch(session, "make_binding", lambda *given, **more: {k: v for k, v in real(*given, **more).items() if k != "accept_solver"})
+    patch(verify_run, "make_binding", lambda *given, **more: {k: v for k, v in real(*given, **more).items() if k != "accept_solver"})
 
 
 @mutant("test_a_list_of_queries_is_given_the_same_options")
@@ -108,7 +105,7 @@ def what_a_worker_says_of_assurance_is_dropped(patch):
 
 @mutant("test_a_fall_back_is_told_once")
 def notes_in_every_row_of_the_document(patch):
-    patch(json_report, "split_notes", lambda detail: (detail, ()))
+    patch(json, "split_notes", lambda detail: (detail, ()))
 
 
 @mutant("test_a_fall_back_is_told_once")

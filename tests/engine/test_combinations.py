@@ -13,7 +13,7 @@ from test_slopes import boxes, network
 
 from absint.domains.alpha import Alpha
 from absint.domains.deeppoly import DeepPoly
-from absint.engine.backward import combinations as conjunction
+from absint.engine.backward import combinations
 from absint.engine.backward.combinations import Conjunctions, conjunctions
 from absint.engine.context import Context
 from absint.engine.forward import attempt
@@ -107,7 +107,7 @@ def test_combinations_are_sound_and_of_use(activation):
 
 def test_negative_shares_are_seen(monkeypatch):
     """The fault: weights that need not be >= 0."""
-    monkeypatch.setattr(conjunction, "_shifted", lambda share, each, value, rate: share + rate * torch.sign(each - value[:, None]))
+    monkeypatch.setattr(combinations, "_shifted", lambda share, each, value, rate: share + rate * torch.sign(each - value[:, None]))
     graph, region = network(Relu()), boxes(6, 3, 0.4)
     spec = disjuncts(np.random.default_rng(3), 6, 9, 4)
     found = attempt(Alpha(goal=inf), Context(graph, region, FLOAT64), spec)
@@ -140,7 +140,7 @@ def uncovered():
 
 def test_the_error_of_mixing_is_covered(monkeypatch):
     assert uncovered() == 0
-    monkeypatch.setattr(conjunction, "gamma", lambda terms, dtype: 0.0)
+    monkeypatch.setattr(combinations, "gamma", lambda terms, dtype: 0.0)
     assert uncovered() > 100, "the fault, a forgotten error of mixing, is not seen"
 
 

@@ -8,9 +8,10 @@ import test_closed_forms as closed
 import test_exact_scaling as scaling
 import torch
 
-from absint.engine import attained_rows as attained
-from absint.engine.backward import combinations as conjunction
+from absint.engine import attained_rows
+from absint.engine.backward import combinations
 from absint.model import op
+from absint.model.families import linear
 from absint.model.ops import affine, normalise
 from absint.numeric.backend import numeric_mode
 from absint.numeric.interval import Interval
@@ -54,7 +55,7 @@ def standardised():
 
 
 def no_underflow(patch):
-    patch.setattr(op, "lost", lambda product, touched, num: torch.zeros_like(product))
+    patch.setattr(linear, "lost", lambda product, touched, num: torch.zeros_like(product))
 
 
 def any_factor_is_a_power(patch):
@@ -63,12 +64,12 @@ def any_factor_is_a_power(patch):
 
 
 def products_without_error(patch):
-    whole = attained.two_product
-    patch.setattr(attained, "two_product", lambda a, b: (whole(a, b)[0], torch.zeros_like(a), torch.zeros_like(a)))
+    whole = attained_rows.two_product
+    patch.setattr(attained_rows, "two_product", lambda a, b: (whole(a, b)[0], torch.zeros_like(a), torch.zeros_like(a)))
 
 
 def sums_without_error(patch):
-    patch.setattr(attained, "two_sum", lambda a, b: (a + b, torch.zeros_like(a)))
+    patch.setattr(attained_rows, "two_sum", lambda a, b: (a + b, torch.zeros_like(a)))
 
 
 def every_tie_refutes(patch):
@@ -80,8 +81,8 @@ def no_tie_refutes(patch):
 
 
 def sums_of_any_rows_refute(patch):
-    whole = conjunction.attained_sum
-    patch.setattr(conjunction, "attained_sum", lambda greatest, total, counted: whole(greatest, total, torch.ones_like(counted)))
+    whole = combinations.attained_sum
+    patch.setattr(combinations, "attained_sum", lambda greatest, total, counted: whole(greatest, total, torch.ones_like(counted)))
 
 
 def ends_exchanged(patch):

@@ -128,3 +128,24 @@ def test_normalised_inputs_are_rounded_to_the_models_format(tmp_path, domain, me
     graph = absint.load(saved(tmp_path / "n.onnx", [("Floor", "x", "y", {})]), fold=False, mean=mean, std=std, check_range=(0.0, 0.5))
     assert below_half(graph, end - 0.25, end, domain) is Verdict.UNKNOWN
     assert below_half(graph, end - 0.25, end - 0.125, domain) is Verdict.VERIFIED
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.int64])
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_integers_beyond_24_bits_are_rounded_by_a_cast(tmp_path, domain, kind):
+    """2^24 + 1 where x > 1/2: over the reals the network says so, every execution gives 2^24."""
+    path = saved(tmp_path / "net.onnx", [("Greater", "x h", "c", {}), ("Where", "c a b", "i", {}), cast("i", "y", FLOAT)],
+                 stored={"h": np.array([[0.5]], np.float32), "a": np.array([[2**24 + 1]], kind), "b": np.array([[2**24 + 3]], kind)})
+    graph = absint.load(path, fold=False)
+    (found,) = onnxruntime.InferenceSession(path).run(None, {"x": np.array([[0.75]], np.float32)})
+    assert found.item() == 2.0**24
+    problem = replace(graph, source=replace(graph.source, model=None))
+    spec = Spec.rows(torch.ones(1, 1, 1, dtype=torch.float64), torch.tensor([[-(2.0**24) - 0.5]], dtype=torch.float64))
+    region = BoxRegion(*(torch.tensor([[end]], dtype=torch.float64) for end in (0.6, 0.9)))
+
+    def verdict(semantics):
+        options = VerifyOptions(domain=domain, semantics=semantics, attack=None)
+        return verify(Problem(problem, region, spec.take, (0,)), options)[0].verdict
+
+    assert verdict("real") is Verdict.VERIFIED
+    assert verdict("float32") is Verdict.UNKNOWN

@@ -15,7 +15,7 @@ from test_query_answers import POSITIVE, UNIT, ask, nets  # noqa: F401  # fixtur
 from test_vnnlib_reader import BOX, TEXTS, points, random_text, read  # noqa: F401
 from vnnlib_oracle import disagreement
 
-from absint.analyses.query import answering as analysis
+from absint.analyses.query import answering
 from absint.analyses.query.answering import QueryAnswer
 from absint.frontends import vnnlib_atoms, vnnlib_build, vnnlib_reader
 from absint.frontends.vnnlib_numbers import ExactNumber
@@ -145,13 +145,13 @@ def test_mutant_is_killed(name, monkeypatch, ask, read):  # noqa: F811
 
 def test_an_answer_needs_all_instances(monkeypatch, ask):  # noqa: F811
     """An engine that returns fewer results than instances proves nothing."""
-    real = analysis.verify
+    real = answering.verify
 
     def lossy(problem, options, on_result):
         return real(problem, options, lambda result: on_result(result) if result.index == 0 else None)
 
     text = UNIT + "(assert (or (and (<= X_0 0.2) (>= Y_0 0.3)) (and (>= X_0 0.6) (<= Y_0 0.5))))"
     assert ask("identity", text).answer is QueryAnswer.UNSAT
-    monkeypatch.setattr(analysis, "verify", lossy)
+    monkeypatch.setattr(answering, "verify", lossy)
     assert ask("identity", text).answer is QueryAnswer.UNKNOWN
     assert ask("identity", text, total_timeout=inf).answer is QueryAnswer.UNKNOWN

@@ -16,8 +16,7 @@ import numpy as np
 from exact_cells import Cell
 
 from absint.attacks.witness import Witness
-from absint.search.bounders import disjuncts as decide
-from absint.search.bounders import neurons as tighten
+from absint.search.bounders import disjuncts, neurons
 from absint.search.branchers import inputs as splitting
 from absint.search.branchers import phases
 from absint.solvers.session import Session
@@ -179,8 +178,8 @@ def open_nodes_forgotten(patch):
 
 @mutant(EXACT)
 def a_conjunction_without_its_constants(patch):
-    real = decide.with_greatest
-    patch(decide, "with_greatest", lambda model, costs, offsets: real(model, costs, np.maximum(offsets, 0.0)))
+    real = disjuncts.with_greatest
+    patch(disjuncts, "with_greatest", lambda model, costs, offsets: real(model, costs, np.maximum(offsets, 0.0)))
 
 
 @mutant(REFINED)
@@ -197,8 +196,8 @@ def objectives_in_place_of_proofs(patch):
 
 @mutant(REFINED)
 def neurons_a_little_too_narrow(patch):
-    real = tighten._down
-    patch(tighten, "_down", lambda values, like: real(values, like) + 1e-7 * values.abs().to(like))
+    real = neurons._down
+    patch(neurons, "_down", lambda values, like: real(values, like) + 1e-7 * values.abs().to(like))
 
 
 @mutant(BOXES)
@@ -220,8 +219,8 @@ def boxes_left_over_count_for_nothing(patch):
 
 @mutant(BELIEVED)
 def a_word_is_a_proof(patch):
-    real = decide._Instance._learn
-    patch(decide._Instance, "_learn", lambda self, target, bound, *, unproved: real(self, target, bound, unproved=False))
+    real = disjuncts._Instance._learn
+    patch(disjuncts._Instance, "_learn", lambda self, target, bound, *, unproved: real(self, target, bound, unproved=False))
 
 
 @mutant(EXACT)

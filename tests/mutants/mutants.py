@@ -17,7 +17,7 @@ from absint.domains import zonotope
 from absint.domains.generators import Dense
 from absint.engine import context as context_module
 from absint.engine import forward as interpret
-from absint.engine.backward import charges as passage
+from absint.engine.backward import charges
 from absint.engine.backward import walk as substitute
 from absint.model.op import Op
 from absint.model.ops.affine import Affine
@@ -194,65 +194,65 @@ def nothing(plan, name):
 
 @mutant("claim:backward_linear_term_is_charged", "claim:drift_of_the_reference_is_charged")
 def backward_without_linear_term(patch):
-    patch(passage.Passage, "cost_of_linear", lambda self, node, op: nothing(self, node.name))
+    patch(charges.Charges, "cost_of_linear", lambda self, node, op: nothing(self, node.name))
 
 
 @mutant("claim:drift_of_the_reference_is_charged", "claim:offset_errors_reach_every_domain")
 def reference_without_drift(patch):
-    original = passage.Passage.cost_of_linear
+    original = charges.Charges.cost_of_linear
 
     def cost(self, node, op):
         plan = replace(self, ctx=replace(self.ctx, drift={k: torch.zeros_like(v) for k, v in self.ctx.drift.items()}))
         return original(plan, node, op)
 
-    patch(passage.Passage, "cost_of_linear", cost)
+    patch(charges.Charges, "cost_of_linear", cost)
 
 
 @mutant("claim:fan_out_is_charged")
 def backward_without_fan_out_term(patch):
-    patch(passage.Passage, "fan_out", lambda self, node, meeting: nothing(self, node.name))
+    patch(charges.Charges, "fan_out", lambda self, node, meeting: nothing(self, node.name))
 
 
 @mutant("claim:drift_of_the_reference_is_charged", "claim:fan_out_is_charged")
 def backward_charges_nothing_on_arrival(patch):
-    patch(passage.Passage, "arrival", nothing)
+    patch(charges.Charges, "arrival", nothing)
 
 
 @mutant("claim:relaxation_offsets_are_charged", "per:slope_chain/deeppoly/mixed")
 def backward_without_relaxation_term(patch):
-    original = passage.Passage.through
+    original = charges.Charges.through
 
     def through(self, node, op):
         lines, below, above, cost = original(self, node, op)
         return lines, below, above, torch.zeros_like(cost)
 
-    patch(passage.Passage, "through", through)
+    patch(charges.Charges, "through", through)
 
 
 @mutant("claim:relaxation_offsets_are_charged", "claim:concretising_is_charged")
 def backward_pays_nothing(patch):
-    patch(passage.Passage, "_paid", lambda self, cost, node: torch.zeros_like(cost))
+    patch(charges.Charges, "_paid", lambda self, cost, node: torch.zeros_like(cost))
 
 
 @mutant("claim:concretising_is_charged")
 def backward_without_concretising_term(patch):
-    original = passage.Passage.ends
+    original = charges.Charges.ends
 
     def ends(self, node):
         return original(replace(self, ctx=replace(self.ctx, numerics=flawed(self.ctx.numerics, NoGamma))), node)
 
-    patch(passage.Passage, "ends", ends)
+    patch(charges.Charges, "ends", ends)
 
 
 @mutant("domain:deeppoly/net/relu")
 def backward_swaps_planes(patch):
-    original = passage.Passage.through
+    original = charges.Charges.through
 
     def through(self, node, op):
         lines, below, above, cost = original(self, node, op)
         return Relaxation(lines.upper, lines.upper_offset, lines.lower, lines.lower_offset), above, below, cost
 
-    patch(passage.Passage, "through", through)
+    patch(charges.Charges, "through", through)
 
 
 @mutant("domain:deeppoly/net/residual", "domain:deeppoly/net/fan-out")

@@ -11,9 +11,9 @@ import textwrap
 
 from absint.analyses.verify.portfolio import Portfolio
 from absint.analyses.verify.undecided import Undecided
-from absint.encode import builder as building
+from absint.encode import builder
 from absint.numeric.interval import Interval
-from absint.search.bounders import disjuncts as decide
+from absint.search.bounders import disjuncts
 from absint.search.bounders import neurons as tighten
 from absint.search.bounders.disjuncts import _Instance
 from absint.search.branchers import inputs as splitting
@@ -97,13 +97,13 @@ def a_goal_below_zero(patch):
 
 @mutant((TRUTH, PHASES), (TRUTH, "refine"))
 def rows_of_a_conjunction_with_the_wrong_sign(patch):
-    patch(decide, "with_greatest", rewritten(building.with_greatest, ("sparse.csr_array(-costs)", "sparse.csr_array(costs)")))
+    patch(disjuncts, "with_greatest", rewritten(builder.with_greatest, ("sparse.csr_array(-costs)", "sparse.csr_array(costs)")))
 
 
 @mutant((TRUTH, PHASES), (TRUTH, "refine"))
 def rows_of_a_conjunction_with_the_wrong_offset(patch):
     change = "np.concatenate([model.row_lower, offsets])", "np.concatenate([model.row_lower, np.abs(offsets) + 1])"
-    patch(decide, "with_greatest", rewritten(building.with_greatest, change))
+    patch(disjuncts, "with_greatest", rewritten(builder.with_greatest, change))
 
 
 # ---- proofs and words -----------------------------------------------------------------------------------------------

@@ -9,15 +9,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from absint.encode import builder as building
-from absint.encode import expressions as affine
-from absint.encode import linear_rows as layers
-from absint.encode import network as encode
+from absint.encode import builder, expressions, linear_rows, network
 from absint.encode import segments as kinks_module
 from absint.encode.builder import Builder
 from absint.encode.expressions import Expressions, LinearRows
-from absint.solvers import model, session
-from absint.solvers import reproved_bounds as safe
+from absint.solvers import model, reproved_bounds, session
 from absint.solvers.model import Model, SolverAnswer, Status
 from absint.solvers.reproved_bounds import SafeBounds
 from absint.solvers.session import Session
@@ -35,7 +31,7 @@ LIES = "test_lies_never_move_a_bound_above_an_execution"
 
 @mutant((EXACT, 1.0), (EXACT, 1e8))
 def no_slack(patch):
-    patch(safe, "_gamma", lambda terms: np.zeros(np.shape(terms)))
+    patch(reproved_bounds, "_gamma", lambda terms: np.zeros(np.shape(terms)))
 
 
 @mutant((EXACT, 1e8))
@@ -117,25 +113,25 @@ def the_bound_of_a_model_without_tiny_coefficients(patch):
 
 @mutant((EXECUTIONS, "linear chain", 1), (EXECUTIONS, "residual", 1))
 def products_of_weights_taken_as_exact(patch):
-    patch(affine, "gamma", lambda terms, dtype: 0.0)
+    patch(expressions, "gamma", lambda terms, dtype: 0.0)
 
 
 @mutant(("test_errors_that_passes_left_widen_the_rows",))
 def coefficients_taken_as_exact(patch):
     real = LinearRows
-    patch(layers, "LinearRows", lambda matrix, low, high, roundings: real(matrix, low, high, 0))
-    patch(affine, "gamma", lambda terms, dtype: 0.0)
+    patch(linear_rows, "LinearRows", lambda matrix, low, high, roundings: real(matrix, low, high, 0))
+    patch(expressions, "gamma", lambda terms, dtype: 0.0)
 
 
 @mutant(("test_errors_that_passes_left_widen_the_rows",))
 def errors_of_passes_forgotten(patch):
-    real = layers._offset
+    real = linear_rows._offset
 
     def middle(op, node):
         low, high = real(op, node)
         return low / 2 + high / 2, low / 2 + high / 2
 
-    patch(layers, "_offset", middle)
+    patch(linear_rows, "_offset", middle)
 
 
 @mutant((EXECUTIONS, "relu", 0))
@@ -150,20 +146,20 @@ def the_height_of_the_first_knot_forgotten(patch):
 
 @mutant((EXECUTIONS, "odd clip", 0), (EXECUTIONS, "clip", 1))
 def segments_a_little_short(patch):
-    real = encode.kinks
-    patch(encode, "kinks", lambda *given: (replace(g, width=g.width * (1 - 1e-9)) for g in real(*given)))
+    real = network.kinks
+    patch(network, "kinks", lambda *given: (replace(g, width=g.width * (1 - 1e-9)) for g in real(*given)))
 
 
 @mutant((EXECUTIONS, "clip", 1), (EXECUTIONS, "odd clip", 1))
 def later_segments_fill_too_slowly(patch):
-    real = encode.kinks
-    patch(encode, "kinks", lambda *given: (replace(g, inner=g.inner * 1.01) for g in real(*given)))
+    real = network.kinks
+    patch(network, "kinks", lambda *given: (replace(g, inner=g.inner * 1.01) for g in real(*given)))
 
 
 @mutant((EXECUTIONS, "relu", 0), (EXECUTIONS, "leaky", 0))
 def a_triangle_a_little_low(patch):
-    real = encode._Encoder._bounded
-    patch(encode._Encoder, "_bounded", lambda self, terms, scale, limit: real(self, terms, scale, limit * 0.999))
+    real = network._Encoder._bounded
+    patch(network._Encoder, "_bounded", lambda self, terms, scale, limit: real(self, terms, scale, limit * 0.999))
 
 
 @mutant((EXECUTIONS, "relu", 0), (EXECUTIONS, "pool", 1))
@@ -178,7 +174,7 @@ def an_alternative_lost(patch):
 
 @mutant((EXECUTIONS, "relu", 0), (EXECUTIONS, "pool", 1))
 def binaries_that_impose_too_much(patch):
-    patch(building, "_toward_zero", lambda a, b: 1.5 * (a - b))
+    patch(builder, "_toward_zero", lambda a, b: 1.5 * (a - b))
 
 
 @mutant((EXECUTIONS, "pool", 1))
@@ -197,5 +193,5 @@ def one_entry_of_a_maximum_wins(patch):
 
 @mutant(("test_what_rests_on_a_solvers_number_says_so",))
 def a_solvers_number_counts_as_proved(patch):
-    real = encode.Encoding
-    patch(encode, "Encoding", lambda *given: real(*given[:-1], False))
+    real = network.Encoding
+    patch(network, "Encoding", lambda *given: real(*given[:-1], False))

@@ -9,10 +9,8 @@ import numpy as np
 import torch
 from scipy import stats
 
-from absint.analyses.validate import calibration as validate_calibration
-from absint.analyses.validate import evaluation as validate_evaluation
+from absint.analyses.validate import calibration, evaluation, window
 from absint.analyses.validate import validator as validate
-from absint.analyses.validate import window as validate_window
 from absint.analyses.validate.validator import RadiusValidator
 from absint.analyses.validate.window import SlidingWindow, WindowRule
 from absint.errors import InputError
@@ -90,20 +88,20 @@ def an_edited_file_is_refused(folder):
     fitted().save_state(folder / "c.json")
     text = (folder / "c.json").read_text()
     (folder / "c.json").write_text(text.replace('"threshold": 13', '"threshold": 12'))
-    assert refuses(lambda: validate_calibration.read_calibration(folder / "c.json"))
+    assert refuses(lambda: calibration.read_calibration(folder / "c.json"))
 
 
 @claim
 def no_more_false_alarms_than_asked_for(folder):
-    steps = validate_window.order_statistic([1, 2, 2, 5, 9, 9, 9, 9, 9, 9], 2)
+    steps = window.order_statistic([1, 2, 2, 5, 9, 9, 9, 9, 9, 9], 2)
     assert steps == 2
     assert fitted().calibration.false_alarms <= 0.05
 
 
 @claim
 def the_area_of_equal_radii_is_a_half(folder):
-    assert validate_evaluation.roc([3, 4], [3, 4]).auc == 0.5
-    assert validate_evaluation.roc([3, 4], [1, 2]).auc == 1.0
+    assert evaluation.roc([3, 4], [3, 4]).auc == 0.5
+    assert evaluation.roc([3, 4], [1, 2]).auc == 1.0
 
 
 @mutant("accepted_inputs_are_proved")
@@ -153,16 +151,16 @@ def the_checksum_says_yes(patch):
         def __eq__(self, other):
             return True
 
-    patch(validate_calibration, "_checksum", lambda content: Same("x"))
+    patch(calibration, "_checksum", lambda content: Same("x"))
 
 
 @mutant("no_more_false_alarms_than_asked_for")
 def one_rank_too_high(patch):
-    original = validate_window.order_statistic
-    patch(validate_window, "order_statistic", lambda steps, below: original(steps, below + 1))
+    original = window.order_statistic
+    patch(window, "order_statistic", lambda steps, below: original(steps, below + 1))
 
 
 @mutant("the_area_of_equal_radii_is_a_half")
 def ties_count_for_the_detector(patch):
-    original = validate_evaluation.roc
-    patch(validate_evaluation, "roc", lambda valid, invalid: original([k + 0.5 for k in valid], invalid))
+    original = evaluation.roc
+    patch(evaluation, "roc", lambda valid, invalid: original([k + 0.5 for k in valid], invalid))

@@ -16,7 +16,7 @@ from counting import until
 from test_refinement import EASY, HARD, NET
 
 from absint.solvers import Limits, Session, highs, solver
-from absint.testing import solver_checks as conformance
+from absint.testing import solver_checks
 
 linux = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
 RUN = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from absint.cli.main import run; run()"
@@ -104,7 +104,7 @@ def interrupted(domain, folder):
 
 def test_an_interrupt_as_a_solve_starts_leaves_it_its_model(monkeypatch):
     """Ctrl-C may come before the wait for HiGHS's thread: its model is not taken from under it."""
-    kind = highs._HighsEngine(conformance.problem(0)[0])._highs.__class__
+    kind = highs._HighsEngine(solver_checks.problem(0)[0])._highs.__class__
     real, started_ones, cleared = kind.startSolve, [], []
 
     def start(self):
@@ -115,7 +115,7 @@ def test_an_interrupt_as_a_solve_starts_leaves_it_its_model(monkeypatch):
     monkeypatch.setattr(kind, "startSolve", start)
     monkeypatch.setattr(kind, "clear", lambda self: cleared.append(self.wait(0.0)[0]))
     try:
-        with pytest.raises(KeyboardInterrupt), Session(conformance.hard(), ("highs",)) as session:
+        with pytest.raises(KeyboardInterrupt), Session(solver_checks.hard(), ("highs",)) as session:
             session.solve(Limits(20.0))
         assert cleared in ([], [True])
     finally:

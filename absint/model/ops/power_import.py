@@ -80,7 +80,10 @@ def pow_from_onnx(node: OnnxNode) -> Op:
 
 def _exponential(node: OnnxNode) -> Op:
     """b ** x = exp(x log b) for b > 0. The logarithm is off by an ulp; runtimes compute the power in their own way."""
-    base = node.required(0, "the base").double()
+    given = node.required(0, "the base")
+    if not given.is_floating_point():  # the result has the base's type, and is truncated to it
+        raise unsupported(node, "powers of an integer base are integers", "make the base a floating-point number")
+    base = given.double()
     if not bool((base > 0).all() and base.isfinite().all()):
         raise unsupported(node, "a constant base that is not positive", "only positive bases have powers of any exponent")
     sources, places = broadcast(node, (0, 1))

@@ -17,9 +17,9 @@ from absint.model.ops.shape import Identity, Narrowed, Reshape
 def drop_identity(graph: Graph) -> Graph:
     """Exact: no number changes. The output node keeps its value under its own name and the removed ones.
 
-    A Cast to float32 is an identity where the network holds no float64 numbers.
+    A Cast to float32 is an identity where the network holds neither float64 numbers nor computed integers that float32 has no place for.
     """
-    wide = graph.source.formats is None or "float64" in graph.source.formats
+    wide = graph.source.wide
     return _without(graph, lambda op: isinstance(op, Identity) and not (isinstance(op, Narrowed) and (wide or op.below_float32)))
 
 

@@ -24,8 +24,9 @@ _SAFE = 1e-280  # products of constants below this could lose relative accuracy
 def fold_affine(graph: Graph) -> Graph:
     """Sound over the reals with the error terms set here; not exact for float32 executions."""
     nodes: dict[str, Node] = {}
+    kept = {name for node in graph.nodes if node.closed is not None for name in node.closed.inputs}
     for node in graph.nodes:
-        folded = _folded(graph, nodes, node)
+        folded = None if kept.intersection(node.inputs) else _folded(graph, nodes, node)
         if folded is None:
             nodes[node.name] = node
         else:
