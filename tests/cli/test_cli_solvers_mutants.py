@@ -10,7 +10,7 @@ import test_cli_solvers
 from mutants.planting import assert_killed, into
 from test_cli_solvers import ask, word  # noqa: F401  # fixtures
 
-from absint.analyses.query import query_answer as query
+from absint.analyses.query import answering as query
 from absint.cli import header, query_answer, verify_run, workers
 from absint.reports import json, notes, text
 from absint.reports.interface import Summary
