@@ -11,10 +11,12 @@ import ast
 import difflib
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from importlib.machinery import SourceFileLoader
 from importlib.metadata import EntryPoint, entry_points, version
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 from absint.errors import PluginError, UsageError
@@ -109,8 +111,14 @@ class Registry(Generic[T]):
                 loaded = load_entry(point, self.noun)
                 self._entries.setdefault(point.name, loaded)
 
-    def _points(self) -> dict[str, EntryPoint]:
-        return {point.name: point for point in entry_points(group=self.group)}
+    def _points(self) -> Mapping[str, EntryPoint]:
+        return _installed(self.group, tuple(sys.path))
+
+
+@cache
+def _installed(group: str, path: tuple[str, ...]) -> Mapping[str, EntryPoint]:
+    """What the packages on the path promise: reading the records of all of them takes milliseconds, and names are asked for often."""
+    return MappingProxyType({point.name: point for point in entry_points(group=group)})
 
 
 def load_entry(point: EntryPoint, noun: str) -> Any:

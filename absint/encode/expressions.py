@@ -7,6 +7,7 @@ takes in the errors of coefficients and of constants, so that the numbers of the
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,10 @@ class Expressions:
     def __len__(self) -> int:
         return len(self.low)
 
+    @cached_property
+    def _absolute(self) -> Any:
+        return abs(self.matrix)
+
     @property
     def simple(self) -> bool:
         """At most one column in each value."""
@@ -43,7 +48,7 @@ class Expressions:
 
     def magnitude(self, size: np.ndarray) -> np.ndarray:
         """(N,): bound on the terms of each value, summed; size: (>= n,) bounds on |x|. Up to rounding."""
-        terms: np.ndarray = np.asarray(abs(self.matrix) @ size[: self.matrix.shape[1]])
+        terms: np.ndarray = np.asarray(self._absolute @ size[: self.matrix.shape[1]])
         found: np.ndarray = terms + np.maximum(np.abs(self.low), np.abs(self.high))
         return found
 
@@ -64,18 +69,18 @@ class Expressions:
 
     def image(self, linear: LinearRows, size: np.ndarray) -> Expressions:
         """L value + b, with the errors of L's coefficients, of the products and of the sums."""
-        rows = linear.matrix
-        positive, negative = rows.maximum(0), rows.minimum(0)
+        rows, positive, negative = linear.matrix, linear.positive, linear.negative
         low = positive @ self.low + negative @ self.high
         high = positive @ self.high + negative @ self.low
         plain = Expressions(sparse.csr_array(rows @ self.matrix), low, high)
         terms = int(np.diff(rows.indptr).max(initial=0))
         error = np.zeros(len(low))
         if linear.roundings > 0 or terms > 1:
-            through = np.asarray(abs(rows) @ self.magnitude(size))
+            magnitude = self.magnitude(size)
+            through = np.asarray(linear.absolute @ magnitude)
             # A coefficient may have vanished by underflow, too: that costs at most a few times tiny, times the value.
-            every = _floor(self, size) + _TINY * float(self.magnitude(size).sum())
-            floor = (terms + linear.roundings + 4) * every * (1 + np.asarray(abs(rows) @ np.ones(len(self))))
+            every = _floor(self, size) + _TINY * float(magnitude.sum())
+            floor = (terms + linear.roundings + 4) * every * (1 + linear.weight)
             error = gamma(terms + linear.roundings + 4, torch.float64) * through * _INFLATE + floor
         return plain.widened(_known(error)).shifted(linear.low, linear.high)
 
@@ -93,6 +98,27 @@ class LinearRows:
     high: np.ndarray
     roundings: int
 
+    # Of a layer they are asked for again by every instance and every program.
+    @cached_property
+    def positive(self) -> Any:
+        """The coefficients above 0."""
+        return self.matrix.maximum(0)
+
+    @cached_property
+    def negative(self) -> Any:
+        """The coefficients below 0."""
+        return self.matrix.minimum(0)
+
+    @cached_property
+    def absolute(self) -> Any:
+        """|L|."""
+        return abs(self.matrix)
+
+    @cached_property
+    def weight(self) -> np.ndarray:
+        """(N,): the absolute coefficients of each value, summed, up to rounding."""
+        return np.asarray(self.absolute @ np.ones(self.matrix.shape[1]))
+
 
 def constant(low: np.ndarray, high: np.ndarray) -> Expressions:
     """Values without columns."""
@@ -108,12 +134,17 @@ def columns_as_values(index: np.ndarray, width: int) -> Expressions:
 
 def stacked(parts: list[Expressions], width: int) -> Expressions:
     """One after another, over `width` columns; exact."""
+    parts = [p for p in parts if len(p)] or parts[:1]
+    if len(parts) == 1:
+        return Expressions(over(parts[0].matrix, width), parts[0].low, parts[0].high)
     matrix = sparse.vstack([over(p.matrix, width) for p in parts], format="csr")
     return Expressions(matrix, np.concatenate([p.low for p in parts]), np.concatenate([p.high for p in parts]))
 
 
 def over(matrix: Any, width: int) -> Any:
     """The same rows over more columns."""
+    if matrix.shape[1] == width:
+        return matrix
     return sparse.csr_array((matrix.data, matrix.indices, matrix.indptr), shape=(matrix.shape[0], width))
 
 

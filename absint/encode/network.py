@@ -174,7 +174,7 @@ class _Encoder:
         value = self.values[name]
         if value.simple:
             return
-        pattern = (abs(rows) > 0).astype(np.float64) @ (abs(value.matrix) > 0).astype(np.float64)
+        pattern = (rows != 0).astype(np.float64) @ (value.matrix != 0).astype(np.float64)
         if pattern.nnz > rows.nnz + value.matrix.nnz:
             made = self._column_values(name)
             self._tie(made, value)

@@ -85,8 +85,8 @@ def margins(domain: Domain[Any], ctx: Context, spec: Spec) -> tuple[Interval, Co
 
     Sound: the property holds for every input of instance i if spec.margin(lower)[i] > 0 (with rounding on).
     """
-    found = attempt(domain, ctx, spec)
-    return found.interval, found.ctx
+    result = analyse(domain, replace(ctx, target=spec))
+    return row_bounds(domain, result.element, result.ctx, spec), result.ctx
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,12 +199,13 @@ def boxes(ctx: Context) -> Context:
 
 def tensor_bounds(domain: Domain[Any], ctx: Context, tensors: tuple[str, ...]) -> dict[str, Interval]:
     """Bounds of every entry of the named nodes: the domain's own, met with everything known."""
-    result = analyse(domain, ctx, frozenset(tensors))
-    out = {}
-    for name in tensors:
-        found = _all_entries(domain, ctx.graph[name], result.kept[name], result.ctx)
-        out[name] = result.ctx.known[name].meet(found)
-    return out
+    return kept_bounds(domain, analyse(domain, ctx, frozenset(tensors)))
+
+
+def kept_bounds(domain: Domain[Any], result: Analysis[Any]) -> dict[str, Interval]:
+    """What `tensor_bounds` says of the elements that an analysis kept."""
+    ctx = result.ctx
+    return {name: ctx.known[name].meet(_all_entries(domain, ctx.graph[name], element, ctx)) for name, element in result.kept.items()}
 
 
 def _all_entries(domain: Domain[E], node: Node, element: E, ctx: Context) -> Interval:

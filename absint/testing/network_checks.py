@@ -12,7 +12,7 @@ from torch import Tensor
 
 from absint.engine.context import Context
 from absint.engine.domain import Domain
-from absint.engine.forward import analyse, margins, row_bounds, tensor_bounds
+from absint.engine.forward import analyse, kept_bounds, margins, row_bounds, tensor_bounds
 from absint.errors import UnsupportedError
 from absint.model.families.linear import Linear
 from absint.model.graph import Graph
@@ -30,13 +30,18 @@ def _context(c: BoxCase, num: Numerics) -> Context:
 
 
 def _proved(domain: Domain[Any], ctx: Context, c: BoxCase) -> Failures:
-    """Margins and the bounds of all nodes enclose the exact values."""
-    found, _ = margins(domain, ctx, c.spec)
+    """Margins, what is said of whole disjuncts, and the bounds of all nodes enclose the exact values; by one analysis."""
+    result = analyse(domain, replace(ctx, target=c.spec), frozenset(node.name for node in ctx.graph.nodes))
+    found = row_bounds(domain, result.element, result.ctx, c.spec)
     wrong = outside(found.lower, found.upper, c.rows, c.rows)
     if wrong is not None:
         yield f"margins (rows of the property): {wrong}"
-    names = tuple(node.name for node in ctx.graph.nodes)
-    for name, bound in tensor_bounds(domain, ctx, names).items():
+    refuted = domain.refute(result.element, c.spec, c.spec.refutation(found.lower), result.ctx)
+    if refuted is not None:  # each row is a disjunct; +inf says that no input is left
+        wrong = outside(refuted.lower, torch.full_like(refuted.lower, inf), c.rows, c.rows)
+        if wrong is not None:
+            yield f"refuted disjuncts (rows of the property): {wrong}"
+    for name, bound in kept_bounds(domain, replace(result, ctx=replace(result.ctx, target=None))).items():
         wrong = outside(bound.lower, bound.upper, c.low[name], c.high[name])
         if wrong is not None:
             yield f"bounds of node '{name}' ({type(ctx.graph[name].op).__name__}): {wrong}"
@@ -91,9 +96,14 @@ def _check_known(domain: Domain[Any]) -> Failures:
             ctx = _context(c, num)
             proved = analyse(domain, ctx).ctx.known
             yield from _enclosed(domain, replace(ctx, known=dict(proved)), c)
-            for empty in (torch.nan, inf):
-                void = {k: Interval(torch.full_like(v.lower, -empty), torch.full_like(v.upper, empty)) for k, v in proved.items()}
-                yield from (f"known bounds of {empty}: {line}" for line in _enclosed(domain, replace(ctx, known=void), c))
+            void = {k: Interval(-_nothing(v.lower), _nothing(v.upper)) for k, v in proved.items()}
+            yield from (f"known bounds of NaN and infinity: {line}" for line in _enclosed(domain, replace(ctx, known=void), c))
+
+
+def _nothing(like: Tensor) -> Tensor:
+    """NaN and infinity in turn, each the other one in the next instance."""
+    turn = torch.arange(like[0].numel()) + torch.arange(len(like))[:, None]
+    return torch.where(turn % 2 == 0, torch.nan, inf).to(like).reshape(like.shape)
 
 
 def _check_zero_width(domain: Domain[Any]) -> Failures:

@@ -102,8 +102,9 @@ def run_checks(checks: Sequence[Check], subject: Any, *, quiet: bool) -> None:
     """Run them in order, a line for each on stderr while it runs and one on stdout at the end; raise what failed, all at once."""
     lines: list[str] = []
     failed = 0
+    name = registered(subject)
     for number, check in enumerate(checks, 1):
-        _say(f"[{number:2}/{len(checks)}] {registered(subject)} {check.name} ... ", quiet)
+        _say(f"[{number:2}/{len(checks)}] {name} {check.name} ... ", quiet)
         begin = time.monotonic()
         found = check.failures(subject)
         failed += bool(found)
@@ -111,7 +112,7 @@ def run_checks(checks: Sequence[Check], subject: Any, *, quiet: bool) -> None:
         _say(f"{'FAILED' if found else 'ok'} ({time.monotonic() - begin:.1f} s)\n", quiet)
     refuse(lines, subject, f"{failed} of {len(checks)} checks failed")
     if not quiet:
-        sys.stdout.write(f"{registered(subject)} passed: {len(checks)} checks\n")
+        sys.stdout.write(f"{name} passed: {len(checks)} checks\n")
 
 
 def _say(text: str, quiet: bool) -> None:

@@ -69,7 +69,11 @@ class ExactTensor:
     def aligned(self, other: ExactTensor) -> tuple[Any, Any, int]:
         """Both as integers over one exponent."""
         low = min(self.exponent, other.exponent)
-        return self.value * 2 ** (self.exponent - low), other.value * 2 ** (other.exponent - low), low
+        return self._over(low), other._over(low), low
+
+    def _over(self, exponent: int) -> Any:
+        """The integers over an exponent that is no greater; the same array where it is its own."""
+        return self.value if exponent == self.exponent else self.value * 2 ** (self.exponent - exponent)
 
     def __add__(self, other: ExactTensor) -> ExactTensor:
         a, b, low = self.aligned(other)
@@ -118,7 +122,7 @@ class ExactTensor:
 def concatenate(parts: list[ExactTensor]) -> ExactTensor:
     """Joined along the first axis."""
     low = min(p.exponent for p in parts)
-    return ExactTensor(np.concatenate([p.value * 2 ** (p.exponent - low) for p in parts]), low)
+    return ExactTensor(np.concatenate([p._over(low) for p in parts]), low)
 
 
 def outside(lower: Tensor, upper: Tensor, low: ExactTensor, high: ExactTensor) -> str | None:

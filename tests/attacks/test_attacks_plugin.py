@@ -21,7 +21,7 @@ import absint
 from absint.attacks import ATTACKS, Search, falsify
 from absint.numeric.backend import numeric_mode
 from absint.engine.domain import DOMAINS
-from absint.problem.regions.region import LinfBall, parse_eps
+from absint.region import LinfBall, parse_eps
 from absint.problem.spec import Spec
 absint.load_plugin(sys.argv[2])
 graph = absint.load(sys.argv[1])

@@ -118,7 +118,7 @@ def test_derivatives_are_as_accurate_as_stated(name):
 def boxes(op, vector):
     """Some intervals of the benchmark in the format, and points of each."""
     box = tightness.intervals(op)
-    low, high = box.lower[::7].to(vector), box.upper[::7].to(vector)
+    low, high = box.lower[::11].to(vector), box.upper[::11].to(vector)
     if bool((fine := op.defined(low, high)) is not None):
         low, high = low[fine], high[fine]
     high = torch.maximum(low, high)
@@ -174,15 +174,17 @@ def test_nothing_is_claimed_outside_the_definition_domain(op, low, high):
 
 
 @pytest.mark.parametrize("name", ELEMENTWISE)
-@pytest.mark.parametrize("ends", [(-inf, inf), (-inf, 0.5), (0.5, inf), (float("nan"), 1.0), (-1e300, 1e300), (-3e38, 3e38)])
-def test_no_nan_on_any_interval(name, ends):
+def test_no_nan_on_any_interval(name):
     op = ELEMENTWISE[name]()
-    for num in (FLOAT64,) if ends[1] == 1e300 else (FLOAT64, SINGLE):
-        box = Interval(*(torch.full((2,), v, dtype=num.vector) for v in ends))
+    for num in (FLOAT64, SINGLE):
+        ends = [(-inf, inf), (-inf, 0.5), (0.5, inf), (-3e38, 3e38), (float("nan"), 1.0)]
+        low, high = torch.tensor([*ends, (-1e300, 1e300)] if num is FLOAT64 else ends, dtype=num.vector).T
+        box = Interval(low, high)
         image, planes, band = op.range((box,), num), op.planes((box,), num), op.band((box,), num)
         tensors = (*planes.lower, planes.lower_offset, *planes.upper, planes.upper_offset, *band.slope, band.offset, band.radius)
-        unrounded = not (op.error.ulps or op.error.absolute) and bool(box.lower.isnan().any())  # NaN is passed on
-        assert unrounded or not any(bool(t.isnan().any()) for t in (image.lower, image.upper, *tensors))
+        if not (op.error.ulps or op.error.absolute):  # NaN is passed on
+            image, tensors = (Interval(image.lower[~low.isnan()], image.upper[~low.isnan()]), [t[~low.isnan()] for t in tensors])
+        assert not any(bool(t.isnan().any()) for t in (image.lower, image.upper, *tensors))
 
 
 def test_waves_find_every_extreme():

@@ -321,7 +321,7 @@ def test_more_effort_on_neurons_loses_nothing():
     (plain,) = asked((0,), "0.04", "refine:solver=highs")
     assert plain.verdict is Verdict.VERIFIED
     assert plain.stage.startswith("refine")
-    (more,) = asked((0,), "0.04", "refine:solver=highs,timeout_milp=0.3", timeout=8.0)
+    (more,) = asked((0,), "0.04", "refine:solver=highs,timeout_milp=0.1", timeout=8.0)
     assert more.verdict is Verdict.VERIFIED
 
 
