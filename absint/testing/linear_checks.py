@@ -11,7 +11,7 @@ from torch import Tensor
 
 from absint.model.families.linear import Linear
 from absint.model.op import Shape
-from absint.numeric.rounding import gamma, smallest_normal
+from absint.numeric.rounding import gamma, is_power, smallest_normal
 from absint.testing.report import KitClaim
 from absint.testing.truth import ExactTensor, Failures, dense
 
@@ -156,6 +156,19 @@ def _check_exact(op: Linear, shapes: tuple[Shape, ...]) -> Failures:
         yield "exact is claimed, but entries are scaled, summed or shifted"
 
 
+def _check_single(op: Linear, shapes: tuple[Shape, ...]) -> Failures:
+    """`single` is claimed only where an output is a constant, or one entry times +-2^k and no constant beside it."""
+    if not op.single:
+        return
+    whole = torch.from_numpy(np.concatenate(dense(op, shapes)))
+    if not bool(is_power(whole).all()) or int((whole != 0).sum(0).max()) > 1:
+        yield "single is claimed, but entries are summed, or scaled by other numbers than powers of two"
+    shift = torch.zeros(op.output_shape(*shapes), dtype=torch.float64)
+    shift = shift if op.offset is None else shift + op.offset
+    if bool(((shift.flatten() != 0) & (whole != 0).any(0)).any()):
+        yield "single is claimed, but a constant is added to entries of the input"
+
+
 LINEAR: dict[str, KitClaim] = {
     "shape": KitClaim(_check_shape, "`output_shape`"),
     "linearity": KitClaim(_check_linearity, "`apply` and `forward_terms`"),
@@ -165,4 +178,5 @@ LINEAR: dict[str, KitClaim] = {
     "terms": KitClaim(_check_terms, "the number named: every rounding bound grows from it"),
     "offset": KitClaim(_check_offset, "`forward`, `offset`, `offset_error` and `offset_magnitude`"),
     "exact": KitClaim(_check_exact, "`exact`"),
+    "single": KitClaim(_check_single, "`single`"),
 }
