@@ -98,7 +98,7 @@ class LinearRows:
     high: np.ndarray
     roundings: int
 
-    # Of a layer they are asked for again by every instance and every program.
+    # Those of a layer are asked for again by every instance and every program.
     @cached_property
     def positive(self) -> Any:
         """The coefficients above 0."""

@@ -125,7 +125,7 @@ def _stop(solver: Solver) -> Failures:
         return
     begin = time.monotonic()
     with Session(hard(), (solver,)) as session:
-        session.solve(Limits(seconds=_PATIENCE / 2, stop=lambda: time.monotonic() - begin > 0.5))
+        session.solve(Limits(seconds=_PATIENCE / 6, stop=lambda: time.monotonic() - begin > 0.5))
     if time.monotonic() - begin > _PATIENCE:
         yield "does not stop when asked"
 

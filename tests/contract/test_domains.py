@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from absint.engine.domain import DOMAINS
 from absint.engine.product import Product
+from absint.problem.spec import Refutation
 from absint.testing.kit import ContractError, check_domain, domain_checks
 
 VARIANTS = {
     **{name: lambda name=name: DOMAINS.get(name)() for name in DOMAINS.names()},
     # As all of them, at a part of the time.
+    "alpha": lambda: DOMAINS.get("alpha")(steps=6, inner=3),
     "exact": lambda: DOMAINS.get("exact")(nodes=20),
     "refine": lambda: DOMAINS.get("refine")(neurons=2),
     "zonotope-without-box": lambda: DOMAINS.get("zonotope")(product=False),
@@ -49,3 +52,15 @@ def test_every_failure_is_listed_at_once():
     assert caught.value.code == "E-CONTRACT"
     assert len(caught.value.details) > 20
     assert any("net/relu" in line for line in caught.value.details)
+
+
+def test_a_false_refutation_is_noticed():
+    class Eager(DOMAINS.get("box")):
+        """Refutes every disjunct."""
+
+        def refute(self, element, spec, refuted, ctx):
+            return Refutation(torch.full_like(refuted, 1e9))
+
+    with pytest.raises(ContractError) as caught:
+        CHECKS["net/relu"](Eager())
+    assert "refuted disjuncts" in "".join(caught.value.details)

@@ -32,8 +32,7 @@ def run(killer):
 # Tests of every ordinary run, under the names that killers have here.
 UNMUTATED = {
     *(f"claim:{name}" for name in claims.CLAIMS),
-    *(f"per:{claim}/{domain}/{setting}"
-      for claim in claims.PER_DOMAIN for domain in DOMAINS.names() for setting in claims.settings(domain)),
+    *(f"per:{claim}/{domain}/{num}" for claim in claims.PER_DOMAIN for domain in DOMAINS.names() for num in claims.settings(domain)),
     *(f"op:{name}" for name in INSTANCES),
     *(f"domain:{variant}/{check}" for variant, check in (case.values for case in test_domains.cases() if not case.marks)),
 }
