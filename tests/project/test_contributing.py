@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 from places import ROOT
-from test_arrows import FACES, LONGEST_FILE, LONGEST_FUNCTION
+from test_arrows import FACES
+from test_form import LONGEST_FILE, LONGEST_FUNCTION
 
 PAGE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
