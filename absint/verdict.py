@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from math import isfinite
-from typing import Any
+from typing import Any, ClassVar
 
 
 class Verdict(Enum):
@@ -34,7 +35,8 @@ class Reason(Enum):
     AMBIGUOUS = "ambiguous"      # a candidate witness whose violation could not be proved
     OVERFLOW = "overflow"        # bounds left the range of floating point
     MEMORY = "memory"
-    TIMEOUT = "timeout"
+    TIMEOUT = "timeout"          # the time limit of the instance, or that of the whole call (`InstanceResult.cut`)
+    LIMIT = "limit"              # a limit of the method's own ended its search; the detail names it
     VACUOUS = "vacuous"          # the region or an assumption is empty
     INTERRUPTED = "interrupted"
     SOLVER = "solver"            # the proof rests on a solver's number that was not re-proved
@@ -46,7 +48,9 @@ class Reason(Enum):
 class InstanceResult:
     """One row of a report. `margin`: certified lower bound of the smallest margin, None where it is not finite.
 
-    stage: what decided: "attack", or a domain and its number format.
+    stage: what decided: "attack", or a domain and its number format.  detail: what more there is to say of this one.
+    notes: what solvers reported on the way, and where another thing is analysed than the model's file seems to show; each with its code.
+    cut: the limit of the whole call ended it, not its own: with more time it deserves another try. Not part of the row.
     """
 
     index: int
@@ -62,6 +66,12 @@ class InstanceResult:
     detail: str | None = None
     witness: tuple[float, ...] | None = None
     stage: str | None = None
+    cut: bool = False
+    notes: tuple[str, ...] = ()
+
+    COLUMNS: ClassVar = ("index", "label", "predicted", "verdict", "reason", "margin", "assurance", "eps", "domain", "time_s", "detail",
+                         "stage", "witness", "notes")
+    SHOWN: ClassVar = {"index": 5, "label": 5, "predicted": 9, "verdict": 13, "stage": 16, "reason": 10, "margin": 10, "time_s": 7}
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready row; enums by value, a non-finite margin never appears."""
@@ -80,4 +90,28 @@ class InstanceResult:
             "detail": self.detail,
             "stage": self.stage,
             "witness": list(self.witness) if self.witness is not None else None,
+            "notes": list(self.notes),
         }
+
+    @classmethod
+    def from_dict(cls, row: Mapping[str, Any]) -> InstanceResult:
+        """What `as_dict` wrote. Raises ValueError, KeyError or TypeError on anything else."""
+        reason, margin, witness = row["reason"], row["margin"], row["witness"]
+        label, predicted = (None if value is None else int(value) for value in (row["label"], row["predicted"]))
+        return cls(
+            int(row["index"]), Verdict(row["verdict"]), label, predicted, None if reason is None else Reason(reason),
+            None if margin is None else float(margin), Assurance(row["assurance"]), row["eps"], row["domain"], float(row["time_s"]),
+            row["detail"], None if witness is None else tuple(map(float, witness)), row["stage"], notes=tuple(map(str, row["notes"])))
+
+    def cells(self) -> Mapping[str, str]:
+        """Times to the millisecond."""
+        return {"time_s": f"{self.time_s:.3f}"}
+
+
+def noted(results: Iterable[InstanceResult]) -> dict[str, list[int]]:
+    """Each note once, with the instances whose results carry it, in the order of the results."""
+    found: dict[str, list[int]] = {}
+    for result in results:
+        for note in result.notes:
+            found.setdefault(note, []).append(result.index)
+    return found

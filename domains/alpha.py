@@ -14,7 +14,9 @@ from absint.engine.domain import Ascent, Domain
 class Alpha(DeepPoly):
     """DeepPoly whose free slopes are chosen row by row, by gradient ascent on the row's own bound.
 
-    steps: for the property's rows.  inner: for the undecided entries of every other node.  rate, decay, goal: see `Ascent`.
+    steps: of ascent for the property's rows.  inner: for the undecided entries of every other node; 0 leaves these as they are.
+    rate: length of the first step.  decay: each further one is this many times as long.
+    goal: rows of the property proved above it are left as they are; inf improves all.
     About ten times the cost of DeepPoly, and never less precise on the same intermediate bounds; tighter intermediate bounds may
     choose other lines for S-shaped functions, which is why the stages of `portfolio` count together.
     Sources: Xu et al., ICLR 2021, section 3.2; Singh et al., POPL 2019, section 4.

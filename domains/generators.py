@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 
 import torch
@@ -12,8 +13,30 @@ from torch import Tensor
 
 from absint.model.families.linear import Linear
 from absint.model.op import Shape
+from absint.numeric.backend import Budget
 
 _CHUNK_ENTRIES = 1 << 18
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How many vectors go through an operator between two looks at the clock."""
+
+    budget: Budget
+    vectors: int
+
+    def apply(self, run: Callable[[Tensor], Tensor], vectors: Tensor) -> Tensor:
+        """run(vectors), some at a time, into one tensor. Raises DeadlineError."""
+        if len(vectors) <= self.vectors:
+            return run(vectors)
+        out: Tensor | None = None
+        for start in range(0, len(vectors), self.vectors):
+            self.budget.check()
+            part = run(vectors[start : start + self.vectors])
+            out = part.new_empty((len(vectors), *part.shape[1:])) if out is None else out
+            out[start : start + len(part)] = part
+        assert out is not None
+        return out
 
 
 class GeneratorBlock(ABC):
@@ -41,7 +64,7 @@ class GeneratorBlock(ABC):
         """Entries times slope (batch, *own shape), summed over the trailing axes that `shape` lacks."""
 
     @abstractmethod
-    def through(self, op: Linear, shape: Shape) -> GeneratorBlock:
+    def through(self, op: Linear, shape: Shape, pace: Pace) -> GeneratorBlock:
         """Image under a linear operator of one input of that shape."""
 
     @abstractmethod
@@ -98,10 +121,10 @@ class Dense(GeneratorBlock):
         extra = product.dim() - 2 - len(shape)
         return Dense(product if extra == 0 else product.flatten(2 + len(shape)).sum(-1))
 
-    def through(self, op: Linear, shape: Shape) -> Dense:
+    def through(self, op: Linear, shape: Shape, pace: Pace) -> Dense:
         """Symbols as a batch of vectors."""
         batch, count = self.generators.shape[:2]
-        image = op.apply(self.generators.reshape(batch * count, *shape))
+        image = pace.apply(op.apply, self.generators.reshape(batch * count, *shape))
         return Dense(image.reshape(batch, count, *image.shape[1:]))
 
     def reach(self, rows: Tensor) -> Tensor:
@@ -160,7 +183,7 @@ class Sparse(GeneratorBlock):
         group = prod(self.shape) // max(1, prod(shape))
         return Sparse(self.index // group, value, shape)
 
-    def through(self, op: Linear, shape: Shape) -> GeneratorBlock:
+    def through(self, op: Linear, shape: Shape, pace: Pace) -> GeneratorBlock:
         """Monomial maps keep the form; others scale the operator's columns."""
         move = op.monomial(shape)
         if move is not None:
@@ -170,9 +193,9 @@ class Sparse(GeneratorBlock):
             return Sparse(move.target.to(self.index.device)[self.index], value, op.output_shape(shape))
         batch, count = self.index.shape
         if bool((self.index == self.index[:1]).all()):
-            columns = op.columns(self.index[0], shape, self.value)[None]
+            columns = pace.apply(lambda index: op.columns(index, shape, self.value), self.index[0])[None]
         else:
-            columns = op.columns(self.index.reshape(-1), shape, self.value)
+            columns = pace.apply(lambda index: op.columns(index, shape, self.value), self.index.reshape(-1))
             columns = columns.reshape(batch, count, *columns.shape[1:])
         return Dense(columns * self.value.reshape(batch, count, *(1,) * (columns.dim() - 2)))
 
@@ -194,22 +217,26 @@ class Sparse(GeneratorBlock):
         return Sparse(self.index.gather(1, slots), self.value.gather(1, slots) * keep, self.shape)
 
 
-def join(op: Linear, parts: list[GeneratorBlock | None], shapes: tuple[Shape, ...]) -> GeneratorBlock:
+def join(op: Linear, parts: list[GeneratorBlock | None], shapes: tuple[Shape, ...], pace: Pace) -> GeneratorBlock:
     """Image of one symbol source that occurs in some of a linear operator's inputs."""
     if len(parts) == 1:
         assert parts[0] is not None
-        return parts[0].through(op, shapes[0])
+        return parts[0].through(op, shapes[0], pace)
     images: list[Tensor] = []
     for position, part in enumerate(parts):
         if part is not None:
             full = part.dense()
             batch, count = full.shape[:2]
-            image = op.part(position, full.reshape(batch * count, *shapes[position]), shapes)
+            image = pace.apply(partial(_part, op, position, shapes), full.reshape(batch * count, *shapes[position]))
             images.append(image.reshape(batch, count, *image.shape[1:]))
     total = images[0]
     for image in images[1:]:
         total = total + image
     return Dense(total)
+
+
+def _part(op: Linear, position: int, shapes: tuple[Shape, ...], vectors: Tensor) -> Tensor:
+    return op.part(position, vectors, shapes)
 
 
 def merge_smallest(blocks: dict[Hashable, GeneratorBlock], limit: int, like: Tensor) -> tuple[dict[Hashable, GeneratorBlock], Tensor]:

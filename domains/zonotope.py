@@ -11,11 +11,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from absint.domains.generators import Dense, GeneratorBlock, Sparse, join, merge_smallest
+from absint.domains.generators import Dense, GeneratorBlock, Pace, Sparse, join, merge_smallest
 from absint.engine.domain import Band, Context, Domain, Interval, Node, Numerics, Rows, Sense, met_band
 from absint.model.families.linear import Linear
 from absint.model.families.nonlinear import Nonlinear, middle_radius
 from absint.model.graph import Graph
+from absint.model.work import work_of
 from absint.numeric.rounding import cast_up, gamma
 
 # Where symbols come from: a node's name, or a tuple for what an order reduction kept or merged. Tuples, because a string
@@ -107,7 +108,8 @@ class Zonotope(Domain[Zono]):
         op, num = node.op, ctx.numerics
         assert isinstance(op, Linear)
         shapes = ctx.graph.shapes_of(node)
-        blocks = {name: join(op, [a.blocks.get(name) for a in args], shapes)
+        pace = Pace(ctx.budget, ctx.budget.pieces(work_of(node)))
+        blocks = {name: join(op, [a.blocks.get(name) for a in args], shapes, pace)
                   for name in dict.fromkeys(k for a in args for k in a.blocks)}
         center = op.forward(*(a.center for a in args))
         count = sum(b.count for b in blocks.values())

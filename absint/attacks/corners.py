@@ -43,7 +43,7 @@ def _around(work: StartWork, slot: int, base: Tensor) -> None:
     moved = flat.repeat(len(target), 1)
     moved[torch.arange(len(target)), entry] += steps[target, entry]
     points = torch.cat([moved, _jointly(flat, wanted, slopes, (low, high))])
-    size = work.search.budget.rows(2 * work.row_bytes)
+    size = max(1, work.room // 2)
     with torch.no_grad():
         for part in points.reshape(-1, *base.shape).split(size):
             work.search.budget.check()

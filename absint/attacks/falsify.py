@@ -56,14 +56,16 @@ def falsify(graph: Graph, region: Region, spec: Spec, attack: Attack, search: Se
         part = region.take(left), spec.take(left.to(spec.weight.device))
         values, points = _candidates(graph, *part, attack, replace(search, depth=depth))
         hit = violates(values, part[1]).cpu()
-        for slot in hit.nonzero().flatten().tolist():
+        for tried, slot in enumerate(hit.nonzero().flatten().tolist()):
+            if tried and search.budget.late:
+                break  # what was found in time has been proved once at least; the rest stays a candidate
             with torch.no_grad():
                 witness = prove_witness(graph, *part, slot, points[slot].cpu().numpy())
             if witness is not None:
                 witnesses[int(left[slot])] = witness
         open_ = [s for s in hit.nonzero().flatten().tolist() if int(left[s]) not in witnesses]
         ambiguous = (ambiguous | {int(left[s]) for s in open_}) - witnesses.keys()
-        if not open_:
+        if not open_ or search.budget.late:
             break
         chosen = torch.tensor(open_)
         search = replace(search, starts=points[chosen.to(points.device)][:, None], seed=search.seed + 1)

@@ -162,10 +162,25 @@ def _scattered(work: StartWork, number: int) -> Particles:
 
 def _descend(work: StartWork, particles: Particles, steps: int) -> None:
     """Take all particles downhill, in chunks that fit into memory; those of decided instances leave."""
-    size = work.search.budget.rows(work.row_bytes)
-    for start in range(0, len(particles.instance), size):
-        chunk = torch.arange(start, min(start + size, len(particles.instance)), device=work.search.device)
+    for chunk in _chunks(particles.instance, work.room):
         _walk(work, particles.take(chunk), steps)
+
+
+def _chunks(instance: Tensor, room: int) -> list[Tensor]:
+    """Positions of about `room` particles at a time: whole instances, or equal parts of one, so that none depends on its batch mates."""
+    if len(instance) <= room:
+        return [torch.arange(len(instance), device=instance.device)]
+    found, held = [], instance[:0]
+    each = torch.unique_consecutive(instance, return_counts=True)[1].tolist()
+    for mine in torch.arange(len(instance), device=instance.device).split(each):
+        if len(held) and len(held) + len(mine) > room:
+            found.append(held)
+            held = held[:0]
+        if len(mine) > room:
+            found += mine.split(room)
+        else:
+            held = torch.cat([held, mine])
+    return [*found, held] if len(held) else found
 
 
 @dataclass(eq=False)

@@ -12,6 +12,7 @@ from absint.attacks.loss import depths, row_values
 from absint.attacks.search import Search
 from absint.model.families.linear import Linear
 from absint.model.graph import Graph
+from absint.model.work import work as products_of
 from absint.problem.regions.region import Region
 from absint.problem.spec import Spec
 
@@ -47,6 +48,12 @@ class StartWork:
         size = 8 if self.dtype == torch.float64 else 4
         return size * (3 * sum(node.size for node in self.graph.nodes) + 6 * self.graph.input.size) + 32 * self.spec.bias.shape[1]
 
+    @property
+    def room(self) -> int:
+        """Points that fly together: what memory holds, and what is evaluated, gradients included, between two looks at the clock."""
+        budget = self.search.budget
+        return min(budget.rows(self.row_bytes), budget.pieces(3 * products_of(self.graph)))
+
     def evaluate(self, instance: Tensor, points: Tensor) -> Tensor:
         """(P, rows) float64 row values at points (P, *shape) of the instances (P,); recorded."""
         spec = self.spec.take(instance)
@@ -80,7 +87,7 @@ def sampled(work: StartWork) -> Tensor | None:
     count = _count(work)
     share = _shares(work, count)
     # As many instances at once as fill a batch; those of a decided one end with its group.
-    size = max(1, work.search.budget.rows(work.row_bytes) // count)
+    size = max(1, work.room // count)
     kept = torch.cat([_best_of(work, group, share) for group in live.split(size)])
     out = work.region.center.to(device)[:, None].repeat(1, kept.shape[1], *(1,) * len(work.region.shape))
     out[live] = kept
@@ -131,7 +138,7 @@ def _best_of(work: StartWork, group: Tensor, share: Tensor) -> Tensor:
 def _seen(work: StartWork, group: Tensor, shares: Tensor) -> Tensor:
     """(g, N, disjuncts): the greatest row of each disjunct at shares (g, N, *shape) of the instances, recorded, in chunks."""
     seen: list[Tensor] = []
-    size = work.search.budget.rows(work.row_bytes)
+    size = work.room
     instance = group.repeat_interleave(shares.shape[1])
     for part, mine in zip(shares.flatten(0, 1).split(size), instance.split(size), strict=True):
         work.search.budget.check()
@@ -170,7 +177,7 @@ def pushed(work: StartWork, instance: Tensor, points: Tensor, copies: int, numbe
     generator = torch.Generator().manual_seed(work.search.seed * 7919 + number)
     weight = torch.randn(copies, *node.shape, generator=generator, dtype=torch.float64).to(points)
     out = []
-    size = max(1, work.search.budget.rows(work.row_bytes) // copies) * copies
+    size = max(1, work.room // copies) * copies
     for part, mine in zip(points.split(size), instance.split(size), strict=True):
         work.search.budget.check()
         x = part.detach().requires_grad_()

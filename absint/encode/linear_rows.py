@@ -12,6 +12,7 @@ from scipy import sparse
 from absint.encode.expressions import LinearRows, down, up
 from absint.model.families.linear import Linear as LinearOp
 from absint.model.graph import Graph, Node
+from absint.model.work import work_of
 from absint.numeric.backend import Budget, numeric_mode
 
 
@@ -44,7 +45,7 @@ class Layers:
         assert graph is not None
         shapes = graph.shapes_of(node)
         like = torch.zeros(0, dtype=torch.float64)
-        chunk = budget.rows(16 * (sum(map(prod, shapes)) + node.size))
+        chunk = min(budget.rows(16 * (sum(map(prod, shapes)) + node.size)), budget.pieces(work_of(node)))
         parts = []
         with numeric_mode(), torch.no_grad():
             for start in range(0, node.size, chunk):

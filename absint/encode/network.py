@@ -16,7 +16,7 @@ from scipy import sparse
 from torch import Tensor
 
 from absint.encode.builder import Builder, Choices, ColumnBlock, with_binaries
-from absint.encode.expressions import Expressions, LinearRows, add_up, columns_as_values, constant, stacked
+from absint.encode.expressions import Expressions, LinearRows, add_up, columns_as_values, constant, product, stacked
 from absint.encode.linear_rows import Layers
 from absint.encode.segments import Kinks, kinks
 from absint.engine.context import Context
@@ -168,13 +168,13 @@ class _Encoder:
             stop = start + self.graph[name].size
             self._spread(name, rows.matrix[:, start:stop])
             start = stop
-        return stacked([self.values[i] for i in node.inputs], self.build.width).image(rows, self.build.size)
+        return stacked([self.values[i] for i in node.inputs], self.build.width).image(rows, self.build.size, self.budget)
 
     def _spread(self, name: str, rows: sparse.csr_array) -> None:
         value = self.values[name]
         if value.simple:
             return
-        pattern = (rows != 0).astype(np.float64) @ (value.matrix != 0).astype(np.float64)
+        pattern = product((rows != 0).astype(np.float64), (value.matrix != 0).astype(np.float64), self.budget)
         if pattern.nnz > rows.nnz + value.matrix.nnz:
             made = self._column_values(name)
             self._tie(made, value)
@@ -307,7 +307,7 @@ class _Encoder:
         blocks = [_placed(_flat(s), node.size, node.name)[entry] for s in slopes]
         shift = _flat(offset)[entry]
         rows = LinearRows(sparse.csr_array(sparse.hstack(blocks, format="csr")), shift, shift, _roundings(blocks))
-        return stacked([self.values[i] for i in node.inputs], self.build.width).image(rows, self.build.size)
+        return stacked([self.values[i] for i in node.inputs], self.build.width).image(rows, self.build.size, self.budget)
 
 
 def _roundings(blocks: list[sparse.csr_array]) -> int:

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 import torch
 from torch import Tensor
 
+from absint.engine.affine_forms import AffineForms, ascended_forms, backward_forms
 from absint.engine.backward.combinations import mixed_bounds
 from absint.engine.backward.slopes import Ascent, Slopes, improved, open_rows
 from absint.engine.backward.walk import input_adjoints, substitute_each
@@ -33,8 +34,9 @@ from absint.problem.spec import Refutation, Spec
 from absint.registry import Registry
 
 __all__ = [
-    "DOMAINS", "Ascent", "BackwardDomain", "Band", "Budget", "Context", "Domain", "Interval", "Node", "Numerics", "Relaxation",
-    "RowForm", "Rows", "Sense", "box_rows", "met_band", "open_rows", "register_domain", "row_products", "rule", "transfer",
+    "DOMAINS", "AffineForms", "Ascent", "BackwardDomain", "Band", "Budget", "Context", "Domain", "Interval", "Node", "Numerics",
+    "Relaxation", "RowForm", "Rows", "Sense", "box_rows", "met_band", "open_rows", "register_domain", "row_products", "rule",
+    "transfer",
 ]
 
 E = TypeVar("E")
@@ -84,9 +86,19 @@ class Domain(ABC, Generic[E]):
         return False
 
     @property
+    def one_by_one(self) -> bool:
+        """Whether it works on one instance after the other: then each is given to it alone, within its own time, and told at once."""
+        return False
+
+    @property
     def guide(self) -> Domain[Any] | None:
         """A cheaper domain that answers for every node but the output; None to be asked oneself."""
         return None
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether its bounds carry gradients: no number in them comes from outside torch, such as a solver's."""
+        return True
 
     @property
     def alone(self) -> bool:
@@ -118,6 +130,13 @@ class Domain(ABC, Generic[E]):
 
     def hull(self, element: E, ctx: Context) -> Interval | None:
         """Bounds of all entries, where that costs less than asking rows; None to be asked rows."""
+        return None
+
+    def affine(self, element: E, rows: Rows, ctx: Context) -> AffineForms | None:
+        """Bounds of the rows that are affine in the network's input, over each row's region; None where the domain has none.
+
+        Sound as `bounds` is: for the very numbers returned, in exact real arithmetic.
+        """
         return None
 
     def corner(self, element: E, rows: Rows, ctx: Context) -> Tensor | None:
@@ -192,6 +211,12 @@ class BackwardDomain(Domain[str]):
         inf = torch.full_like(low, torch.inf)
         plain = Interval(-inf if sense is Sense.UPPER else low, inf if sense is Sense.LOWER else high)
         return plain if self.ascent is None else improved(rows, plain, ctx, self._slopes, self.ascent, time.monotonic() - begin)
+
+    def affine(self, element: str, rows: Rows, ctx: Context) -> AffineForms:
+        """Backward substitution, not concretised; the free slopes are those of the ascent where there is one."""
+        if self.ascent is None:
+            return backward_forms(rows, self._relax, ctx)
+        return ascended_forms(rows, ctx, self._slopes, self.ascent)
 
     def refute(self, element: str, spec: Spec, refuted: Tensor, ctx: Context) -> Refutation | None:
         """By combinations whose weights are optimised with the slopes; None without an ascent."""

@@ -30,7 +30,7 @@ E = TypeVar("E")
 
 
 @dataclass(frozen=True, eq=False)
-class Analysis(Generic[E]):
+class Walked(Generic[E]):
     """The output's element, the elements asked to be kept, and the context whose `known` is total."""
 
     element: E
@@ -38,7 +38,7 @@ class Analysis(Generic[E]):
     ctx: Context
 
 
-def analyse(domain: Domain[E], ctx: Context, keep: frozenset[str] = frozenset()) -> Analysis[E]:
+def analyse(domain: Domain[E], ctx: Context, keep: frozenset[str] = frozenset()) -> Walked[E]:
     """Carry the region through the whole graph. `ctx.known` may hold bounds proved elsewhere; they are met in.
 
     Raises DeadlineError, UnsupportedError E-DTYPE where a constant does not survive the conversion to the matrix
@@ -46,7 +46,7 @@ def analyse(domain: Domain[E], ctx: Context, keep: frozenset[str] = frozenset())
     """
     graph, num = ctx.graph, ctx.numerics
     for dtype in {num.dtype, num.vector}:
-        if not graph.fits(dtype):
+        if not graph.fits(dtype, ctx.budget.check):
             raise UnsupportedError("E-DTYPE", f"some constants underflow or overflow in {dtype}", where=graph.source.path or None,
                                    hint="use --dtype float64")
     # The walk fills these mappings in place; every context handed out by the caller stays as it was.
@@ -77,7 +77,7 @@ def analyse(domain: Domain[E], ctx: Context, keep: frozenset[str] = frozenset())
         for name in set(node.inputs):
             if graph.last_use[name] == node.name:
                 del elements[name]
-    return Analysis(elements[graph.output.name][0], kept, ctx)
+    return Walked(elements[graph.output.name][0], kept, ctx)
 
 
 def margins(domain: Domain[Any], ctx: Context, spec: Spec) -> tuple[Interval, Context]:
@@ -123,7 +123,7 @@ def attempt(domain: Domain[Any], ctx: Context, spec: Spec, *, corner: bool = Fal
     return Attempt(found, result.ctx, point, domain.refute(result.element, spec, best, result.ctx))
 
 
-def _deciding_corner(domain: Domain[Any], result: Analysis[Any], spec: Spec, lower: Tensor, best: Tensor) -> Tensor | None:
+def _deciding_corner(domain: Domain[Any], result: Walked[Any], spec: Spec, lower: Tensor, best: Tensor) -> Tensor | None:
     """Of the disjunct least refuted, the row that refutes it best: where that one is least, the disjunct is nearest."""
     lower = torch.nan_to_num(lower, nan=-inf, posinf=inf, neginf=-inf)
     worst = best.argmin(1)
@@ -202,7 +202,7 @@ def tensor_bounds(domain: Domain[Any], ctx: Context, tensors: tuple[str, ...]) -
     return kept_bounds(domain, analyse(domain, ctx, frozenset(tensors)))
 
 
-def kept_bounds(domain: Domain[Any], result: Analysis[Any]) -> dict[str, Interval]:
+def kept_bounds(domain: Domain[Any], result: Walked[Any]) -> dict[str, Interval]:
     """What `tensor_bounds` says of the elements that an analysis kept."""
     ctx = result.ctx
     return {name: ctx.known[name].meet(_all_entries(domain, ctx.graph[name], element, ctx)) for name, element in result.kept.items()}

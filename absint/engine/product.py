@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from absint.engine.affine_forms import AffineForms
 from absint.engine.context import Context
 from absint.engine.domain import Domain, transfer
 from absint.engine.rows import Rows, Sense
@@ -28,6 +29,11 @@ class Product(Domain[tuple[Any, Any]]):
     def needs_reference(self) -> bool:
         """If either does."""
         return self.first.needs_reference or self.second.needs_reference
+
+    @property
+    def differentiable(self) -> bool:
+        """If both do."""
+        return self.first.differentiable and self.second.differentiable
 
     def enclose(self, node: Node, interval: Interval, ctx: Context) -> tuple[Any, Any]:
         """Both."""
@@ -52,6 +58,11 @@ class Product(Domain[tuple[Any, Any]]):
         """The better of both where both have one."""
         one, two = self.first.hull(element[0], ctx), self.second.hull(element[1], ctx)
         return None if one is None or two is None else one.meet(two)
+
+    def affine(self, element: tuple[Any, Any], rows: Rows, ctx: Context) -> AffineForms | None:
+        """The first that has one."""
+        found = self.first.affine(element[0], rows, ctx)
+        return self.second.affine(element[1], rows, ctx) if found is None else found
 
     def corner(self, element: tuple[Any, Any], rows: Rows, ctx: Context) -> Tensor | None:
         """The first that has one."""
@@ -88,6 +99,11 @@ class Wrapper(Domain[Any]):
         """If the base does."""
         return self.walker.needs_reference
 
+    @property
+    def differentiable(self) -> bool:
+        """If the base does."""
+        return self.walker.differentiable
+
     def enclose(self, node: Node, interval: Interval, ctx: Context) -> Any:
         """The base's."""
         return self.walker.enclose(node, interval, ctx)
@@ -109,6 +125,10 @@ class Wrapper(Domain[Any]):
     def hull(self, element: Any, ctx: Context) -> Interval | None:
         """The base's."""
         return self.walker.hull(element, ctx)
+
+    def affine(self, element: Any, rows: Rows, ctx: Context) -> AffineForms | None:
+        """The base's."""
+        return self.walker.affine(element, rows, ctx)
 
     def corner(self, element: Any, rows: Rows, ctx: Context) -> Tensor | None:
         """The base's."""

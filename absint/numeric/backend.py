@@ -10,16 +10,20 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import inf
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 
 from absint.errors import ResourceError, UsageError
 
+T = TypeVar("T")
+# Products a second that any machine reaches, and seconds that one step may take by that guess. Most steps are ten times faster.
+_RATE = {"cpu": 2e9, "cuda": 1e12}
+_STEP = 2.0
 GIB = 1 << 30
 # torch reports running out of memory on the CPU as a plain RuntimeError, in words that differ between systems.
 OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
@@ -31,15 +35,28 @@ class DeadlineError(Exception):
 
 @dataclass(frozen=True)
 class Budget:
-    """What an analysis may use. memory: bytes.  deadline: a `time.monotonic()` instant."""
+    """What an analysis may use. memory: bytes.  deadline: a `time.monotonic()` instant.  rate: products a second, a low guess."""
 
     memory: int = 4 * GIB
     deadline: float = inf
+    rate: float = _RATE["cpu"]
 
     def check(self) -> None:
         """Raise DeadlineError once the deadline has passed. The engine calls this between nodes and chunks."""
-        if time.monotonic() > self.deadline:
+        if self.late:
             raise DeadlineError
+
+    @property
+    def late(self) -> bool:
+        """Whether the deadline has passed."""
+        return time.monotonic() > self.deadline
+
+    def pieces(self, products: float) -> int:
+        """How many pieces of work of so many products fit between two looks at the clock, at least one.
+
+        A property of the device alone, never of the time that is left: what is cut by it does not depend on the clock.
+        """
+        return max(1, int(_STEP * self.rate / max(1.0, products)))
 
     def rows(self, bytes_per_row: int) -> int:
         """How many rows of that size fit into a quarter of the budget, at least one."""
@@ -61,6 +78,11 @@ def device(name: str) -> torch.device:
         raise ResourceError("E-DEVICE", f"device '{name}' does not answer: {str(error).splitlines()[0]}",
                             hint="use --device cpu") from error
     return chosen
+
+
+def rate(device: torch.device) -> float:
+    """Products a second that a device surely reaches."""
+    return _RATE.get(device.type, _RATE["cpu"])
 
 
 _UNITS = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": GIB, "T": 1 << 40}
@@ -126,6 +148,20 @@ def numeric_mode() -> Iterator[None]:
             _Shared.depth -= 1
             if _Shared.depth == 0:
                 _restore_flags(_Shared.before)
+
+
+def in_numeric_mode(steps: Generator[T, None, None]) -> Generator[T, None, None]:
+    """The same iterator, every step of it in the numeric mode; who consumes it is outside of the mode. Closed with it."""
+    try:
+        while True:
+            with numeric_mode():
+                try:
+                    found = next(steps)
+                except StopIteration:
+                    return
+            yield found
+    finally:
+        steps.close()
 
 
 def _precision_owner(name: str) -> Any:

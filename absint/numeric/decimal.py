@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+import re
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from fractions import Fraction
-from math import inf
+from math import inf, isfinite
 
-from absint.errors import UsageError
-from absint.numeric.outward import next_above
+from absint.errors import UsageError, shown
+
+_DOWN, _UP = Context(prec=7, rounding=ROUND_FLOOR), Context(prec=7, rounding=ROUND_CEILING)
+
+_EXPONENT = 10_000    # beyond it, a few characters would make a number of billions of digits
+
+
+def rational(value: str | Decimal) -> Fraction:
+    """The exact number: '0.01', '2/255', '1e-3'. Raises ValueError where it is none, is not finite, or has a vast exponent."""
+    if isinstance(value, Decimal):
+        if not value.is_finite() or abs(value.adjusted()) > _EXPONENT:
+            raise ValueError(f"not a number that is computed with: {value}")
+        return Fraction(value)
+    exponent = re.search(r"[eE][+-]?([0-9_]+)", value)
+    if exponent is not None and (len(exponent[1]) > 9 or int(exponent[1]) > _EXPONENT):
+        raise ValueError(f"not a number that is computed with: {value[:60]}")
+    return Fraction(value)
 
 
 def parse_eps(value: str | float | Fraction, where: str = "--eps") -> Fraction:
@@ -15,11 +32,11 @@ def parse_eps(value: str | float | Fraction, where: str = "--eps") -> Fraction:
     Raises UsageError E-EPS where it is not a finite number >= 0.
     """
     try:
-        exact = value if isinstance(value, Fraction) else Fraction(value if isinstance(value, str) else repr(float(value)))
+        exact = value if isinstance(value, Fraction) else rational(value if isinstance(value, str) else repr(float(value)))
     except (ValueError, ZeroDivisionError, OverflowError, TypeError) as error:
-        raise UsageError("E-EPS", f"not a radius: {value!r}", where=where, hint="a number >= 0 such as 0.01 or 2/255") from error
+        raise UsageError("E-EPS", f"not a radius: {shown(value)}", where=where, hint="a number >= 0 such as 0.01 or 2/255") from error
     if exact < 0:
-        raise UsageError("E-EPS", f"the radius is negative: {value}", where=where, hint="give a number >= 0")
+        raise UsageError("E-EPS", f"the radius is negative: {shown(value)}", where=where, hint="give a number >= 0")
     return exact
 
 
@@ -29,4 +46,30 @@ def float_above(exact: Fraction) -> float:
         near = float(exact)
     except OverflowError:
         return inf
-    return near if Fraction(near) >= exact else next_above(near)
+    if Fraction(near) >= exact:
+        return near
+    from absint.numeric.outward import next_above  # loads torch, which records of a run need not
+
+    return next_above(near)
+
+
+def exact_text(value: Fraction) -> str:
+    """The exact number as a decimal where it has one, else as a fraction. Fraction() reads it back."""
+    places, rest = 0, value.denominator
+    for prime in (2, 5):
+        count = 0
+        while rest % prime == 0:
+            rest, count = rest // prime, count + 1
+        places = max(places, count)
+    if rest != 1:
+        return str(value)
+    digits = str(value.numerator * 10**places // value.denominator).rjust(places + 1, "0")
+    return f"{digits[:-places]}.{digits[-places:]}" if places else digits
+
+
+def outward_text(value: float, side: int) -> str:
+    """Seven digits, rounded down (-1) or up (1)."""
+    if not isfinite(value):
+        return str(value)
+    cut = (_DOWN if side < 0 else _UP).create_decimal_from_float(value)
+    return f"{cut.normalize():g}" if cut else "0"

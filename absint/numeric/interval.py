@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from absint.numeric.rounding import cast_down, cast_up
+from absint.numeric.short_repr import short_repr
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,6 +22,8 @@ class Interval:
     slack: size of the rounding terms inside the bounds, of their shape: a hint for choosing a finer format, no bound.
     proper: True where the maker guarantees lower <= upper everywhere, so that nobody needs to look.
     """
+
+    __repr__ = short_repr
 
     lower: Tensor
     upper: Tensor
@@ -82,6 +85,8 @@ class Relaxation:
     exactly those numbers.
     """
 
+    __repr__ = short_repr
+
     lower: tuple[Tensor, ...]
     lower_offset: Tensor
     upper: tuple[Tensor, ...]
@@ -91,6 +96,8 @@ class Relaxation:
 @dataclass(frozen=True, eq=False)
 class Band:
     """|f(x) - sum_k slope[k] x_k - offset| <= radius on the given intervals; shapes as in `Relaxation`."""
+
+    __repr__ = short_repr
 
     slope: tuple[Tensor, ...]
     offset: Tensor

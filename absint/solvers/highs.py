@@ -69,12 +69,13 @@ class _HighsEngine(Engine):
 
     def run(self, limits: Limits) -> Claim:
         self._highs.setOptionValue("threads", limits.threads)
+        end = time.monotonic() + limits.seconds
         claim = self._claim(self._solve(limits))
         if claim.status is Status.INFEASIBLE and claim.ray is None and not self._mixed:
             # Presolve says 'infeasible' without a ray, at times where a point exists: the simplex method is asked.
             self._highs.setOptionValue("presolve", "off")
             try:
-                claim = self._claim(self._solve(limits))
+                claim = self._claim(self._solve(limits.until(end)))
             finally:
                 self._highs.setOptionValue("presolve", "choose")
         return claim

@@ -33,28 +33,28 @@ def run_isolated(command: Sequence[str], folder: Path, limits: Limits, grace: fl
         except OSError as error:
             raise SolverError("E-SOLVER-MISSING", f"cannot be started: {error}", where=command[0]) from error
         try:
-            while not _ended(child):
+            while not ended(child):
                 if limits.stopped:
                     return False
                 if time.monotonic() > deadline:
                     raise SolverError("E-SOLVER-HANG", f"still running {grace:g} s past its limit of {limits.seconds:g} s")
                 time.sleep(_POLL)
         finally:
-            _end(child)
+            end(child)
     if child.returncode != 0:
         raise SolverError("E-SOLVER-CRASH", f"exit status {child.returncode}", details=_tail(folder / "log"))
     return True
 
 
-def _ended(child: subprocess.Popen[bytes]) -> bool:
+def ended(child: subprocess.Popen[bytes]) -> bool:
     """Whether the leader has ended. It is not reaped, so that its group's number cannot be given to anybody else."""
     if not hasattr(os, "waitid"):
         return child.poll() is not None
     return os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """Kill what is left of the group, then reap the leader."""
+def end(child: subprocess.Popen[bytes]) -> None:
+    """Kill what is left of the group that a child leads, then reap it."""
     with suppress(ProcessLookupError, PermissionError):
         if hasattr(os, "killpg"):
             os.killpg(child.pid, signal.SIGKILL)

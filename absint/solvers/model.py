@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -16,6 +17,7 @@ from absint.numeric.outward import next_below
 
 # Solvers treat smaller coefficients as zero, some of them wrongly: CBC called an LP with such weights "optimal" 0.38 off.
 TINY_COEFFICIENT = 1e-9
+_LEAST_SECONDS = 1e-3
 # Rows may miss their sides by 1e-7 or more in every solver.
 EQUAL_SIDES = 1e-9
 
@@ -141,6 +143,10 @@ class Limits:
     def __post_init__(self) -> None:
         if not self.seconds > 0 or self.threads < 1:
             raise InputError("E-SOLVER-LIMITS", f"{self.seconds} seconds and {self.threads} threads", hint="both must be positive")
+
+    def until(self, end: float) -> Limits:
+        """The same with the time that is left to an instant of the monotonic clock."""
+        return replace(self, seconds=min(self.seconds, max(_LEAST_SECONDS, end - time.monotonic())))
 
     @property
     def stopped(self) -> bool:

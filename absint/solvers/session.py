@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -86,9 +87,11 @@ class Session:
     def solve(self, limits: Limits | None = None) -> SolverAnswer:
         """Minimise. Raises SolverError where the last solver failed, and KeyboardInterrupt after the solver has stopped.
 
+        limits: of the whole call: a second solver, or a second question to the first, has the time that is left.
         Sound: `bound` and `infeasible` are proved whatever the solver claims; NaN, limits and lies only weaken them.
         """
         limits = limits or Limits()
+        end = time.monotonic() + limits.seconds
         if not self._proper or (self.model.row_lower > self.model.row_upper).any():
             return SolverAnswer(inf, True, Status.INFEASIBLE)
         if not len(self.model.row_lower) and not self.model.mixed:
@@ -96,12 +99,12 @@ class Session:
         while True:
             try:
                 with _blamed(self.name):
-                    claim = self._start().run(limits)
+                    claim = self._start().run(limits.until(end))
                 break
             except SolverError as error:
                 self._next(error)
         if claim.status is Status.INFEASIBLE and not self._safe.empty(claim.ray, self.lower, self.upper):
-            claim = self._with_ray(claim, limits)
+            claim = self._with_ray(claim, limits.until(end))
         return self._judge(claim)
 
     @property

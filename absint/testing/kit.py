@@ -17,10 +17,11 @@ from absint.model.families.linear import Linear
 from absint.model.families.nonlinear import Nonlinear
 from absint.model.op import Op, Shape
 from absint.solvers.interface import Solver
+from absint.testing.affine_checks import AFFINE
 from absint.testing.linear_checks import LINEAR
 from absint.testing.network_checks import DOMAIN, NET
 from absint.testing.networks import NETS
-from absint.testing.nonlinear_checks import NONLINEAR, Table
+from absint.testing.nonlinear_checks import NONLINEAR, IntervalTable
 from absint.testing.report import Check, ContractError, KitClaim, run_checks
 from absint.testing.row_checks import ROWS
 from absint.testing.solver_checks import solver_checks
@@ -52,7 +53,7 @@ def op_checks(op: Op, shapes: tuple[Shape, ...] | None = None, reference: Refere
         found = [Check(f"linear/{name}", claim, (shapes,)) for name, claim in LINEAR.items()]
     elif isinstance(op, Nonlinear):
         found = []
-        wide, narrow = (Table.of(op, shapes, num, reference) for num in (FLOAT64, SINGLE))
+        wide, narrow = (IntervalTable.of(op, shapes, num, reference) for num in (FLOAT64, SINGLE))
         for label, table in (("float64", wide), ("mixed", replace(wide, num=MIXED)), ("float32", narrow)):
             found += [Check(f"nonlinear/{name}-{label}", claim, (table,)) for name, claim in NONLINEAR.items()]
     else:
@@ -66,7 +67,7 @@ def check_domain(domain: Domain[Any] | type[Domain[Any]], *, quiet: bool = False
     Runs small networks of every built-in operator family on boxes of relative width 0 to 1 at magnitudes 1e-30 to 1e30, in
     float64 and with float32 matrices (all-float32 where `mixed` is False), against exact values on vertices and samples; then rows
     of networks that only move or scale their input, whose exact bounds are known; then splits, overflow, batching, free slopes,
-    float32 executions.  quiet: show nothing.  Raises ContractError E-CONTRACT listing every failure.
+    float32 executions, affine bounds.  quiet: show nothing.  Raises ContractError E-CONTRACT listing every failure.
     """
     subject = domain() if isinstance(domain, type) else domain
     run_checks([check for _, check in domain_checks()], subject, quiet=quiet)
@@ -75,7 +76,7 @@ def check_domain(domain: Domain[Any] | type[Domain[Any]], *, quiet: bool = False
 def domain_checks() -> list[tuple[str, Check]]:
     """(name, check) for every check of `check_domain`; each is called with a domain instance."""
     found = [Check(f"net/{name}", NET, (name,)) for name in NETS]
-    found += [Check(name, claim) for name, claim in (ROWS | DOMAIN).items()]
+    found += [Check(name, claim) for name, claim in (ROWS | DOMAIN | AFFINE).items()]
     return [(check.name, check) for check in found]
 
 

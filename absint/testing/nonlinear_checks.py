@@ -26,7 +26,7 @@ from absint.testing.truth import ExactTensor, Failures, Reference, image, outsid
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class IntervalTable:
     """Intervals (batch, *shape) in the vector format, with their points (points, batch, *shape).
 
     memory: the exact values and points, computed once and shared by every copy with the same points.
@@ -40,7 +40,7 @@ class Table:
     memory: dict[str, Any] = field(default_factory=dict)
 
     @staticmethod
-    def of(op: Nonlinear, shapes: tuple[Shape, ...] | None, num: Numerics, reference: Reference | None) -> Table:
+    def of(op: Nonlinear, shapes: tuple[Shape, ...] | None, num: Numerics, reference: Reference | None) -> IntervalTable:
         """Points and intervals that suit the operator."""
         if isinstance(op, Elementwise):
             return _elementwise_table(op, num, reference)
@@ -52,15 +52,15 @@ class Table:
         for low, high in pairs:
             share = torch.from_numpy(pick.choice([0.0, 0.0, 1.0, 1.0, 0.3], size=(24, *low.shape))).to(low.dtype)
             points.append(torch.minimum(torch.maximum(low + (high - low) * share, low), high))
-        return Table(num, shapes, intervals, tuple(points), reference)
+        return IntervalTable(num, shapes, intervals, tuple(points), reference)
 
 
-def _thinned(table: Table) -> Table:
+def _thinned(table: IntervalTable) -> IntervalTable:
     """Every third interval, with its points; made once for every copy with the same points."""
     if "thin" not in table.memory:
         intervals = tuple(Interval(i.lower[::3], i.upper[::3]) for i in table.intervals)
         table.memory["thin"] = replace(table, intervals=intervals, points=tuple(p[:, ::3] for p in table.points), memory={})
-    thin: Table = table.memory["thin"]
+    thin: IntervalTable = table.memory["thin"]
     return replace(thin, num=table.num)
 
 
@@ -73,7 +73,7 @@ def _boxes(num: Numerics, seed: int, shape: Shape) -> tuple[Tensor, Tensor]:
     return low, torch.maximum(torch.from_numpy(center + radius).to(num.vector), low)
 
 
-def _elementwise_table(op: Elementwise, num: Numerics, reference: Reference | None) -> Table:
+def _elementwise_table(op: Elementwise, num: Numerics, reference: Reference | None) -> IntervalTable:
     """Widths 0 and 1e-30 to 1e3 (absolute and relative) at magnitudes 1e-30 to 1e30 on both sides of every knot."""
     cuts = sorted({0.0, *(k.x for k in op.knots), *(x for p in op.pieces for x in (p.low, p.high) if abs(x) < inf)})
     sizes = [0.0, 1e-30, 1e-20, 1e-10, 1e-5, 1e-2, 0.1, 0.7, 1.3, 4.0, 15.0, 40.0, 1e3, 1e10, 1e30]
@@ -88,24 +88,24 @@ def _elementwise_table(op: Elementwise, num: Numerics, reference: Reference | No
     share = torch.tensor([0.0, 1e-6, 0.05, 0.3, 0.5, 0.8, 0.97, 1.0], dtype=num.vector)[:, None]
     points = [low + (high - low) * share, torch.stack([low.double().where(low.double() > c, torch.tensor(c)) for c in cuts]).to(low.dtype)]
     whole = torch.minimum(torch.maximum(torch.cat(points), low), high)
-    return Table(num, ((),), (Interval(low, high),), (whole,), reference)
+    return IntervalTable(num, ((),), (Interval(low, high),), (whole,), reference)
 
 
-def _truth(op: Nonlinear, table: Table) -> tuple[ExactTensor, ExactTensor]:
+def _truth(op: Nonlinear, table: IntervalTable) -> tuple[ExactTensor, ExactTensor]:
     if "truth" not in table.memory:
         table.memory["truth"] = _values(op, table)
     truth: tuple[ExactTensor, ExactTensor] = table.memory["truth"]
     return truth
 
 
-def _places(table: Table) -> tuple[ExactTensor, ...]:
+def _places(table: IntervalTable) -> tuple[ExactTensor, ...]:
     if "points" not in table.memory:
         table.memory["points"] = tuple(map(ExactTensor.of, table.points))
     places: tuple[ExactTensor, ...] = table.memory["points"]
     return places
 
 
-def _values(op: Nonlinear, table: Table) -> tuple[ExactTensor, ExactTensor]:
+def _values(op: Nonlinear, table: IntervalTable) -> tuple[ExactTensor, ExactTensor]:
     """Exact bounds of f at the points: equal with a reference, apart by the stated kernel error without one."""
     points = table.points
     function = table.reference or (reference_of(op) if isinstance(op, Elementwise) else None)
@@ -125,7 +125,7 @@ def _values(op: Nonlinear, table: Table) -> tuple[ExactTensor, ExactTensor]:
     return ExactTensor.of(value64) - error, ExactTensor.of(value64) + error
 
 
-def _lines(slopes: tuple[Tensor, ...], offset: Tensor, table: Table) -> ExactTensor:
+def _lines(slopes: tuple[Tensor, ...], offset: Tensor, table: IntervalTable) -> ExactTensor:
     """Exact values of an affine function at all points, flattened."""
     first = ExactTensor.of(offset.reshape(-1))
     total = ExactTensor(np.tile(first.value, table.points[0].shape[0]), first.exponent)
@@ -141,7 +141,7 @@ def _finite_planes(relaxation: Relaxation) -> Failures:
         yield "NaN on a finite interval"
 
 
-def _wrong(bad: Any, what: str, table: Table) -> Failures:
+def _wrong(bad: Any, what: str, table: IntervalTable) -> Failures:
     if bad.any():
         batch = len(table.intervals[0].lower)
         entry = int(np.flatnonzero(bad)[0]) // (len(bad) // table.points[0].shape[0] // batch) % batch
@@ -149,7 +149,7 @@ def _wrong(bad: Any, what: str, table: Table) -> Failures:
         yield f"{what} at {int(bad.sum())} of {len(bad)} points, for example on {box}"
 
 
-def _check_planes(op: Nonlinear, table: Table) -> Failures:
+def _check_planes(op: Nonlinear, table: IntervalTable) -> Failures:
     """`planes` lie below and above the function on the interval, for every free slope."""
     low, high = _truth(op, table)
     free = op.free_slope(table.intervals)
@@ -177,7 +177,7 @@ def _representable(slopes: tuple[Tensor, ...], num: Numerics) -> Failures:
             yield f"slopes are not numbers of the matrix format {num.dtype}, so that offsets hold for other slopes"
 
 
-def _check_band(op: Nonlinear, table: Table) -> Failures:
+def _check_band(op: Nonlinear, table: IntervalTable) -> Failures:
     """`band` contains the function on the interval."""
     low, high = _truth(op, table)
     found: Band = op.band(table.intervals, table.num)
@@ -195,7 +195,7 @@ def _check_band(op: Nonlinear, table: Table) -> Failures:
     yield from _wrong(~holds & everywhere, "the band misses the function", table)
 
 
-def _check_range(op: Nonlinear, table: Table) -> Failures:
+def _check_range(op: Nonlinear, table: IntervalTable) -> Failures:
     """`range` contains every value of the function on the interval."""
     low, high = _truth(op, table)
     count = table.points[0].shape[0]
@@ -205,7 +205,7 @@ def _check_range(op: Nonlinear, table: Table) -> Failures:
         yield problem
 
 
-def _check_infinite(op: Nonlinear, table: Table) -> Failures:
+def _check_infinite(op: Nonlinear, table: IntervalTable) -> Failures:
     """An interval with infinite ends gives bounds that are not NaN and still contain the function on finite parts."""
     table = _thinned(table)
     for lose_low, lose_high in ((True, False), (False, True), (True, True)):
@@ -219,7 +219,7 @@ def _check_infinite(op: Nonlinear, table: Table) -> Failures:
             yield "an infinite interval is called decided"
 
 
-def _check_defined(op: Nonlinear, table: Table) -> Failures:
+def _check_defined(op: Nonlinear, table: IntervalTable) -> Failures:
     """The function has a value wherever `defined` says so."""
     if not isinstance(op, Elementwise):
         return
@@ -233,7 +233,7 @@ def _check_defined(op: Nonlinear, table: Table) -> Failures:
         yield f"`evaluate` is NaN at points of {int(bad.sum())} of {len(bad)} intervals on which it is said to be defined, such as {box}"
 
 
-def _check_undecided(op: Nonlinear, table: Table) -> Failures:
+def _check_undecided(op: Nonlinear, table: IntervalTable) -> Failures:
     """Where no entry is undecided the function is affine, so that planes coincide up to rounding."""
     masks = op.undecided(table.intervals)
     if len(masks) != len(table.intervals) or any(m.shape != i.lower.shape for m, i in zip(masks, table.intervals, strict=True)):

@@ -8,7 +8,8 @@ Source: Liu et al., Input Validation for Neural Networks via Local Robustness Ve
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from math import inf, isqrt, prod
@@ -17,20 +18,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from absint.analyses.verify.options import VerifyOptions
+from absint.analyses.radius.bracket import Bracket, RadiusAnswer
+from absint.analyses.radius.record import RadiusResult
 from absint.analyses.verify.portfolio import Portfolio
+from absint.analyses.verify.settings import ProofSettings
 from absint.engine.domain import chosen_domain
 from absint.errors import InputError, PluginError, UsageError
 from absint.model.graph import Graph
 from absint.model.import_check import check_import
+from absint.model.work import work
 from absint.numeric import backend
-from absint.numeric.backend import default_memory, numeric_mode
+from absint.numeric.backend import Budget, DeadlineError, default_memory, in_numeric_mode
 from absint.numeric.decimal import float_above
 from absint.numeric.interval import Interval
 from absint.problem.problem import Problem, check_classes
 from absint.problem.regions import ball
 from absint.problem.spec import Spec
 from absint.verdict import InstanceResult, Reason, Verdict
+
+__all__ = ["BisectionSettings", "Bracket", "RadiusAnswer", "RadiusResult", "halvings", "radii", "radius", "steps_to"]
 
 _MOST_HALVINGS = 60   # numbers of the grid stay far inside int64
 _MOST_FAN = 6         # 63 radii an input at a time
@@ -44,10 +50,10 @@ def halvings(upper: Fraction, tolerance: Fraction) -> int:
 
 
 @dataclass(frozen=True)
-class RadiusOptions:
+class BisectionSettings:
     """How to look for radii. upper, tolerance: exact, in raw input units; upper itself is not tested.
 
-    verify: the engine's options; `timeout` is per input for all of its refinements.  norm: linf, l2 or l1.  clip: the data
+    verify: the engine's options; `timeout` is per input for all of its refinements, by its share.  norm: linf, l2 or l1.  clip: the data
     range or None.  fan: levels of the bisection tree that are asked at once, 2^fan - 1 radii an input; None: 1 on a CPU,
     3 on CUDA.  carry: give a ball what is known of the last larger one that failed. Answers do not depend on `fan` where
     nothing is carried; what is carried may only prove more.
@@ -56,7 +62,7 @@ class RadiusOptions:
 
     upper: Fraction
     tolerance: Fraction
-    verify: VerifyOptions
+    verify: ProofSettings
     norm: str = "linf"
     clip: tuple[float, float] | None = (0.0, 1.0)
     fan: int | None = None
@@ -89,133 +95,61 @@ class RadiusOptions:
         return self.upper / Fraction(1 << self.halvings)
 
 
-@dataclass(frozen=True)
-class RadiusResult:
-    """What is known of one input's radius r*, the distance of the nearest input of another class: certified <= r* <= refuted.
-
-    certified: every real input at most this far away (and in the data range) has the predicted class; exact; 0 where
-    nothing was proved.  refuted: the distance of the nearest proved witness, rounded up to the grid; inf where none is known.
-    witness: that point, flat float64.  calls: radii asked about.  reason: why the next radius of the grid is not certified,
-    None where a witness or the untested upper end stands there; timeout: the search was cut short.  tied: several outputs
-    are largest at the input itself, so that it has no class to keep.  time_s: its share of the wall time.
-    """
-
-    index: int
-    certified: Fraction
-    refuted: Fraction | float
-    predicted: int | None
-    label: int | None
-    calls: int = 0
-    reason: Reason | None = None
-    tied: bool = False
-    time_s: float = 0.0
-    witness: tuple[float, ...] | None = None
-
-    @property
-    def cut(self) -> bool:
-        """Whether a time limit ended the search."""
-        return self.reason is Reason.TIMEOUT
-
-
-@dataclass(frozen=True)
-class RadiusAnswer:
-    """One ball's: whether it is proved, or the witness in it and how many steps away that is (rounded up).
-
-    over: whether a time limit that it ran into was that of the whole search, not its share of it.
-    """
-
-    proved: bool
-    reason: Reason | None
-    time_s: float
-    distance: int | None = None
-    witness: tuple[float, ...] | None = None
-    over: bool = True
-
-
-@dataclass(frozen=True)
-class Bracket:
-    """Where one input's search stands, in steps of the grid: `low` is proved (or 0), `high` is not."""
-
-    low: int
-    high: int
-    refuted: int | None = None
-    calls: int = 0
-    reason: Reason | None = None
-    tied: bool = False
-    closed: bool = False
-    time_s: float = 0.0
-    witness: tuple[float, ...] | None = None
-
-    @property
-    def open(self) -> bool:
-        """Whether there is something left to refine."""
-        return self.high - self.low > 1 and not self.closed
-
-    @property
-    def steps(self) -> int:
-        """Refinements that are left."""
-        return (self.high - self.low - 1).bit_length() if self.open else 0
-
-    @property
-    def middle(self) -> int:
-        """The next radius to ask about."""
-        return (self.low + self.high) // 2
-
-    def after(self, answer: RadiusAnswer) -> Bracket:
-        """What the answer about `middle` leaves: unknown counts as not robust, a nearer witness lowers the upper end."""
-        asked = replace(self, calls=self.calls + 1, time_s=self.time_s + answer.time_s)
-        if answer.proved:
-            return replace(asked, low=self.middle)
-        if answer.reason is Reason.TIMEOUT and answer.over:
-            return asked.timed_out()
-        if answer.distance is None:
-            return replace(asked, high=self.middle, reason=answer.reason)
-        asked = replace(asked, high=min(self.middle, answer.distance), reason=None)
-        if self.refuted is not None and self.refuted <= answer.distance:
-            return asked
-        return replace(asked, refuted=answer.distance, witness=answer.witness)
-
-    def timed_out(self) -> Bracket:
-        """No further refinement; what is certified stands."""
-        return replace(self, closed=True, reason=Reason.TIMEOUT)
-
-    def tree(self, levels: int) -> list[int]:
-        """Every radius that the next `levels` refinements may ask about."""
-        if levels == 0 or not self.open:
-            return []
-        below, above = replace(self, high=self.middle), replace(self, low=self.middle)
-        return [self.middle, *below.tree(levels - 1), *above.tree(levels - 1)]
-
-
-def radius(graph: Graph, center: Tensor, options: RadiusOptions, *, labels: Tensor | None = None,
+def radius(graph: Graph, center: Tensor, settings: BisectionSettings, *, labels: Tensor | None = None,
            index: Sequence[int] | None = None, on_result: Callable[[RadiusResult], None] | None = None) -> list[RadiusResult]:
-    """Bracket each input's robustness radius; one result per input, in order. The class kept is the predicted one.
+    """One result per input, in order: what `radii` yields. `on_result` is told of each as soon as it is known.
+
+    KeyboardInterrupt passes through; what `on_result` was given until then stands.
+    """
+    names = tuple(range(len(center)) if index is None else index)
+    results: dict[int, RadiusResult] = {}
+    for slot, result in _radii(graph, center, settings, labels, names):
+        results[slot] = result
+        if on_result is not None:
+            on_result(result)
+    return [results[slot] for slot in range(len(center))]
+
+
+def radii(graph: Graph, center: Tensor, settings: BisectionSettings, *, labels: Tensor | None = None,
+          index: Sequence[int] | None = None) -> Generator[RadiusResult, None, None]:
+    """Bracket each input's robustness radius; one result per input, in the round that closes its bracket. Its predicted class is kept.
 
     center: (batch, *shape) float64, raw units.  labels: (batch,) int64, only reported.  index: the inputs' names.
-    `on_result` is told of a chunk's inputs as soon as all of them are done.
     Sound: `certified` was proved, or is 0; an unknown answer lowers the upper end only. Not the largest provable radius
     where a domain's answers are not monotone: then one of its boundaries, as in Algorithm 1.
     Raises InputError E-DATA-NAN, E-REGION, UnsupportedError E-CLASSES, E-IMPORT-MISMATCH, PluginError E-CONTRADICTION where
-    a proved radius reaches a proved witness. KeyboardInterrupt passes through.
+    a proved radius reaches a proved witness.
     """
-    names = tuple(range(len(center)) if index is None else index)
+    for _, result in _radii(graph, center, settings, labels, tuple(range(len(center)) if index is None else index)):
+        yield result
+
+
+def _radii(graph: Graph, center: Tensor, settings: BisectionSettings, labels: Tensor | None, names: tuple[int, ...]
+           ) -> Generator[tuple[int, RadiusResult], None, None]:
+    """With the position of each."""
     _check_inputs(graph, center, names)
-    largest = ball(options.norm, center, options.upper, options.clip)
+    largest = ball(settings.norm, center, settings.upper, settings.clip)
     if not bool(largest.hull.lower.isfinite().all() and largest.hull.upper.isfinite().all()):
         raise UsageError("E-RADIUS", "the largest ball leaves the range of float64", where="--upper")
-    results: list[RadiusResult] = []
-    with numeric_mode():
-        if graph.source.model is not None and len(center):
-            check_import(graph, region=largest.hull)
-        end = time.monotonic() + options.verify.total_timeout
-        for part in torch.arange(len(center)).split(_chunk(graph, options)):
-            chunk = _Chunk(graph, center[part].double(), options, tuple(names[k] for k in part.tolist()), end)
-            found = chunk.run(None if labels is None else labels[part].tolist())
-            results += found
-            if on_result is not None:
-                for result in found:
-                    on_result(result)
-    return results
+    end = time.monotonic() + settings.verify.total_timeout
+    if graph.source.model is not None and len(center):
+        try:
+            check_import(graph, region=largest.hull, budget=Budget(deadline=end))
+        except DeadlineError:
+            # Not compared, not analysed.
+            for slot, name in enumerate(names):
+                label = None if labels is None else int(labels[slot])
+                yield slot, RadiusResult(name, Fraction(0), inf, None, label, reason=Reason.TIMEOUT, cut=True)
+            return
+    yield from in_numeric_mode(_chunks(graph, center, settings, labels, names, end))
+
+
+def _chunks(graph: Graph, center: Tensor, settings: BisectionSettings, labels: Tensor | None, names: tuple[int, ...], end: float
+            ) -> Generator[tuple[int, RadiusResult], None, None]:
+    for part in torch.arange(len(center)).split(_chunk(graph, settings)):
+        chunk = _Chunk(graph, center[part].double(), settings, tuple(names[k] for k in part.tolist()), end)
+        for slot, result in chunk.run(None if labels is None else labels[part].tolist()):
+            yield int(part[slot]), result
 
 
 def _check_inputs(graph: Graph, center: Tensor, names: Sequence[int]) -> None:
@@ -226,17 +160,18 @@ def _check_inputs(graph: Graph, center: Tensor, names: Sequence[int]) -> None:
         raise InputError("E-DATA-NAN", f"inputs with NaN or infinite entries: {shown}", hint="remove or repair these inputs")
 
 
-def _fan(options: RadiusOptions) -> int:
+def _fan(options: BisectionSettings) -> int:
     return options.fan or _FAN.get(backend.device(options.verify.device).type, 1)
 
 
-def _chunk(graph: Graph, options: RadiusOptions) -> int:
+def _chunk(graph: Graph, options: BisectionSettings) -> int:
     """Inputs that bisect together: a quarter of the memory holds what is known of all of their balls, twice."""
+    most = Budget(rate=backend.rate(backend.device(options.verify.device))).pieces(work(graph))
     if options.verify.batch is not None:
-        return options.verify.batch
+        return min(options.verify.batch, most)
     need = 4 * 8 * sum(prod(node.shape) for node in graph.nodes) << _fan(options)
     memory = options.verify.memory or default_memory()
-    return max(1, min(_CHUNK, memory // 4 // max(1, need)))
+    return max(1, min(_CHUNK, most, memory // 4 // max(1, need)))
 
 
 def steps_to(norm: str, center: np.ndarray, point: np.ndarray, step: Fraction) -> int:
@@ -300,9 +235,9 @@ class _Left:
 class _Chunk:
     """Inputs that bisect together. end: of the whole call, on the monotonic clock."""
 
-    def __init__(self, graph: Graph, center: Tensor, options: RadiusOptions, names: tuple[int, ...], end: float) -> None:
+    def __init__(self, graph: Graph, center: Tensor, options: BisectionSettings, names: tuple[int, ...], end: float) -> None:
         self.graph, self.center, self.options, self.names = graph, center, options, names
-        self.end = min(end, time.monotonic() + options.verify.timeout * len(center))
+        self.end = end
         self.levels = _fan(options)
         with torch.no_grad():
             outputs = torch.cat([graph(part).flatten(1).double() for part in center.split(256)])
@@ -311,15 +246,21 @@ class _Chunk:
         self.tied = (outputs == outputs.amax(1, keepdim=True)).sum(1) > 1
         self.known = _Known(len(center))
 
-    def run(self, labels: list[int] | None) -> list[RadiusResult]:
-        """Bisect until every input is decided or time is over."""
+    def run(self, labels: list[int] | None) -> Generator[tuple[int, RadiusResult], None, None]:
+        """Bisect until every input is decided or time is over; an input whose share reaches its limit stays where it stands."""
         brackets = list(self._start())
-        while any(bracket.open for bracket in brackets):
-            if time.monotonic() >= self.end:
-                brackets = [bracket.timed_out() if bracket.open else bracket for bracket in brackets]
-                break
+        left = set(range(len(brackets)))
+        while True:
+            late = time.monotonic() >= self.end
+            for slot in sorted(left):
+                if brackets[slot].open and (late or brackets[slot].time_s >= self.options.verify.timeout):
+                    brackets[slot] = brackets[slot].timed_out(cut=late)
+                if not brackets[slot].open:
+                    left.remove(slot)
+                    yield slot, self._result(slot, brackets[slot], labels)
+            if not left:
+                return
             self._round(brackets)
-        return [self._result(slot, bracket, labels) for slot, bracket in enumerate(brackets)]
 
     def _start(self) -> Iterator[Bracket]:
         """A tied input has no class to keep, one whose outputs are not finite has none that is known."""
@@ -331,7 +272,7 @@ class _Chunk:
         """One call of the engine: the next levels of every open input."""
         asked = [(slot, k) for slot, bracket in enumerate(brackets) for k in bracket.tree(self.levels)]
         now, rounds = time.monotonic(), max(-(-bracket.steps // self.levels) for bracket in brackets)
-        answers, left = self._ask(asked, now + (self.end - now) / rounds)
+        answers, left = self._ask(asked, now + (self.end - now) / rounds, self._allowed(asked, brackets))
         places: dict[int, dict[int, int]] = {}
         for place, (slot, k) in enumerate(asked):
             places.setdefault(slot, {})[k] = place
@@ -344,6 +285,13 @@ class _Chunk:
         if self.options.carry:
             left.move(inherit, self.known)
 
+    def _allowed(self, asked: list[tuple[int, int]], brackets: list[Bracket]) -> list[float]:
+        """Seconds of each ball: an even share of what its input has left, so that one hard ball leaves some to the smaller ones."""
+        balls = Counter(slot for slot, _ in asked)
+        rounds = {slot: -(-brackets[slot].steps // self.levels) for slot in balls}
+        whole = self.options.verify.timeout
+        return [max((whole - brackets[slot].time_s) / (rounds[slot] * balls[slot]), 1e-9) for slot, _ in asked]
+
     def _walked(self, bracket: Bracket, places: Mapping[int, int], answers: Sequence[RadiusAnswer]) -> tuple[Bracket, int | None]:
         """Down the tree along the answers, as one refinement after the other would go; and the place of the last failed ball."""
         failed = None
@@ -355,8 +303,8 @@ class _Chunk:
             failed = failed if answers[place].proved else place
         return bracket, failed
 
-    def _ask(self, asked: list[tuple[int, int]], end: float) -> tuple[list[RadiusAnswer], _Left]:
-        """One answer per pair of input and radius. end: an even share of the time, so that no hard ball takes that of the others."""
+    def _ask(self, asked: list[tuple[int, int]], end: float, allowed: list[float]) -> tuple[list[RadiusAnswer], _Left]:
+        """One answer per pair of input and radius. end: an even share of the time for everything.  allowed: seconds of each."""
         options, left = self.options, _Left()
         owners = torch.tensor([slot for slot, _ in asked])
         eps = torch.tensor([float_above(k * options.step) for _, k in asked], dtype=torch.float64)
@@ -367,13 +315,13 @@ class _Chunk:
         problem = Problem(self.graph, region, lambda chosen: Spec.robust(labels[chosen], classes), tuple(range(len(asked))),
                           known=self.known.of(owners))
         limits = replace(options.verify, timeout=inf, total_timeout=max(end - time.monotonic(), 1e-9))
-        run = Portfolio(problem, limits, left.add if options.carry else None)
+        run = Portfolio(problem, limits, left.add if options.carry else None, allowed)
         found = dict(run.results())
         return [self._answer(slot, found[place]) for place, (slot, _) in enumerate(asked)], left
 
     def _answer(self, slot: int, result: InstanceResult) -> RadiusAnswer:
         if result.verdict is not Verdict.FALSIFIED or result.witness is None:
-            over = self.end == inf or time.monotonic() >= self.end
+            over = result.cut and (self.end == inf or time.monotonic() >= self.end)
             return RadiusAnswer(result.verdict is Verdict.VERIFIED, result.reason, result.time_s, over=over)
         center, point = self.center[slot].reshape(-1).numpy(), np.array(result.witness, dtype=np.float64)
         distance = steps_to(self.options.norm, center, point, self.options.step)
@@ -396,4 +344,5 @@ class _Chunk:
             self.names[slot], bracket.low * step, inf if bracket.refuted is None else bracket.refuted * step,
             int(self.predicted[slot]) if bool(self.finite[slot]) and not bracket.tied else None,
             None if labels is None else labels[slot], bracket.calls, bracket.reason, bracket.tied, bracket.time_s, bracket.witness,
+            bracket.cut,
         )

@@ -8,14 +8,15 @@ anything costlier. No stage is chosen by a network, a benchmark or a domain's na
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
+from functools import partial
 from math import inf
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from absint.analyses.verify.options import VerifyOptions
+from absint.analyses.verify.settings import ProofSettings
 from absint.analyses.verify.undecided import Undecided, misclassified
 from absint.attacks import ATTACKS, Attack, Given, Search, falsify
 from absint.engine.context import Context
@@ -23,6 +24,7 @@ from absint.engine.domain import Domain, chosen_domain
 from absint.engine.forward import Attempt, attempt
 from absint.errors import AbsintError, InternalError, PluginError, UnsupportedError, UsageError
 from absint.model.passes import PASSES
+from absint.model.work import work as products_of
 from absint.numeric import backend
 from absint.numeric.backend import Budget, DeadlineError, default_memory, is_out_of_memory
 from absint.numeric.interval import Interval
@@ -41,21 +43,26 @@ _ROUNDING_SHARE = 1e-4
 _FIRST, _CORNER, _LAST = 0.25, 0.25, 4.0
 
 
+Decided = tuple[int, InstanceResult]
+
+
 class Portfolio:
     """One call of `verify`: the settings resolved, and the stages an instance passes.
 
     on_left: called for each batch with the positions given up and sound bounds of the nodes over their regions, which hold
-    in every smaller region, too.
+    in every smaller region, too.  allowed: seconds of each instance, compared with its share; None for `timeout` each.
     """
 
-    def __init__(self, problem: Problem, options: VerifyOptions,
-                 on_left: Callable[[Tensor, Mapping[str, Interval]], None] | None = None) -> None:
+    def __init__(self, problem: Problem, options: ProofSettings,
+                 on_left: Callable[[Tensor, Mapping[str, Interval]], None] | None = None, allowed: Sequence[float] | None = None) -> None:
         self.problem, self.options, self.on_left = problem, options, on_left
         domain = chosen_domain(options.domain)
         self.name = options.domain if isinstance(options.domain, str) else type(options.domain).__name__.lower()
         self.device = backend.device(options.device)
         self.memory = options.memory or default_memory()
         self.end = time.monotonic() + options.total_timeout
+        self.allowed = [options.timeout] * len(problem.index) if allowed is None else allowed
+        self.spent = [0.0] * len(problem.index)
         self.attack: Attack | None = ATTACKS.get(options.attack)() if options.attack else None
         self.formats = self._formats()
         self.domains = domain.portfolio()
@@ -74,13 +81,23 @@ class Portfolio:
                 raise UsageError("E-SEMANTICS", f"the graph was rewritten by {', '.join(sorted(inexact))}",
                                  hint="load it with fold=False for float32 semantics")
         formats = {"float32": [torch.float32], "float64": [torch.float64], "auto": [torch.float32, torch.float64]}[options.dtype]
-        if options.dtype == "auto" and not graph.fits(torch.float32):
+        if options.dtype == "auto" and not self._fits(torch.float32):
             formats = [torch.float64]
         return [Numerics(dtype, device=self.device, rounding=options.rounding, float32_semantics=options.semantics == "float32")
                 for dtype in formats]
 
-    def results(self) -> Iterator[tuple[int, InstanceResult]]:
-        """Every instance once, batch by batch."""
+    def _fits(self, dtype: torch.dtype) -> bool:
+        try:
+            return self.problem.graph.fits(dtype, Budget(deadline=self.end).check)
+        except DeadlineError:
+            return True  # nothing is analysed any more: every instance is out of time
+
+    def results(self) -> Generator[Decided, None, None]:
+        """Every instance once, each as soon as it is known: misclassified ones, then witnesses and proofs stage by stage.
+
+        Nothing runs while the caller has a result: its time is nobody's share. A batch that memory does not suffice for is cut
+        in half; what it has yielded stands, the rest is done again, with the time that it has had.
+        """
         problem = self.problem
         correct = torch.ones(len(problem.index), dtype=torch.bool)
         if problem.labels is not None and problem.predicted is not None:
@@ -91,90 +108,155 @@ class Portfolio:
         size = self._batch_size()
         while len(todo):
             part, rest = todo[:size], todo[size:]
+            told: set[int] = set()
             try:
-                yield from self._batch(part)
+                for position, result in self._batch(part):
+                    told.add(position)
+                    yield position, result
             except Exception as error:
                 if not is_out_of_memory(error) or len(part) == 1:
                     raise
-                # Only results not yet yielded are redone: _batch yields after all of its allocations.
                 size = max(1, len(part) // 2)
-                rest = todo
+                rest = todo[torch.tensor([k not in told for k in todo.tolist()])]
             todo = rest
 
     def _batch_size(self) -> int:
+        # However large the batch asked for: one evaluation of it is one step between two looks at the clock.
+        most = Budget(rate=backend.rate(self.device)).pieces(products_of(self.problem.graph))
         if self.options.batch is not None:
-            return self.options.batch
+            return min(self.options.batch, most)
         need = max(domain.memory(self.problem.graph, numerics) for numerics in self.formats for domain in self.domains)
         fit = self.memory // max(1, need)
         if self.device.type == "cpu":
             fit = min(fit, max(4, 3 * _CACHE_BYTES // max(1, need)))
-        return int(max(1, min(512, fit)))
+        return int(max(1, min(512, fit, most)))
 
-    def _batch(self, todo: Tensor) -> list[tuple[int, InstanceResult]]:
-        """Decide a batch. All allocations happen before anything is reported."""
+    def _batch(self, todo: Tensor) -> Generator[Decided, None, None]:
+        """Decide a batch, stage by stage. Running out of memory is raised where a smaller batch may need less."""
         work: Undecided | None = None
-        budget = Budget(self.memory, min(self.end, time.monotonic() + self.options.timeout * len(todo)))
         try:
-            work = Undecided(self.problem, todo, self.device, self.name)
-            self._decide(work, budget)
-        except DeadlineError:
-            assert work is not None
-            work.give_up(Reason.TIMEOUT)
+            work = Undecided(self.problem, todo, self.device, self.name, self.spent)
+            yield from self._decide(work)
         except Exception as error:
             if not is_out_of_memory(error) or len(todo) > 1:
                 raise
-            work = work or Undecided(self.problem, todo, torch.device("cpu"), self.name)
+            work = work or Undecided(self.problem, todo, torch.device("cpu"), self.name, self.spent)
             work.give_up(Reason.MEMORY)
+            yield from self._told(work)
+
+    def _told(self, work: Undecided) -> Generator[Decided, None, None]:
+        """What was decided and not yet yielded; `on_left` hears of those given up first."""
         if self.on_left is not None and len(work.left[0]):
             self.on_left(*work.left)
-        return work.done
+        work.left = work.left[0][:0], {}
+        yield from work.drain()
 
-    def _decide(self, work: Undecided, budget: Budget) -> None:
-        self._search(work, budget, _FIRST)
-        searched = False
+    def _decide(self, work: Undecided) -> Generator[Decided, None, None]:
+        parts, searched = [work], False
+        yield from self._searched(parts, _FIRST)
         for domain in self.domains:
             if domain.exhaustive and not searched:
-                self._search(work, budget, _LAST)
+                yield from self._searched(parts, _LAST)
                 searched = True
-            self._prove(work, domain, budget)
-            if domain is not self.domains[-1] and work.corner is not None:
-                self._search(work, budget, _CORNER)
+            parts = [one for part in parts for one in (part.separate() if domain.one_by_one else [part])]
+            yield from self._proved(parts, domain)
+            if domain is not self.domains[-1]:
+                yield from self._searched([part for part in parts if part.corner is not None], _CORNER)
         if not searched:
-            self._search(work, budget, _LAST)
-        work.give_up()
+            yield from self._searched(parts, _LAST)
+        for part in parts:
+            part.give_up()
+            yield from self._told(part)
+
+    def _say(self, stage: str, part: Undecided) -> None:
+        if self.options.on_stage is not None:
+            self.options.on_stage(f"{stage}, {'input' if len(part) == 1 else f'{len(part)} inputs'}"
+                                  + (f" {part.part.index[0]}" if len(part) == 1 else ""))
+
+    # ---- limits ------------------------------------------------------------------------------------------------
+
+    def _stage(self, work: Undecided, run: Callable[[Budget], None], until: float = inf) -> Generator[Decided, None, None]:
+        """One stage on what is undecided. An instance whose share of the time reaches its limit is given up, the others go on.
+
+        until: where the stage's share of the time for everything ends; it is left there, and later stages have their chance.
+        """
+        while True:
+            now = time.monotonic()
+            if now >= self.end:
+                work.give_up(Reason.TIMEOUT, cut=True)
+            else:
+                work.expire(self.allowed, 0.0)
+            yield from self._told(work)
+            if not len(work) or now >= until:
+                return
+            soonest = work.soonest(self.allowed)
+            own = now + soonest * len(work)
+            work.total = own >= min(self.end, until)
+            budget = Budget(self.memory, min(self.end, until, own), backend.rate(self.device))
+            try:
+                run(budget)
+            except DeadlineError:
+                if time.monotonic() < min(self.end, until):
+                    work.expire(self.allowed, soonest)  # rounding must not keep those that the deadline was that of
+                    yield from self._told(work)
+                elif time.monotonic() < self.end:
+                    work.late()
+            else:
+                yield from self._told(work)
+                return
+
+    def _searched(self, parts: list[Undecided], effort: float) -> Generator[Decided, None, None]:
+        for part in parts:
+            if len(part):
+                self._say("counterexamples", part)
+            yield from self._stage(part, partial(self._search, part, effort=effort))
 
     # ---- proofs ------------------------------------------------------------------------------------------------
 
-    def _prove(self, work: Undecided, domain: Domain[Any], budget: Budget) -> None:
-        """One domain on the undecided instances, in each number format that may decide them."""
-        stage = type(domain).__name__.lower()
-        again = torch.ones(len(work), dtype=torch.bool)
-        for numerics in self.formats if domain.mixed else [n.single() for n in self.formats]:
-            if not len(work) or not bool(again.any()):
-                return
-            label = f"{stage} {str(numerics.dtype).removeprefix('torch.')}"
-            try:
-                with work.clock():
-                    again = self._attempt(work, domain, numerics, budget, label)
-            except Exception as error:
-                if not is_out_of_memory(error) or len(work) > 1:
-                    raise
-                work.reason[0] = Reason.MEMORY  # a smaller batch does not exist, but another domain may need less
-                return
-            proved = work.margin.cpu() > 0
-            usable = torch.tensor([reason is Reason.IMPRECISE for reason in work.reason], dtype=torch.bool)
-            again = again[~(proved & usable)]
-            if numerics.rounding:
-                work.settle(Verdict.VERIFIED, None, proved & usable, label)
-            else:
-                work.settle(Verdict.LIKELY, Reason.UNROUNDED, proved & usable, label)
-            if self.options.accept_solver and numerics.rounding:
-                word = torch.tensor([reason is Reason.SOLVER for reason in work.reason], dtype=torch.bool)
-                again = again[~word]
-                work.trust(word, label)
+    def _proved(self, parts: list[Undecided], domain: Domain[Any]) -> Generator[Decided, None, None]:
+        """One domain on the undecided instances, in each number format that may decide them.
 
-    def _attempt(self, work: Undecided, domain: Domain[Any], numerics: Numerics, budget: Budget, label: str) -> Tensor:
-        """Learn what one analysis proves of all undecided instances; returns which of them a finer format may decide."""
+        What takes instances one by one shares the time for everything evenly among them: none takes that of the others.
+        """
+        open_ = [part for part in parts if len(part)]
+        for number, part in enumerate(open_):
+            now = time.monotonic()
+            until = now + (self.end - now) / (len(open_) - number) if domain.one_by_one else inf
+            part.again = torch.ones(len(part), dtype=torch.bool)
+            for numerics in self.formats if domain.mixed else [n.single() for n in self.formats]:
+                if not bool(part.again.any()):
+                    break
+                self._say(type(domain).__name__.lower(), part)
+                yield from self._stage(part, partial(self._prove, part, domain, numerics), until)
+
+    def _prove(self, work: Undecided, domain: Domain[Any], numerics: Numerics, budget: Budget) -> None:
+        """One attempt at all undecided instances; what it proves is reported."""
+        label = f"{type(domain).__name__.lower()} {str(numerics.dtype).removeprefix('torch.')}"
+        try:
+            with work.clock():
+                points = self._attempt(work, domain, numerics, budget)
+            if points is not None:
+                self._replay(work, points, budget, label)
+        except Exception as error:
+            if not is_out_of_memory(error) or len(work) > 1:
+                raise
+            # A smaller batch does not exist, but another domain may need less.
+            work.reason[0], work.again = Reason.MEMORY, torch.zeros(1, dtype=torch.bool)
+            return
+        proved = work.margin.cpu() > 0
+        usable = torch.tensor([reason is Reason.IMPRECISE for reason in work.reason], dtype=torch.bool)
+        if numerics.rounding:
+            work.settle(Verdict.VERIFIED, None, proved & usable, label)
+        else:
+            work.settle(Verdict.LIKELY, Reason.UNROUNDED, proved & usable, label)
+        if self.options.accept_solver and numerics.rounding:
+            work.trust(torch.tensor([reason is Reason.SOLVER for reason in work.reason], dtype=torch.bool), label)
+
+    def _attempt(self, work: Undecided, domain: Domain[Any], numerics: Numerics, budget: Budget) -> Tensor | None:
+        """Learn what one analysis proves of all undecided instances, and which of them a finer format may decide (`work.again`).
+
+        Returns the domain's candidates for witnesses, if it has any.
+        """
         known = {name: interval.to(numerics.vector) for name, interval in work.known.items()}
         ctx = Context(work.part.graph, work.part.region, numerics, budget, known=known)
         with torch.no_grad():
@@ -186,14 +268,11 @@ class Portfolio:
         solver = found.interval.solver
         work.learn(refuted, ctx, found.ctx, solver, None if whole is None else whole.claimed)
         work.corner = work.corner if found.corner is None else found.corner
-        late = [False] * len(work) if whole is None or whole.late is None else whole.late.tolist()
-        for slot, (value, word, cut) in enumerate(zip(work.margin.tolist(), work.word.tolist(), late, strict=True)):
-            work.reason[slot] = (Reason.SOLVER if 0 < word < inf and not value > 0 else Reason.TIMEOUT if cut and not value > 0 else
-                                 Reason.OVERFLOW if value == -inf else Reason.VACUOUS if value == inf else Reason.IMPRECISE)
+        work.reasons(None if whole is None else whole.late, {} if whole is None else dict(whole.limits))
         if whole is not None and whole.notes:
             work.note(whole.notes)
-        again = ~(fresh + _SLACK_FACTOR * slack <= 0)
-        return again if whole is None or whole.points is None else again[self._replay(work, whole.points, budget, label)]
+        work.again = ~(fresh + _SLACK_FACTOR * slack <= 0)
+        return None if whole is None else whole.points
 
     def _guarded(self, work: Undecided, domain: Domain[Any], ctx: Context) -> Attempt:
         """The engine, with a stranger's exceptions turned into one coded error."""
@@ -231,9 +310,8 @@ class Portfolio:
 
     def _search(self, work: Undecided, budget: Budget, effort: float) -> None:
         """Look for witnesses of the undecided instances; a search that the deadline ends has found what it found."""
-        if self.attack is None or not len(work):
+        if self.attack is None:
             return
-        budget.check()
         starts = None if work.corner is None else work.corner[:, None]
         search = Search(self.device, budget, starts, effort=effort)
         with work.clock():
@@ -241,16 +319,14 @@ class Portfolio:
         work.ambiguous |= {int(work.positions[slot]) for slot in found.ambiguous}
         work.falsified(found.witnesses, "attack")
 
-
-    def _replay(self, work: Undecided, points: Tensor, budget: Budget, label: str) -> Tensor:
-        """Prove candidates (n, *input) of a domain, NaN where there is none; returns the mask (n,) of the instances that stay.
+    def _replay(self, work: Undecided, points: Tensor, budget: Budget, label: str) -> None:
+        """Prove candidates (n, *input) of a domain, NaN where there is none, and drop the instances that they falsify.
 
         What is not falsified by its candidate has it as a start of the next search.
         """
         slots = (points.flatten(1).isfinite().all(1) & ~(work.margin.cpu() > 0)).nonzero().flatten()
-        kept = torch.ones(len(work), dtype=torch.bool)
         if not len(slots):
-            return kept
+            return
         there = slots.to(self.device)
         given = Given(points[slots].to(self.device), self.attack)
         with work.clock():
@@ -259,10 +335,7 @@ class Portfolio:
         work.corner = center.clone() if work.corner is None else work.corner.to(center).clone()
         work.corner[there] = given.points.to(center)
         work.ambiguous |= {int(work.positions[slots[slot]]) for slot in found.ambiguous}
-        witnesses = {int(slots[slot]): witness for slot, witness in found.witnesses.items()}
-        kept[list(witnesses)] = False
-        work.falsified(witnesses, label)
-        return kept
+        work.falsified({int(slots[slot]): witness for slot, witness in found.witnesses.items()}, label)
 
 
 def _refuted(found: Attempt, spec: Spec) -> Tensor:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from math import inf
 
 import torch
@@ -26,10 +27,13 @@ class Undecided:
     claimed: (n, disjuncts) float64, the same where a solver's word counts.
     known: sound bounds of nodes, by any stage.
     corner: (n, *input) where the last relaxation that has one is worst, or None.
-    left: positions given up, and what was known of them.
+    again: (n,) bool, those that a finer number format may decide.
+    total: whether the deadline of the stage under way is that of the whole call, not that of an instance.
+    spent: of every position of the problem, its share of the wall time so far; written to.
+    left: positions given up, and what was known of them.  done: reported, and not yet taken by `drain`.
     """
 
-    def __init__(self, problem: Problem, positions: Tensor, device: torch.device, name: str) -> None:
+    def __init__(self, problem: Problem, positions: Tensor, device: torch.device, name: str, spent: list[float]) -> None:
         self.problem, self.positions, self.device, self.name = problem, positions, device, name
         self.part = problem.take(positions)
         self.exact = self.part.spec
@@ -41,12 +45,42 @@ class Undecided:
         self.left: tuple[Tensor, Mapping[str, Interval]] = positions[:0], {}
         self.corner: Tensor | None = None
         self.reason: list[Reason] = [Reason.IMPRECISE] * len(positions)
-        self.spent = dict.fromkeys(positions.tolist(), 0.0)
+        self.cut = [False] * len(positions)
+        self.limit: list[str | None] = [None] * len(positions)
+        self.again = torch.ones(len(positions), dtype=torch.bool)
+        self.total = False
+        self.spent = spent
         self.ambiguous: set[int] = set()
         self.done: list[tuple[int, InstanceResult]] = []
 
     def __len__(self) -> int:
         return len(self.positions)
+
+    def separate(self) -> list[Undecided]:
+        """Each undecided instance on its own; this batch is left empty."""
+        parts = []
+        for slot in range(len(self)):
+            one = copy(self)
+            one.done, one.left, one.ambiguous = [], (self.positions[:0], {}), self.ambiguous & {int(self.positions[slot])}
+            one._keep(torch.arange(len(self)) == slot)
+            parts.append(one)
+        self._keep(torch.zeros(len(self), dtype=torch.bool))
+        return parts
+
+    def drain(self) -> list[tuple[int, InstanceResult]]:
+        """What was reported since the last call: positions and results."""
+        out, self.done = self.done, []
+        return out
+
+    def soonest(self, allowed: Sequence[float]) -> float:
+        """The least time that one of them has left. allowed: seconds, by position."""
+        return min(allowed[int(k)] - self.spent[int(k)] for k in self.positions.tolist())
+
+    def expire(self, allowed: Sequence[float], left: float) -> None:
+        """Give up those that have at most `left` seconds left: the limit of an instance is compared with its share of the time."""
+        over = torch.tensor([allowed[k] - self.spent[k] <= left for k in self.positions.tolist()], dtype=torch.bool)
+        if bool(over.any()):
+            self._give_up(over, Reason.TIMEOUT)
 
     @property
     def margin(self) -> Tensor:
@@ -90,6 +124,21 @@ class Undecided:
         self.known = {name: interval if tainted is None else _restored(interval, before.known.get(name), tainted)
                       for name, interval in after.known.items()}
 
+    def reasons(self, late: Tensor | None, limits: Mapping[int, str]) -> None:
+        """Why each instance would be unknown after this stage. late: (n,) where time ended it.  limits: slots that another limit ended."""
+        over = [False] * len(self) if late is None else late.tolist()
+        for slot, (value, word) in enumerate(zip(self.margin.tolist(), self.word.tolist(), strict=True)):
+            open_ = not value > 0
+            self.reason[slot] = (
+                Reason.SOLVER if 0 < word < inf and open_ else Reason.TIMEOUT if over[slot] and open_ else
+                Reason.LIMIT if slot in limits and open_ else
+                Reason.OVERFLOW if value == -inf else Reason.VACUOUS if value == inf else Reason.IMPRECISE)
+            self.cut[slot], self.limit[slot] = self.total and self.reason[slot] is Reason.TIMEOUT, limits.get(slot)
+
+    def late(self) -> None:
+        """Time ended the stage under way before it proved anything."""
+        self.reason, self.cut = [Reason.TIMEOUT] * len(self), [self.total] * len(self)
+
     def note(self, notes: tuple[tuple[int, str], ...]) -> None:
         """Keep what went wrong with single instances (slots), each once."""
         for slot, text in notes:
@@ -122,35 +171,46 @@ class Undecided:
             left[slot] = False
         self._keep(left)
 
-    def give_up(self, cause: Reason | None = None) -> None:
-        """Report whatever is left as UNKNOWN, with the cause given or its own."""
-        margin = self.margin.tolist()
-        self.left = self.positions, self.known
-        for slot, position in enumerate(self.positions.tolist()):
-            own = Reason.AMBIGUOUS if position in self.ambiguous else self.reason[slot]
-            self._report(slot, Verdict.UNKNOWN, cause or own, margin[slot])
-        self._keep(torch.zeros(len(self), dtype=torch.bool))
+    def give_up(self, cause: Reason | None = None, *, cut: bool = False) -> None:
+        """Report whatever is left as UNKNOWN, with the cause given or its own. cut: by the limit of the whole call."""
+        self._give_up(torch.ones(len(self), dtype=torch.bool), cause, cut=cut)
+
+    def _give_up(self, chosen: Tensor, cause: Reason | None, *, cut: bool = False) -> None:
+        margin, slots = self.margin.tolist(), chosen.nonzero().flatten()
+        there = slots.to(self.device)
+        known = self.known if len(slots) == len(self) else {name: interval.take(there) for name, interval in self.known.items()}
+        self.left = self.positions[slots], known
+        for slot in slots.tolist():
+            own = Reason.AMBIGUOUS if int(self.positions[slot]) in self.ambiguous else self.reason[slot]
+            reason = cause or own
+            detail = self.limit[slot] if reason is Reason.LIMIT else None
+            self._report(slot, Verdict.UNKNOWN, reason, margin[slot], detail=detail, cut=cut if cause else self.cut[slot])
+        self._keep(~chosen)
 
     def _keep(self, mask: Tensor) -> None:
         if bool(mask.all()):
             return
         index = mask.cpu().nonzero().flatten()
         there = index.to(self.device)
-        self.reason, self.notes = [self.reason[i] for i in index.tolist()], [self.notes[i] for i in index.tolist()]
+        chosen = index.tolist()
+        self.reason, self.cut = [self.reason[i] for i in chosen], [self.cut[i] for i in chosen]
+        self.limit, self.notes = [self.limit[i] for i in chosen], [self.notes[i] for i in chosen]
+        self.again = self.again[index]
         self.positions, self.part, self.exact = self.positions[index], self.part.take(index), self.exact.take(index)
         self.spec, self.refuted, self.claimed = self.spec.take(there), self.refuted[there], self.claimed[there]
         self.known = {name: interval.take(there) for name, interval in self.known.items()} if len(index) else {}
         self.corner = None if self.corner is None else self.corner[there]
 
     def _report(self, slot: int, verdict: Verdict, reason: Reason | None, margin: float, *, detail: str | None = None,
-                witness: tuple[float, ...] | None = None, stage: str | None = None, assurance: Assurance | None = None) -> None:
+                witness: tuple[float, ...] | None = None, stage: str | None = None, assurance: Assurance | None = None,
+                cut: bool = False) -> None:
         k, problem = int(self.positions[slot]), self.problem
         falsified = Assurance.REPLAYED if problem.graph.source.model is not None else Assurance.SOUND
         assurance = assurance or {Verdict.VERIFIED: Assurance.SOUND, Verdict.FALSIFIED: falsified}.get(verdict, Assurance.NONE)
-        detail = "; ".join(filter(None, (detail, *self.notes[slot]))) or None
         result = InstanceResult(
             problem.index[k], verdict, *_classes(problem, k), reason, _shown(margin),
-            assurance, problem.eps, self.name, self.spent[k], detail, witness, stage,
+            assurance, problem.eps, self.name, self.spent[k], detail, witness, stage, cut and reason is Reason.TIMEOUT,
+            self.notes[slot],
         )
         self.done.append((k, result))
 
@@ -171,6 +231,12 @@ def _restored(interval: Interval, before: Interval | None, tainted: Tensor) -> I
 def misclassified(problem: Problem, k: int, name: str) -> InstanceResult:
     """The result of an instance that is not analysed at all."""
     return InstanceResult(problem.index[k], Verdict.MISCLASSIFIED, *_classes(problem, k), eps=problem.eps, domain=name)
+
+
+def out_of_time(problem: Problem, k: int) -> InstanceResult:
+    """The result of an instance whose turn the limit of the whole call did not let come."""
+    label, predicted = _classes(problem, k)
+    return InstanceResult(problem.index[k], Verdict.UNKNOWN, label, predicted, Reason.TIMEOUT, eps=problem.eps, cut=True)
 
 
 def _classes(problem: Problem, k: int) -> tuple[int | None, int | None]:

@@ -25,6 +25,7 @@ from absint.engine.context import Context
 from absint.engine.rows import Rows
 from absint.errors import UsageError
 from absint.model.families.nonlinear import Nonlinear
+from absint.model.work import heaviest
 from absint.numeric.backend import DeadlineError
 from absint.numeric.interval import Interval
 
@@ -165,7 +166,9 @@ class SlopeSearch:
     @property
     def block(self) -> int:
         """Rows searched together."""
-        return max(1, min(_ROWS, max(16, _ENTRIES // self.net.entries), self.ctx.budget.rows(8 * _BYTES * self.net.entries)))
+        budget = self.ctx.budget
+        fit = min(budget.rows(8 * _BYTES * self.net.entries), budget.pieces(heaviest(self.net.path)))
+        return max(1, min(_ROWS, max(16, _ENTRIES // self.net.entries), fit))
 
     @property
     def chunk(self) -> int:
@@ -186,11 +189,16 @@ class SlopeSearch:
         return torch.cat([self.in_time(partial(self._chunk, part, sign), len(part)) for part in rows.chunks(self.chunk)])
 
     def _chunk(self, rows: Rows, sign: float) -> Tensor:
+        return self.proved(rows, self.chosen(rows, sign), sign)
+
+    def chosen(self, rows: Rows, sign: float) -> dict[str, Tensor]:
+        """The best slopes seen for sign * rows, (R, *shape) a node; at most `chunk` rows."""
         found = []
-        for part in rows.chunks(self.block):
-            relaxed = UnroundedRows(self.net, part.node, part.instance, functionals(self.net, part, sign))
-            found.append(relaxed.dense(self._climb(relaxed)))
-        return self.proved(rows, {name: torch.cat([one[name] for one in found]) for name in found[0]}, sign)
+        with torch.no_grad():
+            for part in rows.chunks(self.block):
+                relaxed = UnroundedRows(self.net, part.node, part.instance, functionals(self.net, part, sign))
+                found.append(relaxed.dense(self._climb(relaxed)))
+        return {name: torch.cat([one[name] for one in found]) for name in found[0]}
 
     def _climb(self, rows: UnroundedRows) -> Tensor:
         """The best flat slopes of each row that were seen."""

@@ -275,6 +275,7 @@ class UnroundedRows:
             adjoint = frontier.pop(node.name, None)
             if adjoint is None:
                 continue
+            net.ctx.budget.check()
             if isinstance(node.op, Input):
                 point = self._least(adjoint)
                 continue
@@ -308,6 +309,7 @@ class UnroundedRows:
         """Values of the chosen lines at the point, for the nodes that the rows depend on."""
         values: dict[str, Tensor] = {}
         for node in self.net.path:
+            self.net.ctx.budget.check()
             if isinstance(node.op, Input):
                 values[node.name] = point
             elif node.name in chosen:

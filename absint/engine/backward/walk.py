@@ -20,6 +20,7 @@ from absint.model.families.linear import Linear
 from absint.model.families.nonlinear import Nonlinear
 from absint.model.graph import Node
 from absint.model.op import Input
+from absint.model.work import heaviest
 from absint.numeric.rounding import cast_down, no_lower
 
 # A block of rows at its widest node: about the second-level cache of one core; elsewhere what keeps a device busy.
@@ -74,11 +75,12 @@ def _slots(chosen: Tensor, begin: Tensor, count: Tensor, most: int, width: int) 
 
 
 def _limit(ctx: Context, start: Node) -> int:
-    """Rows of a block: within the budget, and within the cache."""
-    widest = max(node.size for node in ctx.graph.nodes[: ctx.graph.position[start.name] + 1])
+    """Rows of a block: within the budget, within the cache, and within one look at the clock."""
+    below = ctx.graph.nodes[: ctx.graph.position[start.name] + 1]
+    widest = max(node.size for node in below)
     size = widest * torch.finfo(ctx.numerics.dtype).bits // 8
     target = _BLOCK_BYTES if ctx.numerics.device.type == "cpu" else _DEVICE_BLOCK_BYTES
-    return min(ctx.budget.rows(6 * size), max(16, target // size))
+    return min(ctx.budget.rows(6 * size), max(16, target // size), ctx.budget.pieces(heaviest(below)))
 
 
 # ---- the walk -------------------------------------------------------------------------------------------------------
@@ -123,6 +125,25 @@ def input_adjoints(rows: Rows, relax: Relax, ctx: Context) -> Tensor:
         found = _Walk(plan, rows, block, (1.0,)).adjoint_at_input()
         out[block.row[block.real]] = found.reshape(*block.row.shape, *out.shape[1:])[block.real].detach()
     return out
+
+
+def at_input(rows: Rows, relax: Relax, ctx: Context, sign: float) -> tuple[Tensor, Tensor]:
+    """A (R, *input) in the matrix format and d (R,) in the vector format with  sign * row >= A (x - c) + d  for x in the region.
+
+    c: the reference at the input. In exact real arithmetic, for these very numbers: what the walk is charged lies in d, which
+    is -inf where nothing is known. Raises DeadlineError.
+    """
+    plan = Charges(relax, replace(ctx, memo={}), every_layer=False, to_input=True)
+    num = ctx.numerics
+    weight = torch.zeros((len(rows), *ctx.graph.input.shape), dtype=num.dtype, device=num.device)
+    offset = torch.full((len(rows),), -torch.inf, dtype=num.vector, device=num.device)
+    for block in _blocks(rows, ctx.batch, _limit(ctx, ctx.graph[rows.node])):
+        ctx.budget.check()
+        walk = _Walk(plan, rows, block, (sign,))
+        found = walk.adjoint_at_input()
+        weight[block.row[block.real]] = found.reshape(*block.row.shape, *weight.shape[1:])[block.real]
+        offset[block.row[block.real]] = walk.constant[block.real]
+    return weight, offset
 
 
 def _plan(relax: Relax, ctx: Context, every_layer: bool) -> Charges:
@@ -202,6 +223,12 @@ class _Walk:
         self.run()
         zero = torch.zeros((self.d.numel(), *self.ctx.graph.input.shape), dtype=self.num.dtype, device=self.num.device)
         return zero if self.last is None else self.last
+
+    @property
+    def constant(self) -> Tensor:
+        """(B, K): d less all that is charged, once the walk is over; `_keep` with nothing to add."""
+        slack = self.err + self.num.vector_gamma(6) * 2 * self.d.detach().abs()
+        return no_lower(self.d - slack * self.plan.grown)
 
     def run(self) -> Tensor:
         """Walk to the input and concretise there. Returns (1, signs, B, K) sound lower bounds."""

@@ -67,6 +67,7 @@ def decide(ctx: Context, spec: Spec, refuted: Tensor, tactic: Tactic) -> Refutat
     few = undecided(ctx).to(open_.device) <= tactic.undecided
     todo = (open_.any(1) & ~ctx.empty.to(open_.device) & few).nonzero().flatten().tolist()
     notes: list[tuple[int, str]] = []
+    limits: list[tuple[int, str]] = []
     for done, k in enumerate(todo):
         now = time.monotonic()
         end = now + max(0.0, ctx.budget.deadline - now) / (len(todo) - done)
@@ -80,10 +81,11 @@ def decide(ctx: Context, spec: Spec, refuted: Tensor, tactic: Tactic) -> Refutat
         for disjunct, bound in one.proved.items():
             lower[k, disjunct], claimed[k, disjunct] = bound, one.claimed[disjunct]
         late[k] = one.late
+        limits += [(k, text) for disjunct, text in one.limits.items() if not one.proved[disjunct] > 0][:1]
         if one.best is not None:
             points[k] = one.best
         notes += [(k, text) for text in dict.fromkeys(one.notes)]
-    return Refutation(lower, claimed if bool((claimed > lower).any()) else None, points, late, tuple(notes))
+    return Refutation(lower, claimed if bool((claimed > lower).any()) else None, points, late, tuple(notes), tuple(limits))
 
 
 def undecided(ctx: Context) -> Tensor:
@@ -115,6 +117,7 @@ class _Instance:
     """One instance under decision. Mutable. end: on the monotonic clock.
 
     proved, claimed: by disjunct, without and with what is a solver's word.  stuck: disjuncts that no branching decides.
+    late: whether time ended the last search.  limits: by disjunct, which limit of the tactic's own ended its last one.
     """
 
     ctx: Context
@@ -127,6 +130,7 @@ class _Instance:
     stuck: set[int] = field(default_factory=set)
     best: Tensor | None = None
     late: bool = False
+    limits: dict[int, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -137,6 +141,10 @@ class _Instance:
     def note(self, text: str) -> None:
         """Something the user should know."""
         self.notes.append(text)
+
+    def _ended(self, target: _Target, limit: str) -> None:
+        """A limit of the tactic's own left the target open."""
+        self.limits[target.disjunct] = f"ended by a limit of the method: {limit}"
 
     def run(self, disjuncts: list[int]) -> None:
         """Decide them, those nearest to a violation first; a violation that is deep enough ends it."""
@@ -173,6 +181,7 @@ class _Instance:
             if time.monotonic() >= self.end:
                 self.late = True
                 return
+            self.limits.pop(target.disjunct, None)
             work(target)
 
     def _split(self, how: Splitting, targets: list[_Target]) -> None:
@@ -218,8 +227,12 @@ class _Instance:
     def _relaxed(self, encoding: Encoding, shared: Phases, target: _Target) -> None:
         """One LP."""
         def solve(tree: Phases) -> None:
-            answer = tree.bound(target.cost, target.offset, self._effort(1))
+            effort = self._effort(1)
+            own = effort.own
+            answer = tree.bound(target.cost, target.offset, effort)
             self._learn(target, answer.bound, unproved=encoding.unproved)
+            if own and answer.status is Status.LIMIT:
+                self._ended(target, f"{self.tactic.lp:g} s of one LP")
             if answer.point is not None:
                 self._test(answer.point)
 
@@ -233,7 +246,9 @@ class _Instance:
             found = tree.minimum(target.cost, target.offset, 0.0, self._effort(min(nodes, self._nodes)), self._test)
             self._learn(target, found.lower, unproved=encoding.unproved)
             self.late = self.late or found.late
-            if not found.complete and not found.late and found.nodes < nodes:
+            if found.limit is not None:
+                self._ended(target, found.limit)
+            if not found.complete and not found.late and found.nodes < min(nodes, self._nodes):
                 self.stuck.add(target.disjunct)
 
         self._on(target, encoding.choices, shared, search)
@@ -244,6 +259,7 @@ class _Instance:
         model = with_binaries(base, encoding.choices)
         cost = np.zeros(len(model.lower))
         cost[: len(target.cost)] = target.cost
+        own = self.tactic.milp < self.end - time.monotonic()
         answer = self._asked(model, cost)
         if answer.point is not None:
             self._test(answer.point)
@@ -254,7 +270,9 @@ class _Instance:
             self.note(f"E-SOLVER-CONTRADICTION: at least {claimed / target.factor:g} is claimed, where an input has less")
         else:
             self._learn(target, claimed, unproved=True)
-        self.late = self.late or answer.status is Status.LIMIT
+        if own and answer.status is Status.LIMIT:
+            self._ended(target, f"{self.tactic.milp:g} s of one MILP")
+        self.late = self.late or (answer.status is Status.LIMIT and not own)
 
     def _asked(self, model: Model, cost: np.ndarray) -> SolverAnswer:
         """The first solver's answer to a MILP that is one."""

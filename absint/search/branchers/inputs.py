@@ -19,6 +19,7 @@ from torch import Tensor
 from absint.engine.context import Context
 from absint.engine.domain import Domain
 from absint.engine.forward import attempt
+from absint.model.work import work
 from absint.numeric.backend import DeadlineError
 from absint.numeric.interval import Interval
 from absint.problem.regions.region import BoxRegion
@@ -47,13 +48,15 @@ class Splitting:
 class Cover:
     """What splitting one instance proved. lower: (disjuncts,) sound bounds over the whole region.  boxes: bounded so far.
 
-    complete: no box is left.  late: a limit ended it.  point: (*input) where the caller's test held, or None.
+    complete: no box is left.  late: time ended it.  limit: which other limit did, or None.
+    point: (*input) where the caller's test held, or None.
     """
 
     lower: Tensor
     boxes: int
     complete: bool
     late: bool
+    limit: str | None = None
     point: Tensor | None = None
 
 
@@ -114,7 +117,8 @@ class _Cover:
         self.point: Tensor | None = None
         entries = sum(node.size for node in ctx.graph.nodes)
         self.room = ctx.budget.memory // (2 * 2 * 8 * entries)
-        self.batch = max(1, min(_BATCH, ctx.budget.memory // max(1, 2 * how.domain.memory(ctx.graph, ctx.numerics))))
+        fit = ctx.budget.memory // max(1, 2 * how.domain.memory(ctx.graph, ctx.numerics))
+        self.batch = max(1, min(_BATCH, ctx.budget.pieces(work(ctx.graph)), fit))
 
     def run(self) -> Cover:
         """Until no box is left, the test holds or a limit is reached."""
@@ -126,11 +130,23 @@ class _Cover:
                 self._push(halves)
                 self.end = -inf
         lower = torch.stack([self.least, *(boxes.refuted.amin(0) for boxes in self.open)]).amin(0)
-        return Cover(lower.cpu(), self.seen, not self.open, bool(self.open) and self._spent, self.point)
+        late = bool(self.open) and self._late
+        return Cover(lower.cpu(), self.seen, not self.open, late, self._limit if self.open and not late else None, self.point)
+
+    @property
+    def _late(self) -> bool:
+        return time.monotonic() >= self.end
+
+    @property
+    def _limit(self) -> str | None:
+        """Which limit but time is reached."""
+        if self.seen >= self.how.boxes:
+            return f"{self.how.boxes:g} boxes"
+        return "memory for open boxes" if sum(map(len, self.open)) >= self.room else None
 
     @property
     def _spent(self) -> bool:
-        return self.seen >= self.how.boxes or sum(map(len, self.open)) >= self.room or time.monotonic() >= self.end
+        return self._limit is not None or self._late
 
     def _next(self) -> _Boxes:
         """A batch from the end of the stack, filled up from below."""

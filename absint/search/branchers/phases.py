@@ -20,7 +20,7 @@ import numpy as np
 from absint.encode.builder import Choices
 from absint.numeric.outward import next_below
 from absint.solvers.interface import Solver
-from absint.solvers.model import Limits, Model, SolverAnswer, Trouble
+from absint.solvers.model import Limits, Model, SolverAnswer, Status, Trouble
 from absint.solvers.session import Session
 
 # A choice that a point meets this well (relative to its column's width) is not worth branching on.
@@ -47,6 +47,11 @@ class Effort:
         return time.monotonic() >= self.deadline
 
     @property
+    def own(self) -> bool:
+        """Whether the next LP's limit is its own, not the deadline."""
+        return self.lp < self.deadline - time.monotonic()
+
+    @property
     def limits(self) -> Limits:
         """Of one LP."""
         return Limits(max(1e-3, min(self.lp, self.deadline - time.monotonic())))
@@ -57,8 +62,8 @@ class Least:
     """What a search found. lower: proved: no execution has a smaller value.  nodes: LPs solved.
 
     point: columns at which the caller's test held, or None.  near: columns that satisfy every choice and are not above the goal by
-    the LP, where the test did not hold: a tie, mostly.  complete: the test held or every node was closed; where it is not, a
-    limit ended the search (`late`) or some nodes could be neither closed nor branched on.
+    the LP, where the test did not hold: a tie, mostly.  complete: the test held or every node was closed; where it is not, time
+    ended the search (`late`), or one of its own limits (`limit` says which), or some nodes could be neither closed nor branched on.
     """
 
     lower: float
@@ -67,6 +72,7 @@ class Least:
     near: np.ndarray | None = None
     complete: bool = False
     late: bool = False
+    limit: str | None = None
 
 
 # Positions of alternatives, the last one first; a child shares its parent's, so that a node is small however deep it lies.
@@ -198,6 +204,7 @@ class _Search:
         self.closed = inf                  # the least bound of the nodes proved above the goal
         self.nodes = 0
         self.blind = 0
+        self.slow = False                  # an LP came to its own limit
         self.point: np.ndarray | None = None
         self.near: np.ndarray | None = None
 
@@ -214,8 +221,19 @@ class _Search:
                 # An empty child is worth what closes it, no more.
                 self.tree.gained(position, distance, min(bound, max(self.goal, node.bound) + abs(node.bound)) - node.bound)
         left = [n.bound for n in self.heap] + self.stuck
-        late = bool(self.heap) and self._spent
-        return Least(min([self.closed, *left]), self.nodes, self.point, self.near, not left or self.point is not None, late)
+        complete = not left or self.point is not None
+        late = not complete and bool(self.heap) and self.effort.late
+        limit = None if complete or late else self._limit
+        return Least(min([self.closed, *left]), self.nodes, self.point, self.near, complete, late, limit)
+
+    @property
+    def _limit(self) -> str | None:
+        """Which limit of the search's own left something open; None where nothing more can be done."""
+        if self.heap and self.nodes >= self.effort.nodes:
+            return f"{self.effort.nodes:g} LPs for one disjunct"
+        if self.slow:
+            return f"{self.effort.lp:g} s of one LP"
+        return f"{_BLIND} branchings without a point to go by" if self.blind > _BLIND else None
 
     @property
     def _spent(self) -> bool:
@@ -234,7 +252,9 @@ class _Search:
         self.nodes += 1
         chosen = _positions(imposed)
         self.tree.impose(chosen)
+        own = self.effort.own
         answer = self.tree.session.solve(self.effort.limits)
+        self.slow = self.slow or (own and answer.status is Status.LIMIT)
         bound = max(above, _plus(answer.bound, self.offset))
         if bound > self.goal or bound == inf:
             self.closed = min(self.closed, bound)

@@ -17,7 +17,8 @@ class Auto(Product):
     """Box, then Zonotope, then DeepPoly, optimised slopes, refinement by LP and branching: each on what those before it left undecided.
 
     What one of them proves is known to the next, so that the later, costlier ones have fewer rows to bound.
-    max_generators: of the zonotope.  undecided: the most undecided entries of an instance that is refined and branched on; 0
+    max_generators: bound on those of the zonotope; 0 for no limit.
+    undecided: the most undecided entries of an instance that is refined and branched on; 0
     for never. Without a time limit the branching is a short one; with one it may use all of it.
     Members are looked up by name: domains do not import each other.
     """

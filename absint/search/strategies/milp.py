@@ -13,7 +13,8 @@ from absint.search.strategies.refine import Programs
 class Milp(Programs):
     """One MILP for each disjunct that the base and its LP leave open. What it proves is the solver's word: see --accept-solver.
 
-    timeout_milp: seconds of one MILP.  timeout_lp: of the LP before it. Witnesses are proved and replayed as everywhere.
+    timeout_milp: seconds of one MILP.  timeout_lp: of the LP before it.
+    Witnesses are proved and replayed as everywhere.
     Source: Tjeng et al., Evaluating Robustness of Neural Networks with Mixed Integer Programming, ICLR 2019.
     """
 

@@ -52,6 +52,16 @@ class Programs(Wrapper):
         return DOMAINS.get(self.base)()
 
     @property
+    def one_by_one(self) -> bool:
+        """Yes: programs are solved for one instance at a time."""
+        return True
+
+    @property
+    def differentiable(self) -> bool:
+        """No: what a solver returned is a number."""
+        return False
+
+    @property
     def solvers(self) -> tuple[str, ...]:
         """Those tried in turn."""
         return solvers_of(self.solver)
