@@ -2,6 +2,7 @@
 
 from absint.engine.domain import (
     DOMAINS,
+    AffineForms,
     Ascent,
     BackwardDomain,
     Band,
@@ -27,6 +28,7 @@ from absint.engine.product import Product, Wrapper
 
 __all__ = [
     "DOMAINS",
+    "AffineForms",
     "Ascent",
     "BackwardDomain",
     "Band",

@@ -10,12 +10,29 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 # What moves a cursor, rings, recolours or reorders on a terminal: C0 and C1 but for tab and line feed, and bidirectional marks.
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+# Lone surrogates, which a file name of undecodable bytes becomes, stop a stream of UTF-8.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_LENGTH = 60    # of a value in a message
+_LINE = 1200    # of a line of a message: what is longer quotes a value that nobody reads to its end
 
 
 def printable(text: str) -> str:
     """Text out of a user's file, for people to read: control characters as escapes, which no terminal obeys."""
     return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+
+
+def shown(value: object) -> str:
+    """A user's value in a message: numbers, text and short lists as they are where that is short, anything else by its type."""
+    plain = value is None or isinstance(value, (str, int, float)) or (isinstance(value, (tuple, list)) and len(value) <= 4)
+    try:
+        text = repr(value) if plain else ""
+    except Exception:    # whole numbers of thousands of digits, or an entry of a stranger's class
+        text = ""
+    return text if 0 < len(text) <= _LENGTH else f"a value of type {type(value).__name__}"
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= _LINE else f"{line[: _LINE // 2]} ... {line[-_LINE // 4 :]}"
 
 
 class AbsintError(Exception):
@@ -38,12 +55,12 @@ class AbsintError(Exception):
         self.hint = hint
 
     def render(self) -> str:
-        """The message as printed on stderr: one headline, one line per offender, one line of advice."""
+        """The message as printed on stderr: one headline, one line per offender, one line of advice; vast values are cut."""
         place = f"{self.where}: " if self.where else ""
         lines = [f"error[{self.code}] {place}{self.what}", *(f"  {line}" for line in self.details)]
         if self.hint:
             lines.append(f"  hint: {self.hint}")
-        return printable("\n".join(lines))
+        return printable("\n".join(map(_cut, lines)))
 
     def __str__(self) -> str:
         return self.render()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from decimal import Decimal
 from fractions import Fraction
 from inspect import Parameter, signature
 from math import inf, prod
@@ -13,13 +14,14 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from absint.errors import InputError, UsageError
+from absint.errors import InputError, UsageError, shown
 from absint.model.digest import digest
 from absint.model.graph import Graph, Node
 from absint.model.input_axes import axes_of
 from absint.model.layout import Axes, Known, agreed, axes_of_values, named
 from absint.model.op import Input, Shape
 from absint.model.ops.affine import Affine
+from absint.numeric.decimal import rational
 from absint.numeric.outward import next_above
 from absint.registry import Registry
 
@@ -166,11 +168,11 @@ def _numbers(values: Numbers, what: str) -> list[Fraction]:
     if isinstance(values, (str, float, int, Fraction)):
         values = [values]
     try:
-        exact = [Fraction(v) for v in values]
+        exact = [rational(v) if isinstance(v, (str, Decimal)) else Fraction(v) for v in values]
         if not exact or any(abs(float(v)) == inf for v in exact):
             raise ValueError("nothing given")
     except (ValueError, OverflowError, ZeroDivisionError, TypeError) as error:
-        raise UsageError("E-NORMALISE", f"not a list of numbers: {values!r} ({error})", where=f"--{what}",
+        raise UsageError("E-NORMALISE", f"not a list of numbers: {shown(values)} ({type(error).__name__})", where=f"--{what}",
                          hint="for example 0.1307, or 0.491,0.482,0.447") from error
     return exact
 

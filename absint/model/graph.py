@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from absint.errors import InputError, UnsupportedError, UsageError
+from absint.model import graph_view
 from absint.model.families.composite import Composite
 from absint.model.op import Input, Op, Shape
 
@@ -57,6 +58,9 @@ class Node:
     def size(self) -> int:
         """Number of entries."""
         return prod(self.shape)
+
+    def __repr__(self) -> str:
+        return graph_view.line(self)
 
 
 @dataclass(frozen=True)
@@ -148,6 +152,12 @@ class Graph:
         if not self.nodes or not isinstance(self.nodes[0].op, Input):
             raise InputError("E-GRAPH", "a graph starts with its Input node")
 
+    def __repr__(self) -> str:
+        return graph_view.summary(self.nodes, self.source.path, self.source.sha256)
+
+    def _repr_html_(self) -> str:
+        return graph_view.table(self.nodes, self.source.path, self.source.sha256)
+
     @cached_property
     def by_name(self) -> Mapping[str, Node]:
         """Nodes by their own name."""
@@ -216,12 +226,18 @@ class Graph:
                     del values[name]
         return {name: values[name] for name in keep}
 
-    def fits(self, dtype: torch.dtype) -> bool:
-        """Whether every constant converts to `dtype` within its unit roundoff (see Op.fits)."""
+    def fits(self, dtype: torch.dtype, look: Callable[[], None] | None = None) -> bool:
+        """Whether every constant converts to `dtype` within its unit roundoff (see Op.fits). look: called before each node."""
         known: dict[torch.dtype, bool] = self._fits
         if dtype not in known:
-            known[dtype] = all(node.op.fits(dtype) for node in self.nodes)
+            known[dtype] = all(self._node_fits(node, dtype, look) for node in self.nodes)
         return known[dtype]
+
+    @staticmethod
+    def _node_fits(node: Node, dtype: torch.dtype, look: Callable[[], None] | None) -> bool:
+        if look is not None:
+            look()
+        return node.op.fits(dtype)
 
     @cached_property
     def _fits(self) -> dict[torch.dtype, bool]:

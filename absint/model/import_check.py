@@ -22,7 +22,8 @@ from absint.model.forward_error import Followed, accepted, follow
 from absint.model.graph import Graph, Node
 from absint.model.op import Input
 from absint.model.reference import FloatArray, Runtime, probes
-from absint.numeric.backend import numeric_mode
+from absint.model.work import work
+from absint.numeric.backend import Budget, numeric_mode
 from absint.numeric.rounding import unit_roundoff
 
 POINTS = 34  # two extreme corners, eight random ones, the rest uniform
@@ -51,14 +52,16 @@ class Boxes(Protocol):
 
 
 def check_import(
-    graph: Graph, low: float = 0.0, high: float = 1.0, region: Boxes | None = None, *, points: int = POINTS, seed: int = 0
+    graph: Graph, low: float = 0.0, high: float = 1.0, region: Boxes | None = None, *, points: int = POINTS, seed: int = 0,
+    budget: Budget = Budget(),
 ) -> float:
     """Compare the graph with onnxruntime on corners and random points of the range, or of the region's boxes.
 
     Returns the largest deviation of a compared tensor, relative to the largest value it took. Accepted is what an execution
     may err by since the tensors compared before, times `forward_error.FACTOR`. Evaluated in float32, and in float64 where
     that does not suffice to accept. Reproducible: the points follow from `seed`.
-    Raises UnsupportedError E-IMPORT-MISMATCH with both values and the first tensor that differs.
+    Raises UnsupportedError E-IMPORT-MISMATCH with both values and the first tensor that differs, and DeadlineError: then nothing
+    is known of the graph.
     """
     reference = probes(graph.source)
     if region is None:
@@ -70,9 +73,9 @@ def check_import(
     largest: dict[str, float] = {}
     worst: dict[str, float] = {}
     with torch.no_grad(), numeric_mode():
-        chunk = max(_CHUNK, _ENTRIES // sum(node.size for node in graph.nodes))
+        chunk = min(max(_CHUNK, _ENTRIES // sum(node.size for node in graph.nodes)), budget.pieces(work(graph)))
         for start in range(0, len(x), chunk):
-            for tensor, (deviation, scale) in _agree(graph, reference, shared, x[start : start + chunk]).items():
+            for tensor, (deviation, scale) in _agree(graph, reference, shared, x[start : start + chunk], budget).items():
                 worst[tensor] = max(worst.get(tensor, 0.0), deviation)
                 largest[tensor] = max(largest.get(tensor, 0.0), scale if scale < np.inf else 0.0)
     return max((worst[t] / (largest[t] or 1.0) for t in worst), default=0.0)
@@ -114,7 +117,7 @@ class _DifferenceError(Exception):
         self.point, self.text = point, text
 
 
-def _agree(graph: Graph, reference: Runtime, shared: _Shared, x: FloatArray) -> dict[str, tuple[float, float]]:
+def _agree(graph: Graph, reference: Runtime, shared: _Shared, x: FloatArray, budget: Budget) -> dict[str, tuple[float, float]]:
     """Largest deviation and value of every compared tensor. Raises where one differs, in float64 and instance by instance."""
     narrow = all(unit_roundoff(s) >= unit_roundoff(torch.float32) for t, s in shared.stored.items() if _computes(reference, t))
     attempts = [(torch.float32, reference.batchable), (torch.float64, reference.batchable), (torch.float64, False)]
@@ -123,11 +126,12 @@ def _agree(graph: Graph, reference: Runtime, shared: _Shared, x: FloatArray) -> 
     for dtype, together in dict.fromkeys(attempts if narrow else attempts[1:]):
         if fetched is not together or theirs is None:
             theirs, fetched = _theirs(reference, shared, x, together=together), together
+        budget.check()
         last = (dtype, together) == attempts[-1]
         if theirs is None:
             continue
         try:
-            return _walk(graph, reference, shared, x, theirs, dtype)
+            return _walk(graph, reference, shared, x, theirs, dtype, budget=budget)
         except _DifferenceError as found:
             if last:
                 raise _mismatch(graph, reference, shared, x[found.point], found) from found
@@ -155,11 +159,13 @@ def _theirs(reference: Runtime, shared: _Shared, x: FloatArray, *, together: boo
 
 def _walk(
     graph: Graph, reference: Runtime, shared: _Shared, x: FloatArray, theirs: Mapping[str, Sequence[npt.NDArray[Any]]], dtype: torch.dtype,
+    *, budget: Budget,
 ) -> dict[str, tuple[float, float]]:
     """Follow the graph, going on from the runtime's value wherever there is one. Raises _DifferenceError."""
     values: dict[str, Followed] = {}
     found: dict[str, tuple[float, float]] = {}
     for node in graph.nodes:
+        budget.check()
         names = shared.tensors[node.name]
         if isinstance(node.op, Input):
             start = torch.as_tensor(x).to(dtype)

@@ -138,7 +138,8 @@ def readings(shape: Shape, known: Known, *, count: int | None = None, image: Sha
         found = [known]
     else:
         layouts = list(Layout) if known is None else [known]
-        found = [axes for layout in layouts if (axes := _seen(shape, layout, count, image)) is not None]
+        seen = (_seen(shape, layout, count, image) for layout in layouts)
+        found = list(dict.fromkeys(axes for axes in seen if axes is not None))    # of a flat input, both may be the same
         if known is None and len(shape) == 1 and image is None:
             found = [axes for axes in found if axes.view == shape]    # rows are split into channels only if that is told
         single = [axes for axes in found if axes.count == 1]

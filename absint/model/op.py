@@ -21,6 +21,7 @@ from absint.numeric.rounding import is_power, unit_roundoff
 from absint.registry import Registry
 
 Shape = tuple[int, ...]
+_PART = 1 << 18  # constants are compared in parts that stay in cache
 
 
 @dataclass(frozen=True)
@@ -180,9 +181,9 @@ class Op(ABC):
 
     def fits(self, dtype: torch.dtype) -> bool:
         """Whether every constant survives the conversion to `dtype` with a relative error of at most u (no underflow)."""
-        for value in self.constants():
-            exact = value.double()
-            error = (value.to(dtype).double() - exact).abs()
+        for part in (part for value in self.constants() for part in value.flatten().split(_PART)):
+            exact = part.double()
+            error = (part.to(dtype).double() - exact).abs()
             if not bool((error <= unit_roundoff(dtype) * exact.abs()).all()):
                 return False
         return True

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from absint.errors import InputError, UsageError
 from absint.model.layout import Axes, Known, Layout, agreed, named, parse_layout
+from absint.numeric.short_repr import short_repr
 from absint.problem.arrangement import Arrangement, arrangements, differ, swapped
 
 FloatArray = npt.NDArray[np.float64]
@@ -30,6 +31,8 @@ class Dataset:
     layout: the order of the images' axes where the file tells it.  axes: those of the network that they were shaped for, if known.
     Raises InputError E-DATA-LABELS where labels and inputs differ in number, E-DATA-SHAPE without a batch axis.
     """
+
+    __repr__ = short_repr
 
     inputs: FloatArray
     labels: IntArray | None
@@ -81,6 +84,13 @@ class Dataset:
             )
         labels = None if self.labels is None else self.labels[chosen]
         return replace(self, inputs=self.inputs[chosen], labels=labels, index=self.index[chosen])
+
+    def at(self, index: Sequence[int]) -> Dataset:
+        """The inputs that stood at these places of the source, in this order; all of them are here."""
+        place = {int(known): slot for slot, known in enumerate(self.index)}
+        slots = [place[known] for known in index]
+        labels = None if self.labels is None else self.labels[slots]
+        return replace(self, inputs=self.inputs[slots], labels=labels, index=self.index[slots])
 
     def shaped_for(self, input_shape: tuple[int, ...], layout: str = "auto", network: Known = None) -> Dataset:
         """The same inputs as (N, *input_shape); what was changed is added to `notes`.

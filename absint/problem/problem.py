@@ -10,7 +10,8 @@ from torch import Tensor
 
 from absint.errors import InputError, UnsupportedError
 from absint.model.graph import Graph
-from absint.numeric.backend import numeric_mode
+from absint.model.work import work
+from absint.numeric.backend import Budget, numeric_mode
 from absint.numeric.interval import Interval
 from absint.problem.regions.region import Region
 from absint.problem.spec import Spec
@@ -79,6 +80,6 @@ def robustness(graph: Graph, region: Region, labels: Tensor, *, targets: Tensor 
     if targets is not None:
         specify(torch.arange(len(labels)))
     with numeric_mode(), torch.no_grad():
-        predicted = torch.cat([graph(part).flatten(1).argmax(1) for part in region.center.split(256)])
+        predicted = torch.cat([graph(part).flatten(1).argmax(1) for part in region.center.split(min(256, Budget().pieces(work(graph))))])
     names = tuple(range(len(labels))) if index is None else index
     return Problem(graph, region, specify, names, labels, predicted, eps)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from absint.errors import InputError, UsageError
+from absint.numeric.short_repr import short_repr
 
 # What a bound of 0 on a strict row counts as: refuted, by next to nothing. A normal number in every format.
 ATTAINED = 2.0**-126
@@ -29,6 +30,8 @@ class Spec:
     weight: (batch, rows, outputs) float64.  bias: (batch, rows) float64.  disjunct: (rows,) int64, the disjunct each row
     belongs to.  strict: (rows,) bool, True where the unsafe row is `< 0`.  Numbers are taken as exact.
     """
+
+    __repr__ = short_repr
 
     weight: Tensor
     bias: Tensor
@@ -153,8 +156,8 @@ class Refutation:
 
     lower: (batch, disjuncts) sound lower bounds of a disjunct's greatest row; -inf where none is known. A positive one refutes it.
     claimed: the same where a solver's word counts, or None.  points: (batch, *input) float64, inputs that seem to violate the
-    property, NaN where there is none; candidates, no more.  late: (batch,) bool, instances that a limit left open; None for none.
-    notes: (position in the batch, what went wrong), for the user.
+    property, NaN where there is none; candidates, no more.  late: (batch,) bool, instances that time left open; None for none.
+    notes: (position in the batch, what went wrong), for the user.  limits: (position, which limit of the method's own ended it).
     """
 
     lower: Tensor
@@ -162,13 +165,15 @@ class Refutation:
     points: Tensor | None = None
     late: Tensor | None = None
     notes: tuple[tuple[int, str], ...] = ()
+    limits: tuple[tuple[int, str], ...] = ()
 
     def joined(self, other: Refutation) -> Refutation:
         """The better of both, disjunct by disjunct; points of the first that has one; open by a limit where both are."""
         claimed = _either(self.claimed, other.claimed, torch.fmax)
         points = _either(self.points, other.points, lambda one, two: torch.where(one.isnan(), two, one))
         late = _either(self.late, other.late, torch.logical_and)
-        return Refutation(torch.fmax(self.lower, other.lower.to(self.lower.device)), claimed, points, late, self.notes + other.notes)
+        lower = torch.fmax(self.lower, other.lower.to(self.lower.device))
+        return Refutation(lower, claimed, points, late, self.notes + other.notes, self.limits + other.limits)
 
 
 def _either(one: Tensor | None, two: Tensor | None, both: Callable[[Tensor, Tensor], Tensor]) -> Tensor | None:

@@ -12,6 +12,7 @@ from torch import Tensor
 from absint.model.families.linear import Linear, Monomial
 from absint.model.op import OnnxNode, Op, Shape, no_offset, register_import, unerring, unsupported
 from absint.model.ops.product import Multiply, same_axes
+from absint.model.shapes import broadcast_shape
 from absint.numeric.rounding import gamma, is_power
 
 
@@ -78,7 +79,7 @@ class Affine(Linear):
     def output_shape(self, *shapes: Shape) -> Shape:
         """The broadcast shape."""
         try:
-            return tuple(torch.broadcast_shapes(shapes[0], *(c.shape for c in (self.scale, self.shift) if c is not None)))
+            return broadcast_shape(shapes[0], *(c.shape for c in (self.scale, self.shift) if c is not None))
         except RuntimeError as error:
             raise ValueError(f"constants do not broadcast against {shapes[0]}: {error}") from error
 
@@ -89,6 +90,10 @@ class Affine(Linear):
     def apply_abs(self, *rs: Tensor) -> Tensor:
         """|scale| r."""
         return self._scaled(rs[0], absolute=True)
+
+    def adjoint(self, y: Tensor, shapes: tuple[Shape, ...]) -> tuple[Tensor, ...]:
+        """scale y; where the shape grew, the default."""
+        return (self.apply(y),) if tuple(y.shape[1:]) == shapes[0] else super().adjoint(y, shapes)
 
     def _scaled(self, x: Tensor, *, absolute: bool) -> Tensor:
         shape = self.output_shape(tuple(x.shape[1:]))
@@ -132,7 +137,7 @@ def _split(node: OnnxNode) -> tuple[int, Tensor]:
 
 def _fan_out(node: OnnxNode, position: int, constant: Tensor) -> int:
     shape = node.unbatched(position)
-    full: Shape = torch.broadcast_shapes(shape, constant.shape)
+    full: Shape = broadcast_shape(shape, constant.shape)
     return prod(full) // max(1, prod(shape))
 
 

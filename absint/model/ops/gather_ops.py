@@ -9,6 +9,7 @@ from torch import Tensor
 
 from absint.model.op import OnnxNode, Op, Shape, register_import, unsupported
 from absint.model.ops.assemble import OfImage, assembled, moved
+from absint.model.shapes import broadcast_shape
 
 _BATCH = "keep the batch axis apart from the features"
 
@@ -117,7 +118,7 @@ def expand_from_onnx(node: OnnxNode) -> Op:
     if node.batched[0] and (len(target) > len(shape) or (len(target) == len(shape) and target[0] != 1)):
         raise unsupported(node, f"expanding {shape} to {tuple(target)} repeats the batch axis", _BATCH)
     try:
-        full: Shape = torch.broadcast_shapes(shape, tuple(target))
+        full: Shape = broadcast_shape(shape, tuple(target))
     except RuntimeError as error:
         raise unsupported(node, f"{shape} does not expand to {tuple(target)}", "repair the model") from error
     return _moved(node, _places(node).expand(full[1:] if node.batched[0] else full))

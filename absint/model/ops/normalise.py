@@ -19,6 +19,7 @@ from absint.model.ops.power import Power
 from absint.model.ops.product import Build, Multiply, broadcast, same_axes, sum_last
 from absint.model.ops.shape import Gather, Reshape, Transpose
 from absint.model.ops.sum import Sum
+from absint.model.shapes import broadcast_shape
 from absint.numeric.interval import Interval
 from absint.numeric.rounding import Numerics, no_lower, no_upper
 
@@ -247,7 +248,7 @@ class Divide(Composite):
     def output_shape(self, *shapes: Shape) -> Shape:
         """The broadcast shape."""
         constant = () if self.numerator is None else (tuple(self.numerator.shape),)
-        return tuple(torch.broadcast_shapes(*constant, *shapes))
+        return broadcast_shape(*constant, *shapes)
 
     def forward(self, *xs: Tensor) -> Tensor:
         """x / z."""

@@ -16,6 +16,7 @@ from absint.model.families.elementwise import Curvature, Elementwise, Jump, Kern
 from absint.model.op import OnnxNode, Op, Shape, register_import, register_op, unsupported
 from absint.model.ops.affine import Affine
 from absint.model.ops.relu import LeakyRelu
+from absint.model.shapes import broadcast_shape
 from absint.numeric.rational import Rationals, constant
 
 
@@ -84,7 +85,7 @@ def prelu_from_onnx(node: OnnxNode) -> Op:
             raise unsupported(node, "the slope differs along the batch axis", "keep the batch axis apart from the features")
         slope = slope[0]
     try:
-        fits = torch.broadcast_shapes(slope.shape, node.unbatched(0)) == node.unbatched(0)
+        fits = broadcast_shape(slope.shape, node.unbatched(0)) == node.unbatched(0)
     except RuntimeError:
         fits = False
     if not fits:

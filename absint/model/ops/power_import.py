@@ -17,6 +17,7 @@ from absint.model.ops.exponential import Exp
 from absint.model.ops.extremum import spread, values_of
 from absint.model.ops.power import Power
 from absint.model.ops.shape import Gather, Identity
+from absint.model.shapes import broadcast_shape
 
 
 def power(exponent: float) -> Op:
@@ -67,7 +68,7 @@ def pow_from_onnx(node: OnnxNode) -> Op:
         return _exponential(node)
     exponent = node.required(1, "the exponent").double()
     value = float(exponent.reshape(-1)[0])
-    if exponent.dim() > len(node.shapes[0]) or (exponent.numel() > 1 and torch.broadcast_shapes(exponent.shape, node.shapes[0])
+    if exponent.dim() > len(node.shapes[0]) or (exponent.numel() > 1 and broadcast_shape(exponent.shape, node.shapes[0])
                                                 != torch.Size(node.shapes[0])):
         raise unsupported(node, f"an exponent of shape {tuple(exponent.shape)} broadcasts the input", "make it a scalar")
     if bool((exponent == value).all()):

@@ -15,6 +15,7 @@ from absint.model.families.linear import Linear
 from absint.model.op import OnnxNode, Op, Shape, unsupported
 from absint.model.ops.power import Power
 from absint.model.ops.shape import Gather, Reshape
+from absint.model.shapes import broadcast_shape
 
 Build = Callable[[Op, tuple[str, ...]], str]
 
@@ -129,6 +130,6 @@ def sum_last(build: Build, name: str, shape: Shape) -> str:
 
 def _broadcast_shape(*shapes: Shape) -> Shape:
     try:
-        return tuple(torch.broadcast_shapes(*shapes))
+        return broadcast_shape(*shapes)
     except RuntimeError as error:
         raise ValueError(f"shapes {' and '.join(map(str, shapes))} do not broadcast") from error

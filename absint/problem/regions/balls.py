@@ -19,6 +19,8 @@ from absint.numeric.decimal import float_above
 from absint.numeric.interval import Interval
 from absint.numeric.outward import down, up
 from absint.numeric.rounding import gamma, smallest_normal
+from absint.numeric.short_repr import short_repr
+from absint.problem.regions.radii import InstanceRadii
 from absint.problem.regions.region import LinfBall, Region, box_below, check_center, in_range, offset_between
 
 _CHUNK = 1 << 20      # entries of rows worked on at once; nothing depends on it, rows are independent
@@ -28,14 +30,16 @@ _CHUNK = 1 << 20      # entries of rows worked on at once; nothing depends on it
 class NormBall(Region):
     """{x : ||x - center|| <= eps, clip[0] <= x <= clip[1]} in the user's raw input units.
 
-    center: (batch, *shape) float64, taken as exact.  eps: a rational for all instances, or (batch,) float64 numbers.
+    center: (batch, *shape) float64, taken as exact.  eps: a rational for all instances, `InstanceRadii`, or (batch,) float64 numbers.
     clip: the data range, or None.  Raises InputError E-REGION and UsageError E-EPS as `LinfBall` does.
     Linear functionals: for every split a = p + q,  a . d >= -eps ||p||* + min over the hull of q . d;  the split follows
     the optimal one, so that the bound is that of ball and range together (docs/soundness.md, "Other regions").
     """
 
+    __repr__ = short_repr
+
     center_: Tensor
-    eps: Fraction | Tensor
+    eps: Fraction | InstanceRadii | Tensor
     clip: tuple[float, float] | None = (0.0, 1.0)
 
     beyond_hull: ClassVar[bool] = True
@@ -44,7 +48,10 @@ class NormBall(Region):
         check_center(self.center_, self.clip)
         if isinstance(self.eps, Tensor) and (self.eps.numel() != len(self.center_)
                                              or not bool((self.eps.isfinite() & (self.eps >= 0)).all())):
-            raise UsageError("E-EPS", "an l1 or l2 ball takes one finite radius >= 0, or one per instance", where="--eps")
+            raise UsageError("E-EPS", "an l1 or l2 ball takes one finite radius >= 0, or one per instance", where="--eps",
+                             hint="numbers >= 0, as many as inputs")
+        if isinstance(self.eps, InstanceRadii):
+            _ = self.eps.of(len(self.center_))
 
     @abstractmethod
     def dual_norm(self, rows: Tensor) -> Tensor:
@@ -75,6 +82,8 @@ class NormBall(Region):
         """(batch,) radii, rounded up."""
         if isinstance(self.eps, Tensor):
             return self.eps.double().reshape(-1).to(self.center_.device)
+        if isinstance(self.eps, InstanceRadii):
+            return self.eps.above.to(self.center_.device)
         return torch.full((len(self.center_),), float_above(self.eps), dtype=torch.float64, device=self.center_.device)
 
     @cached_property
@@ -85,7 +94,11 @@ class NormBall(Region):
 
     def take(self, index: Tensor) -> Self:
         """Instances `index`."""
-        eps = self.radii[index.to(self.radii.device)] if isinstance(self.eps, Tensor) else self.eps
+        eps = self.eps
+        if isinstance(eps, Tensor):
+            eps = self.radii[index.to(self.radii.device)]
+        elif isinstance(eps, InstanceRadii):
+            eps = eps.take(index)
         return type(self)(self.center_[index], eps, self.clip)
 
     # ---- linear functionals --------------------------------------------------------------------------------------
@@ -142,6 +155,8 @@ class NormBall(Region):
         return self.within(offsets, self._exact(instance))
 
     def _exact(self, instance: int) -> Fraction:
+        if isinstance(self.eps, InstanceRadii):
+            return self.eps.exact[instance]
         return self.eps if isinstance(self.eps, Fraction) else Fraction(float(self.radii[instance]))
 
     def project(self, instance: int, point: np.ndarray) -> np.ndarray:
@@ -238,8 +253,8 @@ class L1Ball(NormBall):
         return (step * (self.radii.to(flat.device)[:, None] / count)).reshape(gradient.shape)
 
 
-def ball(norm: str, center: Tensor, eps: Fraction | tuple[Fraction, ...] | Tensor, clip: tuple[float, float] | None,
-         axes: Known = None) -> Region:
+def ball(norm: str, center: Tensor, eps: Fraction | tuple[Fraction, ...] | InstanceRadii | Tensor,
+         clip: tuple[float, float] | None, axes: Known = None) -> Region:
     """The ball of a norm by its name: linf, l2 or l1. axes: of the input, for a radius per channel.
 
     Raises UsageError E-NORM, E-EPS for radii the norm does not take, or E-LAYOUT.

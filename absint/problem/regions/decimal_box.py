@@ -12,6 +12,7 @@ from torch import Tensor
 from absint.errors import InputError
 from absint.numeric.interval import Interval
 from absint.numeric.rounding import cast_down, cast_up
+from absint.numeric.short_repr import short_repr
 from absint.problem.regions.region import Region, Shape
 
 
@@ -25,6 +26,8 @@ class DecimalBox(Region):
     the instance has no witness.  single: only float32 numbers count as points of the set.
     Raises InputError E-REGION where an outer end is not finite, or they cross.
     """
+
+    __repr__ = short_repr
 
     lower: Tensor
     upper: Tensor

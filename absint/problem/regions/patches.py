@@ -10,6 +10,7 @@ from torch import Tensor
 
 from absint.errors import InputError, UsageError
 from absint.model.layout import Axes, Known, known_from, picture_in
+from absint.numeric.short_repr import short_repr
 from absint.problem.regions.region import BoxRegion, Shape
 from absint.verdict import Assurance, InstanceResult, Verdict
 
@@ -45,6 +46,8 @@ class Patches:
     Raises UsageError E-PATCH where the rectangle is empty or no picture is found to hold it, E-LAYOUT where the channels may
     be the first axis as well as the last.
     """
+
+    __repr__ = short_repr
 
     height: int
     width: int
@@ -97,13 +100,15 @@ def all_positions(results: Sequence[InstanceResult], index: int, places: Sequenc
     time_s = sum(r.time_s for r in results)
     margins = [r.margin for r in results if r.margin is not None]
     least = min(margins) if len(margins) == len(results) else None
+    notes = tuple(dict.fromkeys(note for r in results for note in r.notes))
     if decisive is not None:
         where = "" if places is None else f"patch at row {places[decisive][0]}, column {places[decisive][1]}"
         found = results[decisive]
         detail = "; ".join(filter(None, (where, found.detail))) if found.verdict is not Verdict.MISCLASSIFIED else found.detail
-        return replace(found, index=index, margin=least, time_s=time_s, detail=detail)
+        return replace(found, index=index, margin=least, time_s=time_s, detail=detail, notes=notes)
     if any(r.verdict is not Verdict.VERIFIED for r in results):
-        return replace(results[0], index=index, verdict=Verdict.UNKNOWN, margin=None, assurance=Assurance.NONE, time_s=time_s)
+        return replace(results[0], index=index, verdict=Verdict.UNKNOWN, margin=None, assurance=Assurance.NONE, time_s=time_s,
+                       notes=notes)
     weakest = next((r for r in results if r.assurance is not Assurance.SOUND), results[0])
-    return replace(weakest, index=index, margin=least, time_s=time_s,
-                   detail="; ".join(filter(None, (f"{len(results)} positions", weakest.detail))))
+    detail = "; ".join(filter(None, (f"{len(results)} positions", weakest.detail)))
+    return replace(weakest, index=index, margin=least, time_s=time_s, detail=detail, notes=notes)

@@ -16,6 +16,7 @@ from absint.numeric.decimal import float_above
 from absint.numeric.interval import Interval
 from absint.numeric.outward import down, up
 from absint.numeric.rounding import smallest_normal
+from absint.numeric.short_repr import short_repr
 from absint.problem.regions.region import Region, check_center
 from absint.problem.regions.zonotope import ZonotopeRegion
 
@@ -30,6 +31,8 @@ class Photometric(Region):
     range, or None.  rest, per entry, is 64 unit (max|alpha| |x| + max|beta|), rounded up: it covers every evaluation in
     a format of that unit roundoff (float64 unless given otherwise), so that the set holds the images programs compute.
     """
+
+    __repr__ = short_repr
 
     image: Tensor
     contrast: Range = (Fraction(1), Fraction(1))

@@ -20,6 +20,8 @@ from absint.numeric.decimal import float_above
 from absint.numeric.interval import Interval
 from absint.numeric.outward import down, up
 from absint.numeric.rounding import gamma, smallest_normal
+from absint.numeric.short_repr import short_repr
+from absint.problem.regions.radii import InstanceRadii
 
 Shape = tuple[int, ...]
 
@@ -126,6 +128,8 @@ class BoxRegion(Region):
     Raises InputError E-REGION where a bound is NaN or infinite or lower exceeds upper.
     """
 
+    __repr__ = short_repr
+
     lower: Tensor
     upper: Tensor
 
@@ -173,22 +177,26 @@ class LinfBall(Region):
     """{x : |x - center| <= eps, clip[0] <= x <= clip[1]} entry by entry, in the user's raw input units.
 
     center: (batch, *shape) float64, taken as exact.  eps: one rational for all entries, a tuple of rationals, one per
-    channel, or a float64 tensor that broadcasts against `center` (per pixel, per instance).
+    channel, `InstanceRadii`, or a float64 tensor that broadcasts against `center` (per pixel, per instance).
     clip: the data range, or None.  layout: "chw" or "hwc", or more of what is known of the channels, for a tuple.
     Raises InputError E-REGION (NaN centre, centre outside the range), UsageError E-EPS (bad radius), or E-LAYOUT where a
     tuple may go along two axes.
     """
 
+    __repr__ = short_repr
+
     center_: Tensor
-    eps: Fraction | tuple[Fraction, ...] | Tensor
+    eps: Fraction | tuple[Fraction, ...] | InstanceRadii | Tensor
     clip: tuple[float, float] | None = (0.0, 1.0)
     layout: Known | str = None
 
     def __post_init__(self) -> None:
         if isinstance(self.eps, Tensor) and not bool((self.eps.isfinite() & (self.eps >= 0)).all()):
-            raise UsageError("E-EPS", "a per-entry radius is negative, NaN or infinite", where="--eps")
+            raise UsageError("E-EPS", "a per-entry radius is negative, NaN or infinite", where="--eps", hint="numbers >= 0")
         if isinstance(self.eps, tuple):
             _ = self._channels    # raises where the radii go along no axis, or could along two
+        if isinstance(self.eps, InstanceRadii):
+            _ = self.eps.of(len(self.center_))
         check_center(self.center_, self.clip)
 
     @cached_property
@@ -230,6 +238,8 @@ class LinfBall(Region):
             return self.eps.double()
         if isinstance(self.eps, Fraction):
             return torch.tensor(float_above(self.eps), dtype=torch.float64)
+        if isinstance(self.eps, InstanceRadii):
+            return self.eps.above.reshape(-1, *(1,) * (self.center_.dim() - 1))
         channels = torch.tensor([float_above(e) for e in self.eps], dtype=torch.float64)
         return self._channels.spread(channels, tuple(self.center_.shape[1:]))
 
@@ -238,6 +248,8 @@ class LinfBall(Region):
         eps = self.eps
         if isinstance(eps, Tensor) and eps.dim() == self.center_.dim() and len(eps) == len(self.center_):
             eps = eps[index]
+        if isinstance(eps, InstanceRadii):
+            eps = eps.take(index)
         return LinfBall(self.center_[index], eps, self.clip, self.layout)
 
     def contains(self, instance: int, point: np.ndarray) -> bool:
@@ -267,8 +279,9 @@ class LinfBall(Region):
         center = self.center[instance].cpu().numpy()
         rim = self._radii().cpu().expand(self.center_.shape)[instance].numpy()
         near = np.abs(point - center) >= rim * (1 - 1e-12) - 1e-15 * np.abs(center)
+        given = self.eps.exact[instance] if isinstance(self.eps, InstanceRadii) else self.eps
         for k in zip(*near.nonzero(), strict=True):
-            exact = self.eps[int(self._numbers[k])] if isinstance(self.eps, tuple) else self.eps
+            exact = given[int(self._numbers[k])] if isinstance(given, tuple) else given
             yield k, exact if isinstance(exact, Fraction) else Fraction(float(rim[k]))
 
 

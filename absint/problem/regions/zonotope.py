@@ -15,6 +15,7 @@ from absint.errors import InputError
 from absint.numeric.interval import Interval
 from absint.numeric.outward import down, up
 from absint.numeric.rounding import gamma, smallest_normal
+from absint.numeric.short_repr import short_repr
 from absint.problem.regions.region import Region, box_below, offset_between
 
 _EXACT_ENTRIES = 200_000      # beyond so many generator entries membership is not solved in rationals
@@ -27,6 +28,8 @@ class ZonotopeRegion(Region):
     center: (batch, *shape).  generators_: (batch, m, *shape).  rest: (batch, *shape) >= 0, or None for zero.
     Raises InputError E-REGION for NaN, infinity, shapes that do not fit or a negative rest.
     """
+
+    __repr__ = short_repr
 
     center_: Tensor
     generators_: Tensor
