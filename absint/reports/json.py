@@ -1,37 +1,92 @@
-"""One JSON document: {"header": ..., "instances": [...], "summary": ...}. Solvers' notes are in the summary, each once."""
+"""One JSON document: {"schema", "header", values of the analysis, "summary", records, "tables", "notes"}."""
 
 from __future__ import annotations
 
-import json
-from typing import TextIO
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
-from absint.reports.interface import Header, Report, Summary
-from absint.reports.notes import split_notes
-from absint.verdict import InstanceResult
+from absint.contract.document import Document, Heading, Row, Table
+from absint.reports.interface import Format
+from absint.reports.rows import NOTES, dumps, ordered
+
+_VERSION = 2
+_DEPTH = 3          # mappings in mappings that have a line for each name
 
 
-class Json(Report):
-    """Written at the end, instances in order of their index; a run that fails writes nothing."""
+class Json(Format):
+    """Written at the end, records in the order of their index; a run that fails writes nothing. One record a line.
 
-    def __init__(self, stream: TextIO) -> None:
-        super().__init__(stream)
-        self.header: Header | None = None
-        self.rows: list[InstanceResult] = []
+    "tables" has what only sections say, by name, a mapping a row.  "values" has what an analysis names like one of the document's own
+    keys.  No NaN and no infinity is written as a number: they are text.
+    """
 
-    def begin(self, header: Header) -> None:
+    suffixes: ClassVar[tuple[str, ...]] = (".json",)
+
+    def __init__(self, stream: Any, suffix: str = "") -> None:
+        super().__init__(stream, suffix)
+        self.rows: list[Row] = []
+
+    def begin(self, heading: Heading) -> None:
         """Kept."""
-        self.header = header
+        self.heading = heading
 
-    def row(self, result: InstanceResult) -> None:
+    def row(self, row: Row) -> None:
         """Kept."""
-        self.rows.append(result)
+        self.rows.append(row)
 
-    def end(self, summary: Summary) -> None:
+    def end(self, document: Document) -> None:
         """The document."""
-        document = {
-            "header": None if self.header is None else self.header.as_dict(),
-            "instances": [{**row.as_dict(), "detail": split_notes(row.detail)[0]} for row in sorted(self.rows, key=lambda row: row.index)],
-            "summary": summary.as_dict(),
-        }
-        self.stream.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
+        whole = whole_of(self.heading, self.rows, document)
+        self.stream.write(f"{_laid(whole)}\n")
         self.stream.flush()
+
+
+def whole_of(heading: Heading, rows: list[Row], document: Document) -> dict[str, Any]:
+    """A document as one mapping."""
+    tables = _tables(document)
+    after: dict[str, Any] = {"summary": document.summary}
+    if heading.records:
+        said = _said(document)
+        after[heading.records] = [_short(row.values, said) for row in ordered(rows)]
+    if tables:
+        after["tables"] = tables
+    if document.notes or NOTES not in document.values:
+        after[NOTES] = list(dict.fromkeys(document.notes))
+    before = {"schema": f"absint-{heading.analysis}/{_VERSION}", "header": heading.header}
+    taken = {name: value for name, value in document.values.items() if name in before or name in after}
+    own = {name: value for name, value in document.values.items() if name not in taken}
+    return {**before, **own, **({"values": taken} if taken else {}), **after}
+
+
+def _said(document: Document) -> set[str]:
+    """Notes that the document itself says once: text, or {"note": text, "instances": those it was reported with}."""
+    listed = [entry for place in (document.summary, document.values) for entry in place.get(NOTES) or ()]
+    return {*document.notes, *(entry["note"] for entry in listed if isinstance(entry, Mapping) and isinstance(entry.get("note"), str))}
+
+
+def _short(values: Mapping[str, Any], said: set[str]) -> Mapping[str, Any]:
+    """A row without notes that are all said elsewhere; a row that stands alone has them."""
+    notes = values.get(NOTES)
+    if not isinstance(notes, list) or not said.issuperset(note for note in notes if isinstance(note, str)):
+        return values
+    return {name: value for name, value in values.items() if name != NOTES}
+
+
+def _tables(document: Document) -> dict[str, list[dict[str, Any]]]:
+    """The named tables of all sections; those of one name below each other."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    parts = (part for section in document.sections for part in section.parts)
+    for table in (part for part in parts if isinstance(part, Table) and part.name):
+        found.setdefault(table.name, []).extend(dict(zip(table.columns, row, strict=False)) for row in table.rows)
+    return found
+
+
+def _laid(value: Any, depth: int = 0) -> str:
+    """Names one a line, rows of tables one a line, numbers packed: for people who look into it, and small."""
+    start = f"\n{' ' * (depth + 1)}"
+    if isinstance(value, Mapping) and value and depth < _DEPTH:
+        inner = (f"{dumps(str(name))}: {_laid(item, depth + 1)}" for name, item in value.items())
+        return f"{{{start}{f',{start}'.join(inner)}{start[:-1]}}}"
+    if isinstance(value, list) and value and isinstance(value[0], Mapping):
+        return f"[{start}{f',{start}'.join(map(dumps, value))}{start[:-1]}]"
+    return dumps(value)

@@ -1,107 +1,94 @@
-"""For people: a table of the instances and a summary; rich on a terminal, plain ASCII elsewhere."""
+"""For people: a line for every record the moment it is decided, then the document; colours on a terminal, plain ASCII elsewhere."""
 
 from __future__ import annotations
 
-from typing import TextIO
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
 
-from absint.errors import printable
-from absint.reports.interface import Header, Report, Summary
-from absint.reports.terminal import is_plain, print_table
-from absint.verdict import InstanceResult, Verdict
+from absint.contract.document import Document, Facts, Heading, Row, Section, Table
+from absint.contract.record import cell
+from absint.reports.interface import Format
+from absint.reports.terminal import is_plain, one_line, print_line, print_table
 
-COLUMNS = ("index", "label", "predicted", "verdict", "stage", "reason", "margin", "time_s")
 _MOST_NOTES = 5
-_STYLES = {
-    Verdict.VERIFIED: "green", Verdict.FALSIFIED: "red", Verdict.UNKNOWN: "yellow", Verdict.MISCLASSIFIED: "dim",
-    Verdict.LIKELY: "cyan",
-}
+_STYLES: Mapping[str, str] = {"good": "green", "bad": "red", "open": "yellow"}
 
 
-class Text(Report):
-    """Written at the end, instances in order of their index."""
+class Text(Format):
+    """Rows in columns of fixed widths, each line flushed; a longer cell pushes the others on and is never cut.
 
-    def __init__(self, stream: TextIO) -> None:
-        super().__init__(stream)
-        self.header: Header | None = None
-        self.rows: list[InstanceResult] = []
+    A lead, which a standard prescribes, is all that is written where there is one.
+    """
 
-    def begin(self, header: Header) -> None:
-        """Kept."""
-        self.header = header
+    suffixes: ClassVar[tuple[str, ...]] = (".txt",)
+    streams: ClassVar[bool] = True
 
-    def row(self, result: InstanceResult) -> None:
-        """Kept."""
-        self.rows.append(result)
+    def __init__(self, stream: Any, suffix: str = "") -> None:
+        super().__init__(stream, suffix)
+        self.plain = is_plain(stream)
+        self._widths: dict[str, int] = {}
+        self._last = ""  # what was written last: rows, title, table, facts, or the facts of a titled section
 
-    def end(self, summary: Summary) -> None:
-        """The table, then the summary."""
-        rows = sorted(self.rows, key=lambda row: row.index)
-        styles = [_STYLES.get(row.verdict, "") for row in rows]
-        print_table(self.stream, COLUMNS, [_cells(row) for row in rows], styles, plain=is_plain(self.stream))
-        lines = [*_outcome(summary), *([] if self.header is None else _origin(self.header))]
-        width = max(len(name) for name, _ in lines)
-        for name, value in lines:
-            self.stream.write(f"{name:<{width}}  {printable(value)}\n")
+    def begin(self, heading: Heading) -> None:
+        """The names of the columns; nothing where a standard prescribes the first line."""
+        if heading.lead or not heading.shown:
+            return
+        self._widths = {name: max(width, len(name)) for name, width in heading.shown.items()}
+        self._row({name: name for name in self._widths}, "bold")
+        self._last = "rows"
+
+    def row(self, row: Row) -> None:
+        """Its lines."""
+        if self._widths:
+            for cells in (row.cells, *row.more):
+                self._row(cells, _STYLES.get(row.tone, ""))
+
+    def _row(self, cells: Mapping[str, str], style: str) -> None:
+        line = "  ".join(f"{one_line(cells.get(name, '')):<{width}}" for name, width in self._widths.items())
+        print_line(self.stream, line.rstrip(), style, plain=self.plain)
+
+    def end(self, document: Document) -> None:
+        """The lead alone, or the sections and notes."""
+        if document.lead:
+            self.stream.write(document.lead if document.lead.endswith("\n") else f"{document.lead}\n")
+        else:
+            notes = [("note", note) for note in _few(document.notes)]
+            names = [name for section in document.sections for part in section.parts if isinstance(part, Facts) for name, _ in part.items]
+            width = max((len(one_line(name)) for name in (*names, *(name for name, _ in notes))), default=0)
+            for section in document.sections:
+                self._section(section, width)
+            self._facts(notes, width)
         self.stream.flush()
 
+    def _section(self, section: Section, width: int) -> None:
+        if section.title:
+            self._start("title")
+            print_line(self.stream, one_line(section.title), "bold", plain=self.plain)
+        for part in section.parts:
+            if isinstance(part, Table):
+                self._start("table")
+                rows = [[cell(value) for value in row] for row in part.rows]
+                print_table(self.stream, part.columns, rows, [_STYLES.get(tone, "") for tone in part.tones], plain=self.plain)
+            else:
+                self._facts(part.items, width)
+        if section.title and self._last == "facts":
+            self._last = "titled facts"
 
-def _cells(row: InstanceResult) -> tuple[str, ...]:
-    margin = "" if row.margin is None else f"{row.margin:.4g}"
-    reason = row.reason.value if row.reason else ""
-    return (str(row.index), _number(row.label), _number(row.predicted), row.verdict.value, row.stage or "", reason, margin,
-            f"{row.time_s:.3f}")
+    def _facts(self, items: Sequence[tuple[str, str]], width: int) -> None:
+        if items:
+            self._start("facts")
+        for name, value in items:
+            self.stream.write(f"{one_line(name):<{width}}  {one_line(value)}".rstrip() + "\n")
 
-
-def _number(value: int | None) -> str:
-    return "" if value is None else str(value)
-
-
-def _outcome(summary: Summary) -> list[tuple[str, str]]:
-    counts = summary.counts
-    reasons = ", ".join(f"{name} {count}" for name, count in sorted(summary.reasons.items()))
-    parts = [f"{name} {count}" for name, count in counts.items() if count or name != Verdict.LIKELY.value]
-    verified = counts[Verdict.VERIFIED.value]
-    share = f" ({100 * verified / summary.correct:.1f} %)" if summary.correct else ""
-    word = f", {summary.on_word} of them on a solver's word" if summary.on_word else ""
-    lines = [
-        ("result", f"{verified} of {summary.correct} correctly classified instances verified{share}{word}"),
-        ("counts", ", ".join(parts) + f"; {summary.instances} in all"),
-    ]
-    if reasons:
-        lines.append(("unknown", reasons))
-    if summary.remaining:
-        lines.append(("interrupted", f"{len(summary.remaining)} instances were not decided"))
-    if summary.median_margin is not None:
-        lines.append(("margin", f"median {summary.median_margin:.4g}"))
-    return [*lines, ("seconds", f"{summary.seconds:.2f}"), *_notes(summary)]
+    def _start(self, part: str) -> None:
+        """An empty line where the part would run into what stands above it; tables end in one."""
+        if self._last in ("rows", "titled facts") or (self._last == "facts" and part != "facts"):
+            self.stream.write("\n")
+        self._last = part
 
 
-def _notes(summary: Summary) -> list[tuple[str, str]]:
-    lines = [("note", f"{note} ({len(indices)} instances)") for note, indices in summary.notes.items()]
-    more = len(lines) - _MOST_NOTES
-    return lines if more <= 0 else [*lines[:_MOST_NOTES], ("note", f"{more} others; --format json has them all")]
-
-
-def _origin(header: Header) -> list[tuple[str, str]]:
-    model, data, numerics = header.model, header.data, header.numerics
-    claim = header.property
-    clip = "no data range" if claim["clip"] is None else f"data range [{claim['clip'][0]:g}, {claim['clip'][1]:g}]"
-    options = "".join(f", {name}={value}" for name, value in header.domain["options"].items())
-    rounding = "outward rounding" if numerics["rounding"] else "NO ROUNDING: nothing here is a proof"
-    bundled = "bundled sample " if data["bundled"] else ""
-    return [
-        ("property", f"{claim['text']}, {claim.get('region') or 'l_inf eps ' + str(claim['eps'])}, {clip}"),
-        ("domain", f"{header.domain['name']}{options} ({header.domain['source'] or 'no source given'})"),
-        ("numerics", f"dtype {numerics['dtype']}, device {numerics['device']}, semantics {numerics['semantics']}, {rounding}"),
-        ("model", f"{model['path']} (sha256 {_short(model['sha256'])})"),
-        ("data", f"{bundled}{data['name']} (sha256 {_short(data['sha256'])}){_accuracy(data['accuracy'])}"),
-        ("command", header.command),
-    ]
-
-
-def _short(digest: str) -> str:
-    return digest[:12] or "unknown"
-
-
-def _accuracy(found: dict[str, int] | None) -> str:
-    return "" if found is None else f", classified correctly: {found['correct']} of {found['of']}"
+def _few(notes: Iterable[str]) -> list[str]:
+    """Each once; the first ones where there are many, and where they all are."""
+    found = list(dict.fromkeys(notes))
+    more = len(found) - _MOST_NOTES
+    return found if more <= 0 else [*found[:_MOST_NOTES], f"{more} others; --format json has them all"]

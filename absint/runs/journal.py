@@ -1,7 +1,7 @@
-"""The journal of a run: one JSON line per decided instance, on disk before the next one starts.
+"""The journal of a run: one JSON line per decided item, on disk before the next one is shown.
 
-The first line binds the file to model, data, property, domain and version. A line that a kill tore is dropped; nothing
-else is ever removed.
+The first line binds the file to analysis, model, data, options, domain and version. A line that a kill tore is dropped;
+nothing else is ever removed.
 """
 
 from __future__ import annotations
@@ -12,26 +12,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from absint.contract.record import record_of, row_of
 from absint.errors import InputError, ResourceError
 from absint.runs.output import claim
-from absint.verdict import Assurance, InstanceResult, Reason, Verdict
 
 _MARK = "absint_journal"
-_VERSION = 1
+_VERSION = 2
 
 
 class Journal:
-    """An open journal. done: what it held already, by index."""
+    """An open journal. done: the records it held already, by index."""
 
-    def __init__(self, path: Path, file: BinaryIO, done: Mapping[int, InstanceResult]) -> None:
+    def __init__(self, path: Path, file: BinaryIO, done: Mapping[int, Any]) -> None:
         self.path, self.done = path, done
         self._file = file
 
     @staticmethod
-    def open(path: Path, binding: Mapping[str, Any], *, resume: bool) -> Journal:
-        """Start a journal, or continue one that is bound to the same run.
+    def open(path: Path, kind: type, binding: Mapping[str, Any], *, resume: bool) -> Journal:
+        """Start a journal of records of a kind, or continue one that is bound to the same run.
 
-        Raises InputError E-JOURNAL-EXISTS (without resume), -FORMAT, -CORRUPT, -MISMATCH naming the fields that differ, -PATH.
+        Raises InputError E-JOURNAL-EXISTS (without resume), -FORMAT, -CORRUPT, -MISMATCH naming the fields that differ, -PATH, -BUSY.
         """
         binding = json.loads(json.dumps(binding))
         if path.exists() and not path.is_file():  # a device may have no end
@@ -48,7 +48,7 @@ class Journal:
             if content and not resume:
                 raise InputError("E-JOURNAL-EXISTS", "the journal exists already", where=str(path),
                                  hint="add --resume to continue it, or give another name")
-            journal = Journal(path, file, _restore(content, binding, path))
+            journal = Journal(path, file, _restore(content, kind, binding, path))
             end = content.rfind(b"\n") + 1
             journal._cut(end)
             if not end:
@@ -58,9 +58,9 @@ class Journal:
             raise
         return journal
 
-    def append(self, result: InstanceResult) -> None:
+    def append(self, record: Any) -> None:
         """One line, on disk when this returns. Raises ResourceError E-JOURNAL-WRITE."""
-        self._write(result.as_dict())
+        self._write(row_of(record))
 
     def close(self) -> None:
         """Close the file."""
@@ -80,8 +80,8 @@ class Journal:
                                 hint="free some space, then run again with --resume") from error
 
 
-def _restore(content: bytes, binding: Mapping[str, Any], path: Path) -> dict[int, InstanceResult]:
-    """The results of all whole lines. Raises InputError where the journal is none, or another run's."""
+def _restore(content: bytes, kind: type, binding: Mapping[str, Any], path: Path) -> dict[int, Any]:
+    """The records of all whole lines. Raises InputError where the journal is none, or another run's."""
     lines = content.split(b"\n")[:-1]
     if not lines:
         start = b'{"' + _MARK.encode()
@@ -89,14 +89,17 @@ def _restore(content: bytes, binding: Mapping[str, Any], path: Path) -> dict[int
             raise _not_a_journal(path)
         return {}
     _check_binding(lines[0], binding, path)
-    done: dict[int, InstanceResult] = {}
+    done: dict[int, Any] = {}
     for number, line in enumerate(lines[1:], start=2):
         try:
-            result = result_from(json.loads(line))
-        except (ValueError, TypeError, KeyError) as error:
+            record: Any = record_of(kind, json.loads(line))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise InputError("E-JOURNAL-CORRUPT", f"line {number} is damaged", where=str(path),
                              hint="remove that line, then --resume again") from error
-        done[result.index] = result
+        if row_of(done.get(record.index, record)) != row_of(record):
+            raise InputError("E-JOURNAL-CORRUPT", f"line {number} says another thing of item {record.index} than a line before",
+                             where=str(path), hint="remove the line that is wrong, then --resume again")
+        done[int(record.index)] = record
     return done
 
 
@@ -108,7 +111,8 @@ def _check_binding(line: bytes, binding: Mapping[str, Any], path: Path) -> None:
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise _not_a_journal(path) from error
     if version != _VERSION:
-        raise InputError("E-JOURNAL-MISMATCH", f"the journal has format {version}, this absint writes {_VERSION}", where=str(path))
+        raise InputError("E-JOURNAL-MISMATCH", f"the journal has format {version}, this absint writes {_VERSION}", where=str(path),
+                         hint="finish that run with the absint that began it, or give another --journal")
     different = [f"{name}: journal {json.dumps(value)}, now {json.dumps(binding.get(name))}"
                  for name, value in fields.items() if value != binding.get(name)]
     if different:
@@ -118,14 +122,3 @@ def _check_binding(line: bytes, binding: Mapping[str, Any], path: Path) -> None:
 
 def _not_a_journal(path: Path) -> InputError:
     return InputError("E-JOURNAL-FORMAT", "this file is not a journal of absint", where=str(path), hint="give another name")
-
-
-def result_from(row: Mapping[str, Any]) -> InstanceResult:
-    """The result that `InstanceResult.as_dict` wrote. Raises ValueError, KeyError or TypeError on anything else."""
-    witness = row["witness"]
-    return InstanceResult(
-        int(row["index"]), Verdict(row["verdict"]), row["label"], row["predicted"],
-        None if row["reason"] is None else Reason(row["reason"]), row["margin"], Assurance(row["assurance"]),
-        row["eps"], row["domain"], float(row["time_s"]), row["detail"], None if witness is None else tuple(witness),
-        row.get("stage"),
-    )

@@ -1,0 +1,107 @@
+"""The options that analyses share, group by group; an analysis inherits the groups it needs. The standard library alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from absint.contract.options import DATA, LIMITS, METHOD, MODEL, OUTPUT, PROPERTY, option
+
+MODEL_TYPES = "Graph | Module | str | Path"
+INPUT_TYPES = "ArrayLike | Region | Dataset | str | Path | None"
+EPS_TYPES = "float | str | Fraction | ArrayLike | None"
+CLIP_TYPES = "tuple[float, float] | str | None"
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Of every analysis: where its result goes, and how its work is done."""
+
+    plugin: tuple[Path, ...] = option((), "Python file with domains, operators, analyses, formats; repeatable.", group=METHOD, binds=False)
+    total_timeout: float | str | None = option(None, "Seconds for the whole command, or none.", group=LIMITS, unit="s", shown="none",
+                                               common=True, binds=False, kind=str, accepts="float | None")
+    device: str = option("cpu", "cpu, cuda or cuda:0.", group=LIMITS, common=True, binds=False)
+    memory: str | int | None = option(None, "Memory to use, e.g. 8GiB.", group=LIMITS, shown="half of the machine's", binds=False, kind=str,
+                                      accepts="int | str | None")
+    threads: int | None = option(None, "Threads on the CPU.", group=LIMITS, shown="torch's choice", binds=False)
+    executor: str = option("local", "Where items are decided: local, or processes: a process an item, killed at its limit.", group=LIMITS,
+                           binds=False)
+    processes: int = option(1, "Processes at a time, for --executor processes.", group=LIMITS, binds=False)
+    format: str | None = option(None, "text, json, jsonl, csv or a plug-in's.", group=OUTPUT, shown="text, or what --out ends in",
+                                common=True, python=False, binds=False)
+    out: tuple[Path, ...] = option((), "File for the result instead of stdout; .json, .jsonl, .csv, ... choose the format; repeatable.",
+                                   group=OUTPUT, common=True, python=False, binds=False, writes="result")
+    journal: Path | None = option(None, "File that keeps each record the moment it is decided.", group=OUTPUT, common=True, binds=False,
+                                 writes="result")
+    resume: bool = option(False, "Continue the journal.", group=OUTPUT, common=True, binds=False)
+    quiet: bool = option(False, "No progress.", group=OUTPUT, python=False, binds=False)
+    debug: bool = option(False, "Show tracebacks.", group=OUTPUT, python=False, binds=False)
+
+
+@dataclass(frozen=True)
+class ModelOptions(RunOptions):
+    """Of analyses of one network."""
+
+    net: Any = option(None, "The network.", group=MODEL, argument=True, metavar="NET.onnx", common=True, kind=Path, keyword="graph",
+                      accepts=MODEL_TYPES, binds=False)
+    mean: str | None = option(None, "Normalisation the network expects before it: a or a,b,c by channel.", group=DATA, common=True,
+                              accepts="str | Sequence[float] | None")
+    std: str | None = option(None, "See --mean.", group=DATA, common=True, accepts="str | Sequence[float] | None")
+    layout: str = option("auto", "Order of an image's axes: auto, chw or hwc; or DATA:NETWORK.", group=DATA)
+
+
+@dataclass(frozen=True)
+class DataOptions(ModelOptions):
+    """Of analyses of a network on data."""
+
+    data: Any = option(None, "Inputs: IDX, npz, npy or CSV. Default: a bundled sample that fits.", group=DATA, common=True, kind=Path,
+                       keyword="inputs", accepts=INPUT_TYPES, binds=False)
+    labels: Any = option(None, "Labels, where they lie in a file of their own.", group=DATA, common=True, kind=Path,
+                         accepts="ArrayLike | str | Path | None", binds=False)
+    index: str | None = option(None, "Which inputs: 0:100 (half open) or 3,5,8. Default: all.", group=DATA, common=True, binds=False)
+    clip: Any = option("0,1", "Range of the data, or none.", group=PROPERTY, kind=str, accepts=CLIP_TYPES)
+    batch: int | None = option(None, "Instances analysed together.", group=LIMITS, shown="by memory", binds=False)
+
+
+@dataclass(frozen=True)
+class DomainChoice(RunOptions):
+    """Of what proves by a domain, whatever it is asked about.
+
+    Options of a domain's own that have a word here reach the domains that have them.
+    """
+
+    domain: Any = option("auto", "Abstract domain, with options after a colon: zonotope:max_generators=500.", group=METHOD, common=True,
+                         kind=str, accepts="str | Domain[Any]", binds=False)
+    dtype: str = option("auto", "float32, float64, or auto: float64 for what float32 leaves open.", group=METHOD)
+
+
+@dataclass(frozen=True)
+class ProofChoice(DomainChoice):
+    """Of what proves within a limit."""
+
+    timeout: float | str | None = option(60.0, "Seconds an instance, its share of a batch; or none.", group=LIMITS, unit="s", common=True,
+                                         kind=str, accepts="float | str | None", binds=False)
+    semantics: str = option("real", "real, or float32: every float32 execution as well.", group=METHOD)
+    attack: str | None = option("pgd", "Search for counterexamples: pgd or none.", group=METHOD, common=True)
+    max_generators: int | None = option(None, "Bound on generators, for domains that have it.", group=METHOD, binds=False)
+    base: str | None = option(None, "Domain that walks, for domains that refine another one.", group=METHOD, shown="the domain's",
+                              binds=False)
+    solver: str | None = option(None, "auto, highs, scipy, gurobi, pulp or pulp:NAME, for domains that use one.", group=METHOD,
+                                shown="auto", binds=False)
+    neurons: int | None = option(None, "Neurons of a layer to refine, for domains that do; 0 for all.", group=METHOD, shown="all",
+                                 binds=False)
+    timeout_lp: float | None = option(None, "Seconds of one LP, for domains that solve them.", group=METHOD, unit="s",
+                                      shown="the domain's", binds=False)
+    timeout_milp: float | None = option(None, "Seconds of one MILP, or of branching for one side of a neuron.", group=METHOD, unit="s",
+                                        shown="the domain's", binds=False)
+
+
+@dataclass(frozen=True)
+class DomainOptions(DataOptions, DomainChoice):
+    """Of analyses of a network on data that prove by a domain."""
+
+
+@dataclass(frozen=True)
+class ProofOptions(DomainOptions, ProofChoice):
+    """Of analyses that prove within a limit per instance."""

@@ -1,0 +1,48 @@
+"""Where the items of a run are decided: in this process, or in processes of their own. One class each, and the registry of them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+from absint.contract.analysis import Analysis, Failure, Item
+from absint.contract.run import Run
+from absint.registry import Registry
+
+E = TypeVar("E", bound="type[Executor]")
+
+
+class Executor(ABC):
+    """Decides items and yields a record for each, in any order, the moment it is known; a `Failure` for one that has none.
+
+    Whatever ends the generator (an interrupt, a closed pipe) leaves no process and no thread behind.
+    """
+
+    @abstractmethod
+    def records(self, analysis: Analysis[Any, Any], run: Run[Any], items: Sequence[Item]) -> Iterator[Any]:
+        """Records of `analysis.Record`, or Failures."""
+
+
+EXECUTORS: Registry[type[Executor]] = Registry("executor", "absint.executors")
+
+
+def register_executor(name: str) -> Callable[[E], E]:
+    """Class decorator: make the executor known under `name` (plug-in files; packages may use entry points instead)."""
+
+    def enter(cls: E) -> E:
+        EXECUTORS.add(name, cls)
+        return cls
+
+    return enter
+
+
+class Local(Executor):
+    """All items in this process, batched by the analysis."""
+
+    def records(self, analysis: Analysis[Any, Any], run: Run[Any], items: Sequence[Item]) -> Iterator[Any]:
+        """What the analysis yields."""
+        yield from analysis.decide(items, run)
+
+
+__all__ = ["EXECUTORS", "Executor", "Failure", "Local", "register_executor"]

@@ -1,0 +1,144 @@
+"""What every run on a network and data prepares in the same way: normalisation, inputs, device.
+
+Each takes what a user stated, on the command line or in Python: text, numbers, arrays, files or objects.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from dataclasses import replace
+from math import inf
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from absint import samples
+from absint.contract.common_options import DataOptions, ModelOptions, RunOptions
+from absint.errors import InputError, UnsupportedError, UsageError, printable
+from absint.model.frontend import normalised
+from absint.model.graph import Graph
+from absint.model.input_axes import axes_of
+from absint.model.layout import Known, network_layout
+from absint.model.model_files import check_model
+from absint.numeric import backend
+from absint.problem.data_frontend import read_data
+from absint.problem.dataset import Dataset
+from absint.problem.live import graph_of, inputs_of, labels_of
+from absint.problem.live.inputs import arranged
+from absint.problem.parsing import parse_index, parse_numbers
+
+_MOST_THREADS = 4096
+
+
+def normalisation(options: ModelOptions) -> tuple[Any, Any]:
+    """--mean and --std; text as exact decimals. Raises UsageError E-NUMBERS."""
+    given = ((options.mean, "--mean"), (options.std, "--std"))
+    mean, std = (parse_numbers(value, where) if isinstance(value, str) else value for value, where in given)
+    return mean, std
+
+
+def behind_normalisation(graph: Graph, options: ModelOptions, axes: Known) -> Graph:
+    """The graph as seen from raw input units. axes: `Dataset.axes` of the inputs."""
+    mean, std = normalisation(options)
+    return graph if mean is None and std is None else normalised(graph, mean, std, axes)
+
+
+def by_channel(options: ModelOptions) -> bool:
+    """Whether mean or std goes by channels, so that the order of the axes matters."""
+    return any(value is not None and ("," in value if isinstance(value, str) else np.ndim(value) > 0)
+               for value in (options.mean, options.std))
+
+
+def read_graph(options: ModelOptions) -> Graph:
+    """The network: of a file, or an object that a front end accepts. Raises what `load_model` does, UsageError E-USAGE for none."""
+    if options.net is None:
+        raise UsageError("E-USAGE", "Missing argument 'NET.onnx'", hint="name the network")
+    if isinstance(options.net, (str, Path)):
+        check_model(Path(options.net))
+    data = getattr(options, "data", None)
+    given = None if isinstance(data, (str, Path)) else data
+    return graph_of(options.net, inputs=given, fold=getattr(options, "semantics", "real") != "float32")
+
+
+def warn_of(graph: Graph) -> None:
+    """The graph's caveats, on stderr whatever the format and however quiet: no answer comes without them."""
+    for caveat in graph.source.caveats:
+        code, _, text = caveat.partition(": ")
+        sys.stderr.write(f"warning[{code}] {graph.source.path}: {text}\n")
+
+
+def set_up_device(options: RunOptions) -> None:
+    """Threads, and a device that answers. Raises UsageError E-THREADS, ResourceError or UnsupportedError E-DEVICE."""
+    if options.threads is not None:
+        if not 1 <= options.threads <= _MOST_THREADS:
+            raise UsageError("E-THREADS", f"at least one thread is needed, and not {options.threads}", where="--threads",
+                             hint=f"1 to {_MOST_THREADS}")
+        torch.set_num_threads(options.threads)
+    if backend.device(options.device).type not in ("cpu", "cuda"):
+        raise UnsupportedError("E-DEVICE", f"absint does not compute on '{options.device}'", where="--device", hint="cpu or cuda")
+
+
+def read_inputs(options: DataOptions, graph: Graph) -> Dataset:
+    """The whole data set in the network's shape, or a bundled sample that fits; a changed layout is told on stderr.
+
+    `axes` of the result is what is known of the network's input, by its operators, --layout and the data together.
+    Raises InputError E-DATA-*, UsageError E-USAGE for labels without data.
+    """
+    if options.data is None:
+        return _sample(options, graph)
+    if isinstance(options.data, (str, Path)):
+        data = _read(options, graph)
+    else:
+        return _given(options, graph)
+    if not len(data):
+        raise InputError("E-DATA-EMPTY", "the file holds no inputs", where=data.name)
+    shaped = data.shaped_for(graph.input.shape, options.layout, axes_of(graph))
+    if not options.quiet:
+        for note in shaped.notes:
+            sys.stderr.write(f"note: {printable(data.name)}: {printable(note)}\n")
+    return shaped
+
+
+def _read(options: DataOptions, graph: Graph) -> Dataset:
+    """A file, with labels of its own, of another file, or of the caller."""
+    if options.labels is None or isinstance(options.labels, (str, Path)):
+        return read_data(Path(options.data), None if options.labels is None else Path(options.labels))
+    data = read_data(Path(options.data), None)
+    return replace(data, labels=_labels(options, graph, len(data)))
+
+
+def _sample(options: DataOptions, graph: Graph) -> Dataset:
+    """The bundled data that fits."""
+    if options.labels is not None:
+        raise UsageError("E-USAGE", "labels without the data they belong to", where="--labels", hint="add --data FILE")
+    shape = graph.input.shape
+    sample = samples.for_shape(shape)
+    if sample is None:
+        raise InputError("E-DATA-NONE", f"no bundled sample fits inputs of shape {shape}", where=str(options.net),
+                         hint="give your own inputs with --data FILE (npz, npy, CSV or IDX)")
+    return sample.shaped_for(shape, options.layout, axes_of(graph))
+
+
+def _given(options: DataOptions, graph: Graph) -> Dataset:
+    """Values of a Python program: in the network's shape, labelled where labels are given."""
+    if isinstance(options.data, Dataset):
+        data = arranged(graph, options.data, options.layout)
+        return data if options.labels is None else replace(data, labels=_labels(options, graph, len(data)))
+    inputs = inputs_of(graph, options.data).numpy()
+    digest = hashlib.sha256(np.ascontiguousarray(inputs).tobytes()).hexdigest()
+    return Dataset(inputs, _labels(options, graph, len(inputs)), "inputs", digest, axes=network_layout(options.layout))
+
+
+def _labels(options: DataOptions, graph: Graph, count: int) -> Any:
+    labels = labels_of(graph, options.labels, count)
+    return None if labels is None else labels.numpy()
+
+
+def chosen_inputs(whole: Dataset, clip: tuple[float, float] | None, index: str | None, *, checked: bool = True) -> Dataset:
+    """The inputs that --index names, each within the data range. Raises E-INDEX, E-DATA-INDEX, E-DATA-NAN, E-DATA-RANGE."""
+    data = whole if index is None else whole.select(parse_index(index, len(whole), whole.name))
+    data.check_range(*((clip or (-inf, inf)) if checked else (-inf, inf)))
+    return data
