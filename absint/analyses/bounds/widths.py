@@ -3,37 +3,39 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from math import inf
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from absint.analyses.bounds.record import TensorBounds
 from absint.engine.context import Context
 from absint.engine.domain import Domain
 from absint.engine.forward import tensor_bounds
 from absint.errors import AbsintError, InternalError, PluginError, ResourceError, UsageError
 from absint.model.families.nonlinear import Nonlinear
-from absint.model.graph import Graph
+from absint.model.graph import Graph, Node
 from absint.model.import_check import check_import
+from absint.model.work import work
 from absint.numeric import backend
 from absint.numeric.backend import Budget, DeadlineError, default_memory, is_out_of_memory, numeric_mode
 from absint.numeric.interval import Interval
 from absint.numeric.rounding import Numerics
 from absint.problem.regions.region import Region
 
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
-
+T = TypeVar("T")
+_FEW, _MANY = 16, 256      # instances bounded together: more are long unseen on large networks, and gain little on small ones
+_SMALL = 2**28             # bytes: while they need no more than that together, a network is small
 _FORMATS = {"float32": torch.float32, "float64": torch.float64}
 
 
 @dataclass(frozen=True)
-class BoundsOptions:
-    """How to bound. memory: bytes, None for half of the machine's.  seconds: for the whole call."""
+class BoundingSettings:
+    """How to bound. memory: bytes, None for half of the machine's.  seconds: for the whole call.  timeout: an instance."""
 
     domain: Domain[Any]
     dtype: str = "float64"
@@ -42,51 +44,109 @@ class BoundsOptions:
     batch: int | None = None
     memory: int | None = None
     seconds: float = inf
+    timeout: float = inf
 
     def __post_init__(self) -> None:
         if self.dtype not in _FORMATS:
             raise UsageError("E-DTYPE", f"not a number format: '{self.dtype}'", hint="float32 or float64")
         if self.batch is not None and self.batch < 1:
             raise UsageError("E-BATCH", f"the batch size must be at least 1, not {self.batch}")
-        if not self.seconds > 0:
-            raise UsageError("E-TIMEOUT", f"the time limit must be positive, not {self.seconds}")
+        if not (self.seconds > 0 and self.timeout > 0):
+            raise UsageError("E-TIMEOUT", f"the time limit must be positive, not {min(self.seconds, self.timeout)}")
 
 
-@dataclass(frozen=True, eq=False)
-class TensorBounds:
-    """Bounds of one node. lower, upper: (instances, *shape) float64, rounded outward, infinite where nothing is known.
-
-    undecided: (instances, *shape) entries over which some operator that reads them is not affine; None where no
-    nonlinear operator reads the node.
-    """
-
-    lower: FloatArray
-    upper: FloatArray
-    undecided: BoolArray | None
-
-
-def bounds(graph: Graph, region: Region, nodes: Sequence[str], options: BoundsOptions) -> dict[str, TensorBounds]:
+def bounds(graph: Graph, region: Region, nodes: Sequence[str], options: BoundingSettings) -> dict[str, TensorBounds]:
     """Bounds of every entry of the named nodes, for every instance; the graph is compared with the user's model first.
 
     Sound: the exact-real value of a node lies within its bounds for every real input of the region (with rounding on).
     Raises ResourceError E-TIMEOUT, PluginError where a domain raises, UnsupportedError E-IMPORT-MISMATCH.
     """
-    if graph.source.model is not None:
-        check_import(graph, region=region.hull)
-    wanted = tuple(dict.fromkeys((*nodes, *_beside(graph, nodes))))
-    parts: dict[str, list[TensorBounds]] = {name: [] for name in nodes}
     end = time.monotonic() + options.seconds
-    numerics = Numerics(_FORMATS[options.dtype], device=backend.device(options.device), rounding=options.rounding)
-    numerics = numerics if options.domain.mixed else numerics.single()
-    budget = Budget(options.memory or default_memory(), end)
-    size = options.batch or _batch_size(graph, numerics, options, len(wanted), budget)
-    with numeric_mode(), torch.no_grad():
-        for chosen in torch.arange(region.batch).split(size):
-            ctx = Context(graph, region.take(chosen), numerics, budget)
-            found = _guarded(ctx, wanted, options.domain)
-            for name in nodes:
-                parts[name].append(_collected(graph, name, found))
-    return {name: _joined(pieces) for name, pieces in parts.items()}
+    compared(graph, region, end)
+    groups = groups_of(graph, nodes, options, region.batch)
+    left = replace(options, timeout=inf, seconds=max(end - time.monotonic(), 1e-9))
+    parts = [batch.found for batch in batches(graph, region, nodes, left, groups)]
+    return {name: _joined([part[name] for part in parts if part is not None]) for name in nodes}
+
+
+def compared(graph: Graph, region: Region, end: float = inf) -> None:
+    """The graph with the user's model on the region.
+
+    Raises UnsupportedError E-IMPORT-MISMATCH, ResourceError E-TIMEOUT past `end`, on the monotonic clock.
+    """
+    if graph.source.model is not None:
+        try:
+            check_import(graph, region=region.hull, budget=Budget(deadline=end))
+        except DeadlineError as error:
+            raise _late() from error
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Bounds of some instances. places: of these in the region.  found: None where their limit passed.  seconds: that it took."""
+
+    places: tuple[int, ...]
+    found: Mapping[str, TensorBounds] | None
+    seconds: float
+
+
+def batches(graph: Graph, region: Region, nodes: Sequence[str], options: BoundingSettings, groups: Sequence[Sequence[int]]
+            ) -> Iterator[Batch]:
+    """Bounds of the named nodes for the instances of each group, together: the last bits depend on who is bounded together.
+
+    A group may take `options.timeout` seconds for each of its instances; after that it ends without bounds.
+    Sound as `bounds` is. Raises ResourceError E-TIMEOUT where the time of the whole call passed, PluginError where a domain raises.
+    """
+    wanted = _wanted(graph, nodes)
+    whole = working_context(graph, region, options)
+    end = whole.budget.deadline
+    for group in groups:
+        begin = time.monotonic()
+        with numeric_mode(), torch.no_grad():
+            late = min(end, begin + options.timeout * len(group))
+            ctx = replace(whole.take(torch.tensor(list(group))), budget=replace(whole.budget, deadline=late))
+            found = _in_time(graph, nodes, wanted, ctx, options.domain)
+        if found is None and time.monotonic() >= end:
+            raise _late()
+        yield Batch(tuple(group), found, time.monotonic() - begin)
+
+
+def groups_of(graph: Graph, nodes: Sequence[str], options: BoundingSettings, count: int) -> list[list[int]]:
+    """The instances in groups that are bounded together: one first, so that something is known soon, then more; as memory allows.
+
+    The same whatever was decided before.
+    """
+    numerics = working_numerics(options)
+    memory = options.memory or default_memory()
+    most = options.batch or _batch_size(graph, numerics, options, len(_wanted(graph, nodes)), memory)
+    most = min(most, Budget(rate=backend.rate(numerics.device)).pieces(work(graph)))
+    size, found, start = min(options.batch or 1, most), [], 0
+    while start < count:
+        found.append(list(range(start, min(start + size, count))))
+        start, size = start + size, min(most, 2 * size)
+    return found
+
+
+def _wanted(graph: Graph, nodes: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*nodes, *_beside(graph, nodes))))
+
+
+def _in_time(graph: Graph, nodes: Sequence[str], wanted: tuple[str, ...], ctx: Context, domain: Domain[Any]
+             ) -> dict[str, TensorBounds] | None:
+    """Bounds of one batch; None where its deadline passed."""
+    try:
+        found = guarded(domain, partial(tensor_bounds, domain, ctx, wanted))
+    except ResourceError as error:
+        if not isinstance(error.__cause__, DeadlineError):
+            raise
+        return None
+    return {name: _collected(graph, name, found) for name in nodes}
+
+
+def nothing_known(graph: Graph, name: str) -> TensorBounds:
+    """Infinite bounds of one instance, which hold of anything."""
+    shape = graph[name].shape
+    return TensorBounds(np.full(shape, -inf), np.full(shape, inf), np.ones(shape, np.bool_) if _readers(graph, name) else None)
 
 
 def layers(graph: Graph) -> list[str]:
@@ -101,16 +161,34 @@ def _beside(graph: Graph, nodes: Iterable[str]) -> list[str]:
     return [i for user in users if isinstance(user.op, Nonlinear) for i in user.inputs]
 
 
-def _batch_size(graph: Graph, numerics: Numerics, options: BoundsOptions, kept: int, budget: Budget) -> int:
+def _batch_size(graph: Graph, numerics: Numerics, options: BoundingSettings, kept: int, memory: int) -> int:
     """Kept elements stay in memory until their bounds are read."""
     need = options.domain.memory(graph, numerics) * min(kept, len(graph.nodes))
-    return max(1, min(256, budget.memory // 2 // max(1, need)))
+    return max(1, min(_MANY, max(_FEW, _SMALL // max(1, need)), memory // 2 // max(1, need)))
 
 
-def _guarded(ctx: Context, nodes: tuple[str, ...], domain: Domain[Any]) -> dict[str, Interval]:
-    """The engine, with a stranger's exceptions and the deadline turned into coded errors."""
+def working_context(graph: Graph, region: Region, options: BoundingSettings) -> Context:
+    """What the settings say, for the engine; the deadline runs from now. Raises UsageError or ResourceError E-DEVICE."""
+    numerics = working_numerics(options)
+    budget = Budget(options.memory or default_memory(), time.monotonic() + options.seconds, backend.rate(numerics.device))
+    return Context(graph, region, numerics, budget)
+
+
+def working_numerics(options: BoundingSettings) -> Numerics:
+    """The number formats. Raises UsageError or ResourceError E-DEVICE."""
+    numerics = Numerics(_FORMATS[options.dtype], device=backend.device(options.device), rounding=options.rounding)
+    return numerics if options.domain.mixed else numerics.single()
+
+
+def _late() -> ResourceError:
+    return ResourceError("E-TIMEOUT", "the time limit passed before all bounds were found",
+                         hint="give more time, fewer inputs with --index, or a cheaper --domain")
+
+
+def guarded(domain: Domain[Any], work: Callable[[], T]) -> T:
+    """The engine at work with a domain; a stranger's exceptions and the deadline become coded errors."""
     try:
-        return tensor_bounds(domain, ctx, nodes)
+        return work()
     except DeadlineError as error:
         raise ResourceError("E-TIMEOUT", "the time limit passed before all bounds were found",
                             hint="give more time, fewer inputs with --index, or a cheaper --domain") from error
@@ -124,11 +202,15 @@ def _guarded(ctx: Context, nodes: tuple[str, ...], domain: Domain[Any]) -> dict[
                    hint="run absint.testing.kit.check_domain on it; --debug shows the traceback") from error
 
 
+def _readers(graph: Graph, name: str) -> list[Node]:
+    """The nonlinear nodes that read a node."""
+    return [user for user in (graph[u] for u in dict.fromkeys(graph.consumers[name])) if isinstance(user.op, Nonlinear)]
+
+
 def _collected(graph: Graph, name: str, found: Mapping[str, Interval]) -> TensorBounds:
     masks = [
-        user.op.undecided(tuple(found[i] for i in user.inputs))[position]
-        for user in (graph[u] for u in dict.fromkeys(graph.consumers[name])) if isinstance(user.op, Nonlinear)
-        for position, source in enumerate(user.inputs) if source == name
+        user.op.undecided(tuple(found[i] for i in user.inputs))[position]  # type: ignore[attr-defined]
+        for user in _readers(graph, name) for position, source in enumerate(user.inputs) if source == name
     ]
     ends = found[name].to(torch.float64)
     undecided = None if not masks else torch.stack(masks).any(0).cpu().numpy()

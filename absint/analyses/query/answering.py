@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import Enum
@@ -13,10 +15,12 @@ import torch
 from torch import Tensor
 
 from absint.analyses.query.class_index import ScoreQuery, about_scores, check_index, check_outputs
-from absint.analyses.verify import Problem, VerifyOptions, verify
+from absint.analyses.verify.deciding import decided
+from absint.analyses.verify.settings import ProofSettings
 from absint.attacks.proof import Judgement, by_intervals, in_rationals
 from absint.model.graph import Graph
 from absint.model.reference import runtime
+from absint.problem.problem import Problem
 from absint.problem.query import Group, Query
 from absint.problem.regions.region import BoxRegion
 from absint.problem.spec import Spec
@@ -69,82 +73,95 @@ class QueryResult:
         return min(margins) if margins and len(margins) == self.asked else None
 
 
-def verify_query(graph: Graph, query: Query, options: VerifyOptions) -> QueryResult:
-    """Whether some input of the query has an unsafe output. `options.total_timeout` is the limit of the whole call.
+def verify_query(graph: Graph, query: Query, settings: ProofSettings) -> QueryResult:
+    """Whether some input of the query has an unsafe output: what `answered` ends with."""
+    run = answered(graph, query, settings)
+    for _ in run:
+        pass
+    return run.result
+
+
+def answered(graph: Graph, query: Query, settings: ProofSettings) -> Answering:
+    """Whether some input of the query has an unsafe output. `settings.total_timeout` is the limit of the whole call.
 
     Of a network that ends in ArgMax the output is the class index; a counterexample's output is that of the whole network.
     Sound: UNSAT only if every instance is verified with rounded bounds alone and no constraint contradicts another;
     SAT only if a point of the exact decimal box is proved, by outward-rounded or rational arithmetic, to have an output in the exact
     unsafe set, and onnxruntime's output at the nearest input of its format lies there, too.
-    Raises InputError E-VNNLIB-COUNT where query and network do not fit, and what `verify` raises.
+    Raises InputError E-VNNLIB-COUNT where query and network do not fit; what is iterated raises what `decided` raises.
     """
     chooses = graph.source.chooses
     if chooses is None:
         query.check((graph.input.shape, graph.output.shape))
-        return _Run(graph, query, options).result()
+        return Answering(graph, query, settings)
     check_outputs(query, chooses)
     query.check((graph.input.shape, (1,)))
     asked = about_scores(query, graph, chooses)
     if chooses.model is not None and query.cells:
         check_index(graph.source, query.region.shaped(graph.input.shape).searchable().hull)
-    return _Run(graph, asked.query, options, asked).result()
+    return Answering(graph, asked.query, settings, asked)
 
 
-class _Found(Exception):  # noqa: N818  # no error: it ends `verify` early
-    """A counterexample was proved."""
+class Answering:
+    """A query under way: iterated once, it yields each instance the moment it is decided; then `result` is the answer.
 
-    def __init__(self, witness: Assignment, stage: str | None) -> None:
-        super().__init__()
-        self.witness, self.stage = witness, stage
+    It ends with the first counterexample that is proved. Left early, `result` says what is known until then.
+    asked: how many instances there are.
+    """
 
-
-class _Run:
-    """scores: where the query was put about the scores of a network that itself returns the class index."""
-
-    def __init__(self, graph: Graph, query: Query, options: VerifyOptions, scores: ScoreQuery | None = None) -> None:
-        self.graph, self.query, self.options, self.scores = graph, query, options, scores
-        self.end = time.monotonic() + options.total_timeout
+    def __init__(self, graph: Graph, query: Query, settings: ProofSettings, scores: ScoreQuery | None = None) -> None:
+        """scores: where the query was put about the scores of a network that itself returns the class index."""
+        self.graph, self.query, self.settings, self.scores = graph, query, settings, scores
+        self.end = time.monotonic() + settings.total_timeout
         self.region = query.region.shaped(graph.input.shape)
         self.groups = list(query.groups())
         self.asked = sum(len(group.cell) for group in self.groups)
-        self.results: list[InstanceResult] = []
+        self._results: list[InstanceResult] = []
+        self._found: tuple[Assignment, str | None] | None = None
+        self._late = False
+        self._steps = self._run()
 
-    def result(self) -> QueryResult:
+    def __iter__(self) -> Generator[InstanceResult, None, None]:
+        return self._steps
+
+    def close(self) -> None:
+        """End it where it stands; nothing is left running."""
+        self._steps.close()
+
+    def _run(self) -> Generator[InstanceResult, None, None]:
         """Group by group, until a counterexample is found or the time is up."""
-        try:
-            first = 0
-            for group in self.groups:
-                left = self.end - time.monotonic()
-                if left <= 0:
-                    break
-                self._decide(group, first, left)
-                first += len(group.cell)
-        except _Found as found:
-            return QueryResult(QueryAnswer.SAT, tuple(self.results), self.asked, found.witness, found.stage)
-        return self._without_witness()
+        first = 0
+        for group in self.groups:
+            left = self.end - time.monotonic()
+            if left <= 0:
+                self._late = True
+                return
+            with closing(decided(self._problem(group, first), replace(self.settings, total_timeout=left))) as results:
+                for result in results:
+                    self._results.append(self._judged(group, first, result))
+                    yield self._results[-1]
+                    if self._found is not None:
+                        return
+            first += len(group.cell)
 
-    def _decide(self, group: Group, first: int, left: float) -> None:
-        """One call of the engine; results arrive in `_receive`."""
+    def _problem(self, group: Group, first: int) -> Problem:
         index = torch.from_numpy(group.cell)
 
         def specify(chosen: Tensor) -> Spec:
             return self.query.spec(group.rows[chosen.numpy()], inward=False)
 
-        names = tuple(range(first, first + len(index)))
-        problem = Problem(self.graph, self.region.take(index).searchable(), specify, names)
-        verify(problem, replace(self.options, total_timeout=left), lambda result: self._receive(group, first, result))
+        return Problem(self.graph, self.region.take(index).searchable(), specify, tuple(range(first, first + len(index))))
 
-    def _receive(self, group: Group, first: int, result: InstanceResult) -> None:
+    def _judged(self, group: Group, first: int, result: InstanceResult) -> InstanceResult:
+        """The result, with its witness proved against the exact query: unknown where that fails."""
         if result.verdict is not Verdict.FALSIFIED or result.witness is None:
-            self.results.append(result)
-            return
+            return result
         position = result.index - first
         witness = self._proved(int(group.cell[position]), group.rows[position : position + 1], result.witness)
         if witness is None:
-            result = replace(result, verdict=Verdict.UNKNOWN, reason=Reason.AMBIGUOUS, assurance=Assurance.NONE, witness=None)
-        self.results.append(result)
-        if witness is not None:
-            raise _Found(witness, result.stage or result.domain)
+            return replace(result, verdict=Verdict.UNKNOWN, reason=Reason.AMBIGUOUS, assurance=Assurance.NONE, witness=None)
+        self._found = witness, result.stage or result.domain
+        return result
 
     def _proved(self, cell: int, rows: np.ndarray, candidate: tuple[float, ...]) -> Assignment | None:
         """The counterexample, proved against the exact box and the inward-rounded unsafe set; None where that fails."""
@@ -169,10 +186,15 @@ class _Run:
         inputs = tuple(self.query.exact.get((cell, k)) or _written(value) for k, value in enumerate(candidate))
         return Assignment(inputs, outputs, tuple(candidate), distance)
 
-    def _without_witness(self) -> QueryResult:
-        """UNSAT where all is verified: with Reason.SOLVER where that rests on a solver's word, which only `accept_solver` lets count."""
-        results = tuple(self.results)
-        trusted = (Assurance.SOUND, Assurance.SOLVER) if self.options.accept_solver else (Assurance.SOUND,)
+    @property
+    def result(self) -> QueryResult:
+        """The answer, by what is known. UNSAT where all is verified: with Reason.SOLVER where that rests on a solver's word,
+        which only `accept_solver` lets count; TIMED_OUT where a limit that the user set left something open.
+        """
+        results = tuple(self._results)
+        if self._found is not None:
+            return QueryResult(QueryAnswer.SAT, results, self.asked, *self._found)
+        trusted = (Assurance.SOUND, Assurance.SOLVER) if self.settings.accept_solver else (Assurance.SOUND,)
         proved = all(r.verdict is Verdict.VERIFIED and r.assurance in trusted for r in results)
         stage = results[-1].stage or results[-1].domain if results else None
         if self.query.vacuous and proved:
@@ -180,9 +202,10 @@ class _Run:
         if proved and len(results) == self.asked > 0:
             word = any(r.assurance is not Assurance.SOUND for r in results)
             return QueryResult(QueryAnswer.UNSAT, results, self.asked, None, stage, Reason.SOLVER if word else None)
-        late = len(results) < self.asked or any(r.reason is Reason.TIMEOUT for r in results)
-        if late and time.monotonic() >= self.end:
+        if self._late or any(r.reason is Reason.TIMEOUT for r in results):
             return QueryResult(QueryAnswer.TIMED_OUT, results, self.asked, None, stage, Reason.TIMEOUT)
+        if len(results) < self.asked:
+            return QueryResult(QueryAnswer.UNKNOWN, results, self.asked, None, stage, Reason.INTERRUPTED)
         reasons = [r.reason for r in results if r.verdict is not Verdict.VERIFIED and r.reason is not None]
         return QueryResult(QueryAnswer.UNKNOWN, results, self.asked, None, stage, reasons[0] if reasons else Reason.SOLVER)
 

@@ -9,19 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, isnan
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from torch import Tensor
-
-from absint.analyses.validate.window import MEANINGFUL, SlidingWindow, WindowRule, normality
+from absint.analyses.validate.normality import MEANINGFUL, normality
+from absint.analyses.validate.window import SlidingWindow, WindowRule
 from absint.errors import InputError, UsageError
-from absint.model.graph import Graph
 
 SCHEMA = "absint-calibration/1"
 _LEVEL = 0.95
@@ -114,31 +112,6 @@ def parse_rate(value: str | float | Fraction) -> Fraction:
 # ---- binding --------------------------------------------------------------------------------------------------------
 
 
-def model_digest(graph: Graph) -> str:
-    """sha256 of the user's file, with what was put before it; of the operators themselves where there is no file."""
-    parts: Sequence[Any] = graph.source.prefix if graph.source.sha256 else [(n.name, n.op, n.inputs) for n in graph.nodes]
-    digest = hashlib.sha256(graph.source.sha256.encode())
-    _feed(digest, tuple(parts))
-    return digest.hexdigest()
-
-
-def _feed(digest: Any, value: Any) -> None:
-    """Hash a value by its content; tensors by their bytes."""
-    if isinstance(value, (Tensor, np.ndarray)):
-        array = np.ascontiguousarray(value.detach().cpu().numpy() if isinstance(value, Tensor) else value)
-        digest.update(f"{array.dtype}{array.shape}".encode() + array.tobytes())
-    elif is_dataclass(value) and not isinstance(value, type):
-        digest.update(type(value).__qualname__.encode())
-        for item in fields(value):
-            _feed(digest, getattr(value, item.name))
-    elif isinstance(value, (tuple, list)):
-        digest.update(f"[{len(value)}".encode())
-        for item in value:
-            _feed(digest, item)
-    else:
-        digest.update(repr(value).encode())
-
-
 def check_binding(found: Mapping[str, Any], wanted: Mapping[str, Any], where: str) -> None:
     """Nothing where both are the same. Raises InputError E-CALIBRATION-MODEL or E-CALIBRATION-SETTINGS naming what differs."""
     if found.get("model_sha256") != wanted["model_sha256"]:
@@ -166,15 +139,21 @@ def check_target(path: str | Path) -> Path:
     return target
 
 
-def write_calibration(calibration: Calibration, path: str | Path) -> None:
-    """Write the file in one step: a crash leaves the old one. Raises InputError E-OUT where it cannot be written."""
+def write_calibration(content: Mapping[str, Any], path: str | Path) -> None:
+    """Write the file of what `Calibration.as_dict` says. Raises what `replace_file` does."""
+    replace_file(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+
+
+def replace_file(path: str | Path, content: bytes) -> None:
+    """Write a file in one step: a crash leaves the old one. Raises InputError E-OUT where it cannot be written."""
     target = check_target(path)
     beside = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        beside.write_text(json.dumps(calibration.as_dict(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        beside.write_bytes(content)
         beside.replace(target)
     except OSError as error:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
         raise InputError("E-OUT", f"cannot be written: {error.strerror}", where=str(path),
                          hint="give a file in a folder you may write") from error
 

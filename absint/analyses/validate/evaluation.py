@@ -7,25 +7,24 @@ Source: Liu et al., Input Validation for Neural Networks via Local Robustness Ve
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from math import isnan, nan
+from math import inf, nan
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-from absint.analyses.radius.bisection import RadiusResult
 from absint.analyses.validate.calibration import clopper_pearson
+from absint.analyses.validate.record import CALIBRATION, MISCLASSIFIED, VALID, Category
 from absint.analyses.validate.validator import RadiusValidator
-from absint.analyses.validate.window import SlidingWindow, WindowRule, filled, normality
+from absint.analyses.validate.window import SlidingWindow, WindowRule, filled
 from absint.attacks.foolbox_attacks import Adversarials, AttackPlan, attack, check_foolbox
 from absint.errors import InputError
 from absint.problem.dataset import Dataset
 
-VALID, MISCLASSIFIED = "valid", "misclassified"
 _SHUFFLES = 10
 
 
@@ -42,31 +41,6 @@ class EvaluationPlan:
     calibration: int = 100
     seed: int = 0
     thresholds: tuple[Fraction, ...] = ()
-
-
-@dataclass(frozen=True)
-class Category:
-    """Certified radii of one kind of input, in steps of the grid. index: of the originals in the data.
-
-    tried: originals that were looked at or attacked.  linf, l2: mean distances from the originals, NaN for none.
-    calls, seconds: of the search for the radii.
-    """
-
-    name: str
-    steps: tuple[int, ...]
-    index: tuple[int, ...]
-    tried: int
-    calls: int
-    seconds: float
-    linf: float = nan
-    l2: float = nan
-
-    def __len__(self) -> int:
-        return len(self.steps)
-
-    def rejected(self, threshold: int) -> int:
-        """Inputs whose radius is below the threshold (in steps)."""
-        return sum(k < threshold for k in self.steps)
 
 
 @dataclass(frozen=True)
@@ -106,18 +80,91 @@ class Evaluation:
         """The first category."""
         return self.categories[0]
 
-    def mean(self, category: Category) -> float:
-        """The mean radius in raw units; NaN for none."""
-        return float(self.step * sum(category.steps) / len(category)) if len(category) else nan
-
-    def normality(self, category: Category) -> float:
-        """The p-value of its radii; NaN where it has none."""
-        return normality([float(k * self.step) for k in category.steps])
-
     def held_out(self) -> tuple[float, tuple[float, float]]:
         """The share of the valid category that the threshold rejects, and its Clopper-Pearson interval."""
         hits, count = self.valid.rejected(self.rule.threshold), len(self.valid)
         return hits / count, clopper_pearson(hits, count)
+
+
+class Experiment:
+    """An evaluation category by category: `names` in order, `measured` of each, apart from the others and in any order.
+
+    right, wrong: places of the correctly and the wrongly classified inputs in the data.
+    """
+
+    def __init__(self, validator: RadiusValidator, data: Dataset, plan: EvaluationPlan, model: Any = None) -> None:
+        """See `evaluate`. Raises InputError E-DATA-*, E-EVALUATION-FEW, E-CALIBRATION-FEW, UnsupportedError E-ATTACK-MISSING."""
+        if data.labels is None:
+            raise InputError("E-DATA-UNLABELLED", "the data has no labels", where=data.name,
+                             hint="an evaluation has to know which inputs are valid")
+        if plan.attacks:
+            check_foolbox()
+        data.check_range(*(validator.options.clip or (-np.inf, np.inf)))
+        data.check_labels(validator.graph.output.size)
+        self.validator, self.data, self.plan, self.model = validator, data, plan, model
+        predicted = validator.predict(torch.from_numpy(data.inputs))[0].numpy()
+        self.right, self.wrong = np.flatnonzero(predicted == data.labels), np.flatnonzero(predicted != data.labels)
+        if len(self.right) < plan.count + plan.calibration:
+            raise InputError("E-EVALUATION-FEW", f"{len(self.right)} inputs are classified correctly, and {plan.count} valid ones and "
+                             f"{plan.calibration} for calibration are asked for", where=data.name,
+                             hint="give more data, or smaller --count and --calibrate")
+        validator.check_enough(plan.calibration)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the categories; the first one calibrates."""
+        return CALIBRATION, VALID, MISCLASSIFIED, *(one.text for one in self.plan.attacks)
+
+    def measured(self, place: int, made: Adversarials | None = None, limit: float = inf) -> tuple[Category, Adversarials | None] | None:
+        """The category at this place of `names`, and what was made for it. None where the limit (seconds) cut it short.
+
+        made: its adversarial inputs, known already.  Raises whatever `fit`, the attack and `radius` raise.
+        """
+        count, chosen = self.plan.count, self.right
+        if place == 0:
+            return self._found(0, self.data.select(chosen[count : count + self.plan.calibration]), limit)
+        if place in (1, 2):
+            return self._found(place, self.data.select((chosen if place == 1 else self.wrong)[:count]), limit)
+        end = time.monotonic() + limit
+        made = made or self._attacked(self.plan.attacks[place - 3])
+        originals = self.data.select(chosen[: made.tried])
+        inputs = Dataset(made.inputs.numpy(), None, self.names[place], "", index=originals.index[made.source.numpy()])
+        return self._found(place, inputs, inf if limit == inf else max(end - time.monotonic(), 1e-9), made, originals)
+
+    def _found(self, place: int, data: Dataset, limit: float, made: Adversarials | None = None, originals: Dataset | None = None
+               ) -> tuple[Category, Adversarials | None] | None:
+        """Their radii, and what follows from them."""
+        validator = self.validator
+        if place == 0:
+            data, _ = validator.valid_of(data)
+        results = list(validator.in_order(data, limit)) if len(data) else []
+        if limit < inf and any(result.cut for result in results):
+            return None
+        away = made.distances(torch.from_numpy(originals.inputs)) if made is not None and originals is not None else {}
+        category = Category(place, self.names[place], validator.options.search.step, tuple(validator.steps(results)),
+                            tuple(data.index.tolist()), len(data) if made is None else made.tried, sum(r.calls for r in results),
+                            sum(r.time_s for r in results), away.get("linf", nan), away.get("l2", nan))
+        if place:
+            return category, made
+        found = validator.learn(validator.calibrated(data, category.steps, 0)).calibration
+        assert found is not None
+        return replace(category, threshold=found.rule.threshold, alarms=found.rejected), None
+
+    def _attacked(self, one: AttackPlan) -> Adversarials:
+        """The first `count` successes, and the originals that were tried: slice by slice, as few attacks fail on most inputs."""
+        validator, plan, valid = self.validator, self.plan, self.data.select(self.right)
+        parts: list[Adversarials] = []
+        begin = have = 0
+        while have < plan.count and begin < len(valid):
+            piece = torch.from_numpy(valid.inputs[begin : begin + plan.count])
+            made = attack(self.model or validator.graph, piece, one, clip=validator.options.clip or _range_of(valid),
+                          seed=plan.seed + begin, model_sha256=validator.graph.source.sha256)
+            parts.append(Adversarials(made.inputs, made.source + begin, made.original, made.predicted, made.tried, made.provenance))
+            begin, have = begin + len(piece), have + len(made.inputs)
+        inputs, source, original, predicted = (torch.cat([getattr(part, name) for part in parts])[: plan.count]
+                                               for name in ("inputs", "source", "original", "predicted"))
+        notes = {**parts[0].provenance, "seeds": f"{plan.seed} + the first row of each slice of {plan.count}"}
+        return Adversarials(inputs, source, original, predicted, begin, notes)
 
 
 def evaluate(validator: RadiusValidator, data: Dataset, plan: EvaluationPlan, model: Any = None,
@@ -130,60 +177,15 @@ def evaluate(validator: RadiusValidator, data: Dataset, plan: EvaluationPlan, mo
     Raises InputError E-DATA-UNLABELLED, E-EVALUATION-FEW for data with too few correctly classified inputs, and whatever
     `fit`, the attacks and `radius` raise.
     """
-    if data.labels is None:
-        raise InputError("E-DATA-UNLABELLED", "the data has no labels", where=data.name,
-                         hint="an evaluation has to know which inputs are valid")
-    if plan.attacks:
-        check_foolbox()
-    data.check_range(*(validator.options.clip or (-np.inf, np.inf)))
-    data.check_labels(validator.graph.output.size)
-    predicted = validator.predict(torch.from_numpy(data.inputs))[0].numpy()
-    right, wrong = np.flatnonzero(predicted == data.labels), np.flatnonzero(predicted != data.labels)
-    if len(right) < plan.count + plan.calibration:
-        raise InputError("E-EVALUATION-FEW", f"{len(right)} inputs are classified correctly, and {plan.count} valid ones and "
-                         f"{plan.calibration} for calibration are asked for", where=data.name,
-                         hint="give more data, or smaller --count and --calibrate")
-    validator.fit(data.select(right[plan.count : plan.count + plan.calibration]))
-    chosen = data.select(right[: plan.count])
-    categories = [_category(VALID, validator.radii(chosen), chosen.index, len(chosen), validator),
-                  _misclassified(validator, data, wrong, plan.count)]
-    adversarials = {}
-    for one in plan.attacks:
-        found = (made or {}).get(one.text) or _attacked(validator, data.select(right), one, plan, model)
-        adversarials[one.text] = found
-        inputs = Dataset(found.inputs.numpy(), None, one.text, "")
-        originals = data.select(right[: found.tried])
-        away = found.distances(torch.from_numpy(originals.inputs))
-        categories.append(_category(one.text, validator.radii(inputs), originals.index[found.source.numpy()], found.tried, validator, away))
-    return _counted(validator, tuple(categories), plan, adversarials)
-
-
-def _misclassified(validator: RadiusValidator, data: Dataset, wrong: npt.NDArray[np.int64], count: int) -> Category:
-    chosen = data.select(wrong[:count])
-    return _category(MISCLASSIFIED, validator.radii(chosen) if len(chosen) else [], chosen.index, len(chosen), validator)
-
-
-def _category(name: str, found: Sequence[RadiusResult], index: npt.NDArray[np.int64], tried: int, validator: RadiusValidator,
-              away: Mapping[str, float] | None = None) -> Category:
-    return Category(name, tuple(validator.steps(found)), tuple(index.tolist()), tried, sum(r.calls for r in found),
-                    sum(r.time_s for r in found), **(away or {}))
-
-
-def _attacked(validator: RadiusValidator, valid: Dataset, one: AttackPlan, plan: EvaluationPlan, model: Any) -> Adversarials:
-    """The first `count` successes, and the originals that were tried: slice by slice, as few attacks fail on most inputs."""
-    parts: list[Adversarials] = []
-    sha256 = validator.graph.source.sha256
-    begin = have = 0
-    while have < plan.count and begin < len(valid):
-        piece = torch.from_numpy(valid.inputs[begin : begin + plan.count])
-        made = attack(model or validator.graph, piece, one, clip=validator.options.clip or _range_of(valid), seed=plan.seed + begin,
-                      model_sha256=sha256)
-        parts.append(Adversarials(made.inputs, made.source + begin, made.original, made.predicted, made.tried, made.provenance))
-        begin, have = begin + len(piece), have + len(made.inputs)
-    inputs, source, original, predicted = (torch.cat([getattr(part, name) for part in parts])[: plan.count]
-                                           for name in ("inputs", "source", "original", "predicted"))
-    notes = {**parts[0].provenance, "seeds": f"{plan.seed} + the first row of each slice of {plan.count}"}
-    return Adversarials(inputs, source, original, predicted, begin, notes)
+    experiment = Experiment(validator, data, plan, model)
+    categories, adversarials = [], {}
+    for place, name in enumerate(experiment.names):
+        found = experiment.measured(place, (made or {}).get(name))
+        assert found is not None    # without a limit
+        categories.append(found[0])
+        if found[1] is not None:
+            adversarials[name] = found[1]
+    return counted(validator, categories, plan, adversarials)
 
 
 def _range_of(data: Dataset) -> tuple[float, float]:
@@ -191,17 +193,20 @@ def _range_of(data: Dataset) -> tuple[float, float]:
     return float(data.inputs.min()), float(data.inputs.max())
 
 
-def _counted(validator: RadiusValidator, categories: tuple[Category, ...], plan: EvaluationPlan,
-             adversarials: Mapping[str, Adversarials]) -> Evaluation:
-    calibration = validator.calibration
-    assert calibration is not None
-    step, rule = validator.options.search.step, calibration.rule
+def counted(validator: RadiusValidator, measured: Sequence[Category], plan: EvaluationPlan,
+            adversarials: Mapping[str, Adversarials] | None = None) -> Evaluation:
+    """What the categories say together. measured: of the calibration and of the valid inputs, and others that there are."""
+    calibration, *categories = measured
+    assert calibration.threshold is not None
+    assert calibration.alarms is not None
+    step, rule = calibration.step, validator.rule(calibration.steps, calibration.threshold)
     asked = {-(-threshold // step) for threshold in plan.thresholds}
     rocs = {c.name: roc(categories[0].steps, c.steps) for c in categories[1:] if len(c)}
-    window = filled(rule, calibration.radii)
+    window = filled(rule, calibration.steps)
     windows = () if window is None else tuple(window_counts(window, categories, plan.seed))
-    return Evaluation(step, categories, tuple(sorted({*map(int, asked), rule.threshold})), rule,
-                      (calibration.rejected, len(calibration.radii)), calibration.interval, rocs, windows, adversarials)
+    hits = (calibration.alarms, len(calibration))
+    return Evaluation(step, tuple(categories), tuple(sorted({*map(int, asked), rule.threshold})), rule, hits, clopper_pearson(*hits), rocs,
+                      windows, adversarials or {})
 
 
 def roc(valid: Sequence[int], invalid: Sequence[int]) -> Roc:
@@ -236,17 +241,13 @@ def _window_count(order: str, window: SlidingWindow, stream: Sequence[tuple[str,
 
 def summary(evaluation: Evaluation) -> dict[str, Any]:
     """JSON-ready, without the radii."""
-    def number(value: float) -> float | None:
-        return None if isnan(value) else value
-
     rate, interval = evaluation.held_out()
-    rows = [{
-        "category": c.name, "inputs": len(c), "tried": c.tried, "mean_radius": number(evaluation.mean(c)),
-        "mean_radius_first10": number(evaluation.mean(Category(c.name, c.steps[:10], c.index[:10], c.tried, 0, 0.0))),
-        "normality_p": number(evaluation.normality(c)), "mean_linf": number(c.linf), "mean_l2": number(c.l2),
-        "auc": evaluation.rocs[c.name].auc if c.name in evaluation.rocs else None,
-        "rejected_at_threshold": c.rejected(evaluation.rule.threshold), "calls": c.calls, "seconds": round(c.seconds, 3),
-    } for c in evaluation.categories]
+    names = ("category", "inputs", "tried", "mean_radius", "mean_radius_first10", "normality_p", "mean_linf", "mean_l2")
+    rows = []
+    for c in evaluation.categories:
+        row = c.as_dict()
+        rows.append({**{name: row[name] for name in names}, "auc": evaluation.rocs[c.name].auc if c.name in evaluation.rocs else None,
+                     "rejected_at_threshold": c.rejected(evaluation.rule.threshold), "calls": row["calls"], "seconds": row["seconds"]})
     return {
         "threshold": float(evaluation.rule.threshold * evaluation.step), "sigma0": float(evaluation.rule.sigma0 * evaluation.step),
         "calibration": {"rejected": evaluation.calibration[0], "inputs": evaluation.calibration[1], "interval": list(evaluation.interval)},

@@ -8,7 +8,7 @@ Source: Liu et al., Input Validation for Neural Networks via Local Robustness Ve
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from fractions import Fraction
 from math import ceil, inf
@@ -20,22 +20,23 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from absint.analyses.radius.bisection import RadiusOptions, RadiusResult, radius
+from absint.analyses.radius.bisection import BisectionSettings, RadiusResult, radii
 from absint.analyses.validate.calibration import (
     Calibration,
     check_binding,
     least_inputs,
-    model_digest,
     parse_rate,
     read_calibration,
     window_of,
     write_calibration,
 )
-from absint.analyses.validate.window import Basis, SlidingWindow, WindowRule, filled, order_statistic
-from absint.analyses.verify import verify
-from absint.analyses.verify.options import VerifyOptions
+from absint.analyses.validate.record import Basis, Decision
+from absint.analyses.validate.window import SlidingWindow, WindowRule, filled, order_statistic
+from absint.analyses.verify import decided
+from absint.analyses.verify.settings import ProofSettings
 from absint.engine.domain import Domain, chosen_domain
 from absint.errors import InputError, UsageError
+from absint.model.content_digest import model_digest
 from absint.model.graph import Graph
 from absint.model.input_axes import axes_of
 from absint.numeric.backend import numeric_mode
@@ -61,9 +62,9 @@ class ValidatorOptions:
     domain: a name, or an instance; domain_text: what a file calls it.  rate: the false-alarm rate tolerated on valid inputs.
     mode: threshold or distribution.  upper, tolerance: range and resolution of radii.  norm: linf, l2 or l1.  clip: the data
     range or None.  window, sigma0, sigma1, guard: of the mode distribution; sigma0 None: the radius that 87 of 100
-    calibration inputs reach.  dtype, device, batch, memory, timeout: as in VerifyOptions; an input whose time is over is
+    calibration inputs reach.  dtype, device, batch, memory, timeout: as in ProofSettings; an input whose time is over is
     rejected.
-    Raises UsageError E-MODE, E-RATE, E-EPS, E-RADIUS, and whatever VerifyOptions raises.
+    Raises UsageError E-MODE, E-RATE, E-EPS, E-RADIUS, and whatever ProofSettings raises.
     """
 
     domain: str | Domain[Any]
@@ -78,21 +79,21 @@ class ValidatorOptions:
     sigma0: Radius | None = None
     sigma1: float = 0.001
     guard: float = 0.05
-    dtype: str = VerifyOptions.dtype
+    dtype: str = ProofSettings.dtype
     device: str = "cpu"
     batch: int | None = None
     memory: int | None = None
     timeout: float = inf
-    search: RadiusOptions = field(init=False, repr=False)
+    search: BisectionSettings = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise UsageError("E-MODE", f"there is no mode '{self.mode}'", where="--mode", hint=" or ".join(MODES))
         parse_rate(self.rate)
         # No search for witnesses: an input that is not proved robust is rejected either way.
-        engine = VerifyOptions(self.domain, dtype=self.dtype, device=self.device, batch=self.batch, memory=self.memory,
+        engine = ProofSettings(self.domain, dtype=self.dtype, device=self.device, batch=self.batch, memory=self.memory,
                                attack=None, timeout=self.timeout)
-        object.__setattr__(self, "search", RadiusOptions(
+        object.__setattr__(self, "search", BisectionSettings(
             parse_eps(self.upper, "--upper"), parse_eps(self.tolerance, "--tolerance"), engine, self.norm, self.clip))
         self.rule(0, 0)
 
@@ -112,21 +113,6 @@ class ValidatorOptions:
             "norm": self.norm, "clip": None if self.clip is None else [float(end) for end in self.clip],
             "upper": str(self.search.upper), "tolerance": str(self.search.tolerance), "dtype": self.dtype,
         }
-
-
-@dataclass(frozen=True)
-class Decision:
-    """About one input. radius: certified, exact; None in mode threshold, which does not look for it.
-
-    predicted: the network's answer; None where there is none (a tie, or outputs that are not finite): such an input is rejected.
-    """
-
-    index: int
-    accepted: bool
-    predicted: int | None
-    basis: Basis
-    radius: Fraction | None
-    time_s: float
 
 
 class RadiusValidator:
@@ -158,25 +144,45 @@ class RadiusValidator:
         Raises InputError E-DATA-*, and E-CALIBRATION-FEW for fewer inputs than the rate needs, E-CALIBRATION-ZERO where the
         domain proves nothing about more of them than the rate allows.
         """
-        data = self._checked(inputs, labels)
-        center = torch.from_numpy(data.inputs)
-        wrong = None
+        valid, wrong = self.valid_of(inputs, labels)
+        return self.learn(self.calibrated(valid, self.steps(self.radii(valid)), wrong))
+
+    def learn(self, calibration: Calibration) -> RadiusValidator:
+        """Go by this calibration from now on. Returns self."""
+        self.window = None if calibration.window is None else window_of(calibration)
+        self.calibration = calibration
+        return self
+
+    def valid_of(self, inputs: Inputs, labels: Any = None) -> tuple[Dataset, int | None]:
+        """The inputs to calibrate on, without misclassified ones, and the number of these; None without labels.
+
+        Raises InputError E-DATA-*, E-CALIBRATION-FEW.
+        """
+        data, wrong = self._checked(inputs, labels), None
         if data.labels is not None:
-            right = self.predict(center)[0] == torch.from_numpy(data.labels)
-            wrong, center = int((~right).sum()), center[right]
-        self._check_enough(len(center), wrong)
-        steps = self.steps(radius(self.graph, center, self.options.search))
-        threshold, rejected = self._threshold(center, steps)
+            right = (self.predict(torch.from_numpy(data.inputs))[0] == torch.from_numpy(data.labels)).numpy()
+            wrong, data = int((~right).sum()), data.select(np.flatnonzero(right))
+        self.check_enough(len(data), wrong)
+        return data, wrong
+
+    def calibrated(self, valid: Dataset, steps: Sequence[int], wrong: int | None) -> Calibration:
+        """What the radii of valid inputs, in steps of the grid, lead to. Raises InputError E-CALIBRATION-ZERO."""
+        threshold, rejected = self._threshold(torch.from_numpy(valid.inputs), list(steps))
+        options = self.options
+        rule = self.rule(steps, threshold)
+        window = filled(rule, steps)
+        return Calibration(options.binding(self.graph), parse_rate(options.rate), rule, tuple(steps), rejected, wrong,
+                           None if window is None else window.steps)
+
+    def rule(self, steps: Sequence[int], threshold: int) -> WindowRule:
+        """The parameters of Algorithm 2 that go with a threshold on inputs of these radii."""
         options = self.options
         sigma0 = order_statistic(steps, int(_SIGMA0_RATE * len(steps))) if options.sigma0 is None else ceil(
             parse_eps(options.sigma0, "--sigma0") / options.search.step)
-        rule = options.rule(threshold, sigma0)
-        self.window = filled(rule, steps)
-        self.calibration = Calibration(options.binding(self.graph), parse_rate(options.rate), rule, tuple(steps), rejected, wrong,
-                                       None if self.window is None else self.window.steps)
-        return self
+        return options.rule(threshold, sigma0)
 
-    def _check_enough(self, count: int, wrong: int | None) -> None:
+    def check_enough(self, count: int, wrong: int | None = None) -> None:
+        """Raise InputError E-CALIBRATION-FEW where so many inputs are too few. wrong: those left out."""
         needed = least_inputs(parse_rate(self.options.rate))
         if self.options.mode == "distribution":
             needed = max(needed, self.options.window)
@@ -193,7 +199,7 @@ class RadiusValidator:
         allowed = int(parse_rate(self.options.rate) * len(steps))
         chosen = order_statistic(steps, allowed)
         while chosen > 0:
-            rejected = len(steps) - int(self._proved(center, chosen * self.options.search.step)[0].sum())
+            rejected = len(steps) - self._proved(center, chosen * self.options.search.step)
             if rejected <= allowed:
                 return chosen, rejected
             chosen = max((k for k in steps if k < chosen), default=0)
@@ -210,8 +216,24 @@ class RadiusValidator:
 
     def radii(self, inputs: Inputs) -> list[RadiusResult]:
         """The same, exact, with all that is known of each input."""
-        data = self._checked(inputs, None)
-        return radius(self.graph, torch.from_numpy(data.inputs), self.options.search, index=data.index.tolist())
+        return list(self.in_order(self._checked(inputs, None)))
+
+    def in_order(self, data: Dataset, limit: float = inf) -> Iterator[RadiusResult]:
+        """The radii of inputs in the network's shape, each as soon as it and all before it are known. limit: seconds for all."""
+        found: dict[int, RadiusResult] = {}
+        following = 0
+        for result in self.searched(replace(data, index=np.arange(len(data))), limit):
+            found[result.index] = result
+            while following in found:
+                yield replace(found.pop(following), index=int(data.index[following]))
+                following += 1
+
+    def searched(self, data: Dataset, limit: float = inf) -> Iterator[RadiusResult]:
+        """The same, each the moment it is known."""
+        search = self.options.search
+        search = replace(search, verify=replace(search.verify, total_timeout=limit))
+        labels = None if data.labels is None else torch.from_numpy(data.labels)
+        yield from radii(self.graph, torch.from_numpy(data.inputs), search, labels=labels, index=data.index.tolist())
 
     def accept(self, inputs: Inputs) -> npt.NDArray[np.bool_]:
         """(batch,) whether each input is accepted; see `decide`."""
@@ -223,36 +245,59 @@ class RadiusValidator:
         The answers do not depend on how a sequence of inputs is cut into calls.
         Raises UsageError E-NOT-CALIBRATED before `fit` or `load_state`, InputError E-DATA-*: then nothing has changed.
         """
-        calibration = self._fitted()
+        self._fitted()
         data = self._checked(inputs, None)
         if self.options.mode == "threshold":
-            return self._asked(data, calibration.threshold)
-        window = window_of(calibration) if self.window is None else self.window
-        found = radius(self.graph, torch.from_numpy(data.inputs), self.options.search, index=data.index.tolist())
-        decisions = []
-        for result, steps in zip(found, self.steps(found), strict=True):
-            accepted, basis, after = window.decide(steps)
-            accepted = accepted and result.predicted is not None
-            window = after if accepted else window
-            decisions.append(Decision(result.index, accepted, result.predicted, basis, result.certified, result.time_s))
+            found = {decision.index: decision for decision in self.asked(replace(data, index=np.arange(len(data))))}
+            return [replace(found[k], index=index) for k, index in enumerate(data.index.tolist())]
+        window, decisions = self.start(), []
+        for decision, after in self.watched(data, window):
+            decisions.append(decision)
+            window = after
         self.window = window
         return decisions
 
-    def _asked(self, data: Dataset, threshold: Fraction) -> list[Decision]:
-        """One robustness call per input at the threshold."""
-        center = torch.from_numpy(data.inputs)
-        proved, predicted, times = self._proved(center, threshold)
-        return [Decision(index, ok, None if answer < 0 else answer, Basis.PROOF, None, time_s) for index, ok, answer, time_s in
-                zip(data.index.tolist(), proved.tolist(), predicted.tolist(), times, strict=True)]
+    def start(self) -> SlidingWindow:
+        """The window as it is. Raises UsageError E-NOT-CALIBRATED, E-CALIBRATION-FEW."""
+        return window_of(self._fitted()) if self.window is None else self.window
 
-    def _proved(self, center: Tensor, at: Fraction) -> tuple[Tensor, Tensor, list[float]]:
-        """(batch,) whether the predicted class is proved on the ball, the predictions (-1 for none), seconds."""
+    def asked(self, data: Dataset, limit: float = inf) -> Iterator[Decision]:
+        """Mode threshold: one robustness call per input, each decision the moment it is known; none for what the limit cut short.
+
+        data: in the network's shape, each index once.  limit: seconds for all.
+        """
+        center, threshold = torch.from_numpy(data.inputs), self._fitted().threshold
+        for slot, proved, answer, time_s in self._proofs(center, threshold, limit):
+            yield Decision(int(data.index[slot]), proved, answer, Basis.PROOF, None, time_s)
+
+    def watched(self, data: Dataset, window: SlidingWindow, limit: float = inf) -> Iterator[tuple[Decision, SlidingWindow]]:
+        """Mode distribution: each decision in the order of the inputs, and the window after it; it ends where the limit cuts one short."""
+        for result in self.in_order(data, limit):
+            if result.cut and limit < inf:      # those behind it rest on a window that is not known
+                return
+            accepted, basis, after = window.decide(*self.steps([result]))
+            accepted = accepted and result.predicted is not None
+            window = after if accepted else window
+            yield Decision(result.index, accepted, result.predicted, basis, result.certified, result.time_s), window
+
+    def _proofs(self, center: Tensor, at: Fraction, limit: float = inf) -> Iterator[tuple[int, bool, int | None, float]]:
+        """(slot, whether the predicted class is proved on the ball, the prediction or None, seconds), each the moment it is known.
+
+        What the limit of the whole call cut short is left out.
+        """
         predicted, clear = self.predict(center)
         options = self.options
         region = ball(options.norm, center, at, options.clip)
-        results = verify(robustness(self.graph, region, predicted, eps=str(at)), options.search.verify)
-        proved = torch.tensor([result.verdict is Verdict.VERIFIED for result in results], dtype=torch.bool)
-        return proved & clear, torch.where(clear, predicted, -1), [result.time_s for result in results]
+        settings = replace(options.search.verify, total_timeout=limit)
+        for result in decided(robustness(self.graph, region, predicted, eps=str(at)), settings):
+            if not (result.cut and limit < inf):
+                known, slot = bool(clear[result.index]), result.index
+                proved = known and result.verdict is Verdict.VERIFIED
+                yield slot, proved, int(predicted[slot]) if known else None, result.time_s
+
+    def _proved(self, center: Tensor, at: Fraction) -> int:
+        """How many inputs keep their class on the ball."""
+        return sum(proved for _, proved, _, _ in self._proofs(center, at))
 
     def predict(self, center: Tensor) -> tuple[Tensor, Tensor]:
         """(batch,) classes of inputs (batch, *shape), and whether each is the only largest one of finite outputs."""
@@ -289,7 +334,8 @@ class RadiusValidator:
     def save_state(self, path: str | Path) -> None:
         """Write calibration and window; `load_state` continues from there. Raises UsageError E-NOT-CALIBRATED, InputError E-OUT."""
         calibration = self._fitted()
-        write_calibration(replace(calibration, window=calibration.window if self.window is None else self.window.steps), path)
+        window = calibration.window if self.window is None else self.window.steps
+        write_calibration(replace(calibration, window=window).as_dict(), path)
 
     def load_state(self, path: str | Path) -> RadiusValidator:
         """Read what `save_state` or `absint validate calibrate` wrote; the window's parameters and the rate come from it. Returns self.
@@ -298,8 +344,6 @@ class RadiusValidator:
         """
         calibration = read_calibration(path)
         check_binding(calibration.binding, self.options.binding(self.graph), str(path))
-        window = None if calibration.window is None else window_of(calibration)
-        if window is None and self.options.mode == "distribution":
-            window = window_of(calibration)
-        self.calibration, self.window = calibration, window
-        return self
+        if self.options.mode == "distribution":
+            window_of(calibration)
+        return self.learn(calibration)

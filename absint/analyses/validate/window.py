@@ -7,44 +7,14 @@ published rule would accept anything; then the threshold decides instead.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum
 from fractions import Fraction
 from functools import cached_property
-from math import nan
 
-import numpy as np
-
+from absint.analyses.validate.normality import MEANINGFUL, normality
+from absint.analyses.validate.record import Basis
 from absint.errors import UsageError
-
-FEWEST = 8          # values that the test is defined for
-MEANINGFUL = 20     # values from which its p-value means something
-
-
-def normality(values: Sequence[float]) -> float:
-    """The p-value of D'Agostino and Pearson's K2 test; NaN for fewer than 8 values, equal ones, or none finite.
-
-    Source: D'Agostino and Pearson, Biometrika 60 (1973), as scipy.stats.normaltest computes it.
-    """
-    from scipy.stats import normaltest
-
-    given = np.asarray(values, dtype=np.float64)
-    if len(given) < FEWEST or not np.isfinite(given).all() or given.min() == given.max():
-        return nan
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")      # nearly equal values: the p-value may be NaN, which decides nothing here
-        return float(normaltest(given).pvalue)
-
-
-class Basis(Enum):
-    """What a decision rests on."""
-
-    PROOF = "proof"              # the ball of the threshold's radius was proved, or was not
-    RADIUS = "radius"            # the radius reaches sigma0
-    NORMALITY = "normality"      # the fall of the window's p-value, against sigma1
-    THRESHOLD = "threshold"      # the window tells nothing: the radius against the threshold
 
 
 @dataclass(frozen=True)

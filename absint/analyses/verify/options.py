@@ -1,45 +1,33 @@
-"""How to verify: the options of `verify`, checked when they are made."""
+"""What `absint verify` and `absint.verify` can be told."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf
+from pathlib import Path
+from typing import Any
 
-from absint.errors import UsageError
+from absint.contract.common_options import EPS_TYPES, MODEL_TYPES, ProofOptions
+from absint.contract.options import METHOD, MODEL, OUTPUT, PROPERTY, option
+
+DEFAULT_EPS = "0.01"
 
 
 @dataclass(frozen=True)
-class VerifyOptions:
-    """How to verify. Times in seconds, memory in bytes.
+class VerifyOptions(ProofOptions):
+    """See `Verify`."""
 
-    domain: a Domain, or the name of a registered one.  dtype: "float32", "float64", or "auto" (float32 first, then float64 for
-    what is undecided by rounding alone).  rounding False never yields VERIFIED, only LIKELY.
-    semantics: "real" or "float32" (also every float32 execution; needs a graph loaded with fold=False).
-    batch: instances analysed together, None to size by memory.  attack: name of the falsifier, or None: it runs before
-    any proof, and again from the corners of relaxations that did not prove enough.
-    accept_solver: whether a proof that rests on an LP/MILP solver's word is reported as verified, with assurance `solver`; it is
-    unknown otherwise.  timeout: per instance.  total_timeout: for the whole call.
-    """
-
-    domain: object
-    dtype: str = "auto"
-    device: str = "cpu"
-    rounding: bool = True
-    semantics: str = "real"
-    batch: int | None = None
-    memory: int | None = None
-    attack: str | None = "pgd"
-    accept_solver: bool = False
-    timeout: float = inf
-    total_timeout: float = inf
-
-    def __post_init__(self) -> None:
-        if self.dtype not in ("auto", "float32", "float64"):
-            raise UsageError("E-DTYPE", f"not a number format: '{self.dtype}'", hint="auto, float32 or float64")
-        if self.semantics not in ("real", "float32"):
-            raise UsageError("E-SEMANTICS", f"not a semantics: '{self.semantics}'", hint="real or float32")
-        if self.batch is not None and self.batch < 1:
-            raise UsageError("E-BATCH", f"the batch size must be at least 1, not {self.batch}")
-        for name in ("timeout", "total_timeout"):
-            if not getattr(self, name) > 0:
-                raise UsageError("E-TIMEOUT", f"{name} must be positive, not {getattr(self, name)}")
+    net: Any = option(None, "The network, or a VNN-LIB query about --network.", group=MODEL, argument=True,
+                      metavar="[NET.onnx|QUERY.vnnlib]", common=True, kind=Path, keyword="graph", accepts=MODEL_TYPES, binds=False)
+    eps: Any = option(None, "Radius in raw input units: 0.01 or 2/255, taken exactly; or a,b,c by channel.", group=PROPERTY,
+                      shown=DEFAULT_EPS, common=True, kind=str, accepts=EPS_TYPES)
+    norm: Any = option("linf", "Norm of the radius: linf, l2 or l1.", group=PROPERTY, common=True, kind=str, accepts="str | float")
+    patch: str | None = option(None, "Instead of a radius: a 3x3 patch of any values, anywhere.", group=PROPERTY)
+    brightness: str | None = option(None, "Instead: x + b for every b within 0.1, or -0.1:0.2.", group=PROPERTY)
+    contrast: str | None = option(None, "Instead: a x for every a within 0.1 of 1, or 0.9:1.2.", group=PROPERTY)
+    label: int | None = option(None, "The true class of every input, instead of the data's labels.", group=PROPERTY, python=False)
+    target: Any = option(None, "Prove only that this class is not reached.", group=PROPERTY, kind=int, keyword="targets",
+                         accepts="ArrayLike | int | None")
+    rounding: bool = option(True, "Ignore rounding errors; proves nothing.", group=METHOD, word="--no-rounding")
+    accept_solver: bool = option(False, "Count what rests on a solver's word alone as verified.", group=METHOD)
+    witness: Path | None = option(None, "Folder for the counterexamples found.", group=OUTPUT, common=True, binds=False,
+                                 writes="result")

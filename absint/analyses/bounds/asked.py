@@ -1,0 +1,142 @@
+"""What a run is asked for: domains and tensors by their names, and the graph that computes all of these."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from absint.analyses.bounds.options import EPS, EVERY, FIRST, BoundsOptions
+from absint.analyses.bounds.tensors import names_of
+from absint.analyses.bounds.widths import BoundingSettings, layers
+from absint.engine.domain import Domain
+from absint.engine.domain_names import domain_of
+from absint.errors import UsageError
+from absint.model.graph import Graph
+from absint.model.model_files import check_model
+from absint.problem.asked_region import AskedRegion, Stated
+from absint.problem.live import clip_of, graph_of
+from absint.problem.regions.region import Region
+
+UNFOLDED = "taken without its rewrites, which remove "
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """A run whose every option has been checked. names: what to call a node -> the node.  domains: as stated -> how to bound.
+
+    places: of the regions in the data.
+    """
+
+    region: AskedRegion
+    names: Mapping[str, str]
+    domains: Mapping[str, BoundingSettings]
+    places: tuple[int, ...]
+
+
+def completed(options: BoundsOptions) -> BoundsOptions:
+    """With what the defaults stand for: of a file or a sample the first input, and a radius."""
+    if options.data is not None and not isinstance(options.data, (str, Path)):
+        return options
+    return replace(options, index=FIRST if options.index is None else options.index, eps=EPS if options.eps is None else options.eps)
+
+
+def check_words(options: BoundsOptions) -> None:
+    """Raise UsageError for what can be told without reading a file."""
+    if options.tensor is not None and options.every:
+        raise UsageError("E-USAGE", "--tensor and --all exclude each other", hint="name tensors, or ask for all")
+    domains(options)
+    if not isinstance(options.data, Region):
+        stated(completed(options)).parsed()
+
+
+def stated(options: BoundsOptions) -> Stated:
+    """What is said of the regions."""
+    return Stated(clip_of(options.clip), options.eps, options.norm, options.brightness, options.contrast)
+
+
+def domains(options: BoundsOptions) -> dict[str, BoundingSettings]:
+    """Every domain as stated, with how to bound. Raises UsageError E-DOMAIN-UNKNOWN or -OPTION, E-DTYPE, E-BATCH."""
+    memory = options.memory if isinstance(options.memory, int) else None
+    return {label: BoundingSettings(domain, options.dtype, options.device, options.rounding, options.batch, memory)
+            for label, domain in _labelled(options.domain).items()}
+
+
+def _labelled(choice: Any) -> dict[str, Domain[Any]]:
+    """Domains by name; an object by that of its class, counted where it is taken."""
+    parts = split_domains(choice) if isinstance(choice, str) else choice if isinstance(choice, (list, tuple)) else (choice,)
+    if not parts:
+        raise UsageError("E-DOMAIN-UNKNOWN", "no domain is named", where="domain", hint="such as 'zonotope'; absint domains lists them")
+    found: dict[str, Domain[Any]] = {}
+    for part in parts:
+        domain = domain_of(part)
+        label = part if isinstance(part, str) else type(domain).__name__.lower()
+        if not isinstance(part, str):
+            label = next(name for name in (label, *(f"{label}{k}" for k in range(2, len(parts) + 2))) if name not in found)
+        found[label] = domain
+    return found
+
+
+def split_domains(text: str) -> tuple[str, ...]:
+    """'box,zonotope:product=false,max_generators=9' -> two domains: what holds a '=' but no ':' is one more option."""
+    found: list[str] = []
+    for part in text.split(","):
+        if found and "=" in part and ":" not in part:
+            found[-1] += f",{part}"
+        else:
+            found.append(part.strip())
+    return tuple(dict.fromkeys(found))
+
+
+def named(options: BoundsOptions) -> object:
+    """The tensors that are named, in a form that `names_of` reads; None where none is."""
+    given = options.tensor
+    return None if given is None or (isinstance(given, tuple) and not given) or every(options) else given
+
+
+def graph_for(options: BoundsOptions) -> Graph:
+    """The network; without the inexact rewrites where these removed a tensor that is named, which its notes say.
+
+    Raises UsageError E-TENSOR for a name that the network does not compute, and whatever reading it raises.
+    """
+    if options.net is None:
+        raise UsageError("E-USAGE", "Missing argument 'NET.onnx'", hint="name the network")
+    if isinstance(options.net, (str, Path)):
+        check_model(Path(options.net))
+    graph = graph_of(options.net, inputs=options.data)
+    names = named(options)
+    if names is None:
+        return graph
+    try:
+        names_of(graph, names)
+        return graph
+    except UsageError:
+        if graph is options.net:
+            raise
+    whole = graph_of(options.net, inputs=options.data, fold=False)
+    removed = [name for name in names_of(whole, names) if name not in graph.tensors]
+    note = f"{UNFOLDED}{', '.join(map(repr, removed))}"
+    return replace(whole, source=replace(whole.source, notes=(*whole.source.notes, note)))
+
+
+def asked_names(options: BoundsOptions, graph: Graph) -> dict[str, str]:
+    """What to call a node -> the node: those named, all, the layers where widths are wanted, or the output."""
+    if every(options):
+        return {name: graph.find(name).name for name in names_of(graph, EVERY)}
+    names = named(options)
+    if names is not None or not widths_wanted(options):
+        return {name: graph.find(name).name for name in names_of(graph, names)}
+    return {name: name for name in layers(graph)}
+
+
+def every(options: BoundsOptions) -> bool:
+    """Whether every tensor is asked for."""
+    given = options.tensor
+    word = given[0] if isinstance(given, tuple) and len(given) == 1 else given
+    return options.every or (isinstance(word, str) and word == EVERY)
+
+
+def widths_wanted(options: BoundsOptions) -> bool:
+    """Whether widths are asked for instead of single bounds."""
+    return options.stats or options.plot is not None

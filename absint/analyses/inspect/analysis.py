@@ -1,0 +1,86 @@
+"""`inspect` as an analysis of one item, the network. `examination` looks at it, `summary` says what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from absint.analyses.inspect.options import InspectOptions
+from absint.analyses.inspect.record import Inspection, NodeRow
+from absint.contract.analysis import Analysis, Item
+from absint.contract.document import Document, Json
+from absint.contract.run import Run
+from absint.errors import UsageError
+
+
+class Inspect(Analysis[InspectOptions, Inspection]):
+    """Show every node: operator, shapes, treatment, parameters, neurons, names; and every problem at once.
+
+    Exit code 0: absint can analyse this network. 4: something is not supported; the table is printed all the same.
+    """
+
+    Options = InspectOptions
+    Record = Inspection
+    records: ClassVar[str] = ""                         # the document's values say all of it
+    positional: ClassVar[tuple[str, ...]] = ("net",)
+    returns: ClassVar[str] = "absint.analyses.inspect.record:Inspection"
+
+    def check(self, options: InspectOptions) -> None:
+        """There is a network to look at."""
+        if options.net is None:
+            raise UsageError("E-USAGE", "Missing argument 'NET.onnx'", hint="name the network")
+
+    def items(self, run: Run[InspectOptions]) -> Sequence[Item]:
+        """The network."""
+        net = run.options.net
+        return [Item(0, str(net) if isinstance(net, (str, Path)) else "the network")]
+
+    def binding(self, run: Run[InspectOptions]) -> Mapping[str, Json]:
+        """The bytes that are looked at."""
+        from absint.model.content_digest import model_digest
+        from absint.model.frontend import model_hash
+        from absint.model.graph import Graph
+
+        net = run.options.net
+        if isinstance(net, (str, Path)):
+            return {"model_sha256": model_hash(net) if Path(net).is_file() else str(net)}
+        return {"model_sha256": model_digest(net) if isinstance(net, Graph) else None}
+
+    def opening(self, run: Run[InspectOptions], count: int) -> str:
+        """Nothing: it takes a moment."""
+        return ""
+
+    def decide(self, items: Sequence[Item], run: Run[InspectOptions]) -> Iterator[Inspection]:
+        """What is found of it."""
+        from absint.analyses.inspect.examination import examine
+
+        yield examine(run.options.net)
+
+    def word(self, record: Inspection) -> str:
+        """Whether it can be analysed."""
+        return "supported" if record.problem is None else "unsupported"
+
+    def row_kind(self, options: InspectOptions) -> type[Any]:
+        """Nodes."""
+        return NodeRow
+
+    def rows(self, record: Inspection, run: Run[InspectOptions]) -> Sequence[NodeRow]:
+        """The nodes of the file, then those that are analysed."""
+        return list(record.rows())
+
+    def document(self, records: Sequence[Inspection], run: Run[InspectOptions]) -> Document:
+        """Both lists of nodes, and what stands in the way."""
+        from absint.analyses.inspect.summary import error_of, sections_of, values_of
+
+        if not records:
+            return Document()
+        found = records[0]
+        error = error_of(found)
+        values = {**values_of(found), "plugins": list(map(str, run.options.plugin))}
+        return Document({"supported": error is None}, sections_of(found), values=values,
+                        notes=() if found.analysed is None else found.analysed.notes, error=error)
+
+    def value(self, records: Sequence[Inspection], document: Document, run: Run[InspectOptions]) -> Inspection:
+        """The one record; its `problem` is None where absint can analyse the network."""
+        return records[0]

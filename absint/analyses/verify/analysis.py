@@ -1,0 +1,159 @@
+"""`verify` as an analysis: what it makes of its options, and what its verdicts add up to."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from absint.analyses.verify.counts import Counts, assumptions
+from absint.analyses.verify.options import DEFAULT_EPS, VerifyOptions
+from absint.contract.analysis import TIMED_OUT, Analysis, Failure, Item, facts
+from absint.contract.document import Document, Json
+from absint.contract.run import Run
+from absint.errors import UsageError
+from absint.verdict import Assurance, InstanceResult, Reason, Verdict
+
+if TYPE_CHECKING:
+    from absint.analyses.verify.question import Question
+    from absint.model.graph import Graph
+
+_QUERIES = "query"
+_QUERY_SUFFIXES = (".vnnlib", ".vnnlib.gz")
+
+
+class Verify(Analysis[VerifyOptions, InstanceResult]):
+    """Prove that every input within eps of each given one (or under a patch, or a change of light) keeps its class.
+
+    With a VNN-LIB query instead of a network, answer it: the first line of stdout is sat, unsat, unknown or timed-out.
+
+    Exit code 0: every correctly classified instance is verified (and there is one); or a query was answered, whatever the
+    answer. 1: finished, not all verified. 2 usage, 3 bad input, 4 unsupported, 5 resource, 70 internal error, 130 interrupted.
+    """
+
+    Options = VerifyOptions
+    Record = InstanceResult
+    records: ClassVar[str] = "instances"
+    positional: ClassVar[tuple[str, ...]] = ("net", "data", "labels", "eps")
+    also: ClassVar[tuple[str, ...]] = (_QUERIES,)
+
+    def route(self, given: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+        """A query, or a list of them, instead of a network."""
+        net = given.get("net")
+        named = net is not None and net.name.lower().endswith(_QUERY_SUFFIXES)
+        if not (named or "network" in given or "instances" in given):
+            alien = next((f"--{name.replace('_', '-')}" for name in ("serialise_assignments",) if name in given), "")
+            if alien:
+                raise UsageError("E-USAGE", f"{alien} belongs to queries", hint="see absint query --help")
+            return "", given
+        rest = {name: value for name, value in given.items() if name != "net"}
+        return _QUERIES, rest if net is None else {**rest, "query": net}
+
+    def check(self, options: VerifyOptions) -> None:
+        """The region in words, and a folder for witnesses that can be written."""
+        if options.net is None:
+            raise UsageError("E-USAGE", "Missing argument 'NET.onnx'", hint="see absint verify --help")
+        from absint.analyses.verify.question import words_of
+        from absint.attacks.witness_files import check_folder
+
+        words_of(options)
+        if options.witness is not None:
+            check_folder(Path(options.witness))
+
+    def resolved(self, options: VerifyOptions) -> VerifyOptions:
+        """With the radius that is meant: of a file or a sample; who hands over values states one."""
+        stated = options.eps is not None or not (options.data is None or isinstance(options.data, (str, Path)))
+        return options if stated else replace(options, eps=DEFAULT_EPS)
+
+    def suits(self, graph: Graph) -> None:
+        """Two classes at least."""
+        from absint.problem.problem import check_classes
+
+        check_classes(graph)
+
+    def prepare(self, run: Run[VerifyOptions]) -> Question:
+        """The region, label and target of every input."""
+        from absint.analyses.verify.question import question_of
+
+        return question_of(run)
+
+    def about(self, run: Run[VerifyOptions]) -> Mapping[str, Json]:
+        """The property, what a verdict rests on, and how many inputs the network gets right; that on the command line alone."""
+        from absint.analyses.verify.question import accuracy_of, property_of
+
+        said: dict[str, Json] = {"property": property_of(run), "assumptions": list(assumptions(run.options))}
+        if run.data is not None:
+            said["data"] = {"accuracy": accuracy_of(run) if run.command else None}
+        return said
+
+    def binding(self, run: Run[VerifyOptions]) -> Mapping[str, Json]:
+        """Which axes hold the channels, where the property goes by them; whose labels are meant; what is stated input by input."""
+        return {**{f"axes_{key}": value for key, value in run.problem.layout.items()}, "predicted_labels": run.problem.own,
+                **run.problem.by_position(run)}
+
+    def items(self, run: Run[VerifyOptions]) -> Sequence[Item]:
+        """The chosen inputs, or the instances of a region."""
+        return [Item(index, f"input {index}") for index in run.problem.index]
+
+    def opening(self, run: Run[VerifyOptions], count: int) -> str:
+        """What is verified, and how well the network does on it."""
+        right = run.header["data"]["accuracy"] if run.data is not None else None
+        known = f", {right['correct']} of {right['of']} classified correctly" if right else ""
+        return f"verifying {count} instances of {run.data_name or 'a region'}{known}"
+
+    def decide(self, items: Sequence[Item], run: Run[VerifyOptions]) -> Iterator[InstanceResult]:
+        """The portfolio on all items together."""
+        from absint.analyses.verify.question import answers
+        from absint.analyses.verify.run_settings import limited
+
+        yield from answers(run, [item.index for item in items], limited(run.problem.settings, items, run))
+
+    def word(self, record: InstanceResult) -> str:
+        """The verdict; a solver's word apart from a proof."""
+        word = " on a solver's word" if record.verdict is Verdict.VERIFIED and record.assurance is not Assurance.SOUND else ""
+        return record.verdict.value + word
+
+    def tone(self, record: InstanceResult) -> str:
+        """By the verdict."""
+        return {Verdict.VERIFIED: "good", Verdict.FALSIFIED: "bad", Verdict.UNKNOWN: "open", Verdict.LIKELY: "open"}.get(record.verdict, "")
+
+    def failed(self, item: Item, failure: Failure) -> InstanceResult | None:
+        """Killed at its limit: unknown. Nothing is said of an item that met an error."""
+        if failure.code != TIMED_OUT:
+            return None
+        return InstanceResult(item.index, Verdict.UNKNOWN, reason=Reason.TIMEOUT, time_s=failure.time_s, detail="killed")
+
+    def document(self, records: Sequence[InstanceResult], run: Run[VerifyOptions]) -> Document:
+        """Counts, and what was proved of what."""
+        counts = Counts.of(records, run.asked)
+        claim = run.header["property"]
+        clip = "no data range" if claim["clip"] is None else f"data range [{claim['clip'][0]:g}, {claim['clip'][1]:g}]"
+        region = claim.get("region") or f"linf eps {claim['eps']}"
+        lines = (*counts.lines(), ("seconds", f"{time.monotonic() - run.begin:.2f}"), *counts.note_lines(),
+                 ("property", f"{claim['text']}, {region}, {clip}"))
+        return Document(
+            counts.as_dict(), (facts(*lines),), warnings=tuple(filter(None, (_doubt(run), counts.warning))),
+            remarks=tuple(filter(None, (counts.remark,))), exit_code=0 if counts.all_verified else 1)
+
+    def finish(self, records: Sequence[InstanceResult], document: Document, run: Run[VerifyOptions]) -> Sequence[str]:
+        """The counterexamples as files, where --witness asks for them; also those found before an interrupt."""
+        if run.options.witness is None:
+            return ()
+        from absint.attacks.witness_files import WitnessInfo, save_witnesses
+
+        data = run.data
+        originals = {} if data is None else dict(zip(map(int, data.index), data.inputs, strict=True))
+        provenance = {"property": run.header["property"], **({} if data is None else {"data_sha256": data.sha256})}
+        saved = save_witnesses(Path(run.options.witness), run.network, records, WitnessInfo(originals, provenance, axes=run.problem.axes))
+        return (f"{len(saved.files)} counterexample files in {run.options.witness}", *saved.notes)
+
+
+def _doubt(run: Run[VerifyOptions]) -> str:
+    """Where it looks like wrong preprocessing."""
+    found = run.header.get("data", {}).get("accuracy")
+    if found is None or 2 * found["correct"] >= found["of"]:
+        return ""
+    return (f"the network classifies only {found['correct']} of {found['of']} inputs of {run.inputs.name} correctly\n"
+            "  hint: is the normalisation or the layout wrong? try --mean and --std as in training, --layout chw or hwc, or other --data")
