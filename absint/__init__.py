@@ -1,37 +1,40 @@
 """absint: a sound abstract-interpretation verifier for neural networks.
 
-`absint.load` reads a model, `absint.verify` proves robustness, `absint.bounds` bounds any tensor. docs/ explains what a
-verdict means. Names are imported on first use, so that `import absint` and `absint --help` stay fast.
+`absint.load` reads a model, `absint.verify` proves robustness, `absint.bounds` bounds any tensor; every analysis is a function.
+docs/ explains what a verdict means. Names are imported on first use, so that `import absint` and `absint --help` stay fast.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 ABSINT_CONTRACT = 1  # what the built-in plug-ins are written for; they are held to it like a stranger's
 
-if TYPE_CHECKING:
-    __version__: str
-    from absint.analyses.validate.validator import RadiusValidator
-    from absint.api import Bounds, bounds, load, radius, verify, verify_query
-    from absint.errors import AbsintError
-    from absint.problem.query import read_query
-    from absint.registry import load_plugin
-
-__all__ = [
-    "AbsintError", "Bounds", "RadiusValidator", "__version__", "bounds", "load", "load_plugin", "radius", "read_query", "verify",
-    "verify_query",
-]
-
-_HOME = {"load": "absint.api", "verify": "absint.api", "bounds": "absint.api", "Bounds": "absint.api",
-         "AbsintError": "absint.errors", "load_plugin": "absint.registry", "read_query": "absint.problem.query",
-         "verify_query": "absint.api",         "radius": "absint.api", "RadiusValidator": "absint.analyses.validate.validator"}
+_HOME = {
+    "load": "absint.api", "stream": "absint.api", "AbsintError": "absint.errors", "load_plugin": "absint.registry",
+    "read_query": "absint.problem.query", "RadiusValidator": "absint.analyses.validate.validator", "Graph": "absint.model.graph",
+    "Verdict": "absint.verdict", "InstanceResult": "absint.verdict", "Region": "absint.problem.regions.region",
+    "Spec": "absint.problem.spec", "Results": "absint.contract.results", "VerifyOptions": "absint.analyses.verify.options",
+    "register_analysis": "absint.contract.analysis", "register_format": "absint.reports.interface",
+    "register_executor": "absint.runs.executors",
+}
 
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         return import_module("absint.registry").own_version()
-    if name not in _HOME:
-        raise AttributeError(f"module 'absint' has no attribute '{name}'")
-    return getattr(import_module(_HOME[name]), name)
+    return getattr(import_module(_HOME[name]), name) if name in _HOME else _function(name)
+
+
+def _function(name: str) -> Any:
+    """The function of an analysis, perhaps a plug-in's."""
+    if not name.startswith("_"):
+        known = import_module("absint.contract.analysis").functions()
+        if name in known:
+            return import_module("absint.api").function(known[name])
+    raise AttributeError(f"module 'absint' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*_HOME, *import_module("absint.contract.analysis").functions(), "__version__", "samples"})

@@ -1,19 +1,20 @@
-"""Writes docs/cli.md from the commands themselves: `python docs/make_cli.py`. A test compares the page with `page()`."""
+"""Writes docs/cli.md from the options of every analysis: `python docs/make_cli.py`. A test compares the page with `page()`."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
-import typer
-from typer.models import ArgumentInfo, OptionInfo
+from typer.models import OptionInfo
 
 from absint.cli import main
+from absint.cli.derived import all_options, ordered, shown_default
+from absint.contract.analysis import ANALYSES, analysis_of
+from absint.contract.options import Option
 
 PAGE = Path(__file__).with_name("cli.md")
 _INTRO = """# Command line
@@ -22,6 +23,7 @@ _INTRO = """# Command line
 
 stdout carries the result, stderr the progress, notes and errors. An error is one message with a stable code
 ([faults.md](faults.md)); `--debug` adds the traceback. A crash, a timeout or a NaN is never a verdict.
+`--help` (`-h`) shows the options in bold, `--help-all` all of them. An option given twice is an error, unless it may be repeated.
 
 | exit code | meaning |
 |---|---|
@@ -37,45 +39,65 @@ stdout carries the result, stderr the progress, notes and errors. An error is on
 """
 
 
-@dataclass(frozen=True)
-class Parameter:
-    """One parameter of a command's function: its name, type, default, and what typer was told about it."""
-
-    name: str
-    kind: str
-    default: Any
-    info: Any
-
-    @property
-    def is_option(self) -> bool:
-        """Whether it is given by name."""
-        return isinstance(self.info, OptionInfo)
-
-
 def page() -> str:
-    """The whole page."""
+    """The whole page: commands of analyses from their options, the others from their functions."""
     parts = [_INTRO]
-    for name, function in _commands(main.build()):
-        parts.append("\n".join(_section(name, function)))
+    for name in ordered(ANALYSES.names()):
+        parts.append("\n".join(_analysis(name)))
+    for command in main.build().registered_commands:
+        if command.name in main.OWN and command.callback is not None:
+            parts.append("\n".join(_command(command.name, command.callback)))
     return "\n".join(parts)
 
 
-def _commands(app: typer.Typer, prefix: str = "") -> Iterator[tuple[str, Callable[..., Any]]]:
-    """The commands by their words, those of groups last."""
-    for command in app.registered_commands:
-        assert command.callback is not None
-        yield f"{prefix}{command.name}", command.callback
-    for group in app.registered_groups:
-        assert group.typer_instance is not None
-        yield from _commands(group.typer_instance, f"{prefix}{group.name} ")
+def _analysis(name: str) -> Iterator[str]:
+    analysis = analysis_of(name)
+    options = all_options(analysis)
+    words = name.replace(".", " ")
+    yield from _head(words, [f"[{one.word}]" if one.words.argument else "" for one in options], analysis.help())
+    groups: dict[str, list[Option]] = {}
+    for one in options:
+        if not one.words.argument:
+            groups.setdefault(one.words.group, []).append(one)
+    for group, members in groups.items():
+        yield f"| {group} | default | |"
+        yield "|---|---|---|"
+        yield from (_option(one) for one in members)
+        yield ""
 
 
-def _parameters(function: Callable[..., Any]) -> Iterator[Parameter]:
+def _head(words: str, arguments: list[str], text: str) -> Iterator[str]:
+    yield f"## absint {words}"
+    yield ""
+    yield "```text"
+    yield " ".join(["absint", words, *filter(None, arguments), "[OPTIONS]"])
+    yield "```"
+    yield ""
+    for paragraph in re.split(r"\n\s*\n", text.strip()):
+        yield " ".join(paragraph.split())
+        yield ""
+
+
+def _option(one: Option) -> str:
+    """Bold: shown by `--help`; the others by `--help-all`."""
+    kind = {bool: "", int: "NUMBER", float: "NUMBER", Path: "FILE"}.get(one.kind, "TEXT")
+    word = f"`{one.word}{' ' + kind if kind else ''}`"
+    default = shown_default(one)
+    default = f"`{_escaped(default)}`" if default and not one.words.shown else _escaped(default)
+    return f"| {f'**{word}**' if one.words.common else word} | {default} | {_escaped(one.words.help)} |"
+
+
+def _command(name: str, function: Callable[..., Any]) -> Iterator[str]:
+    """A command that is no analysis, from the signature that typer reads."""
+    yield from _head(name, [], function.__doc__ or "")
+    yield "| Option | default | |"
+    yield "|---|---|---|"
     hints = get_type_hints(function, include_extras=True)
-    for name, parameter in signature(function).parameters.items():
-        infos = [i for i in getattr(hints[name], "__metadata__", ()) if isinstance(i, (OptionInfo, ArgumentInfo))]
+    for parameter in signature(function).parameters.values():
+        infos = [i for i in getattr(hints[parameter.name], "__metadata__", ()) if isinstance(i, OptionInfo)]
         if infos:
-            yield Parameter(name, _kind(get_args(hints[name])[0]), parameter.default, infos[0])
+            yield _row(parameter.name, _kind(get_args(hints[parameter.name])[0]), parameter.default, infos[0])
+    yield ""
 
 
 def _kind(annotation: Any) -> str:
@@ -85,39 +107,13 @@ def _kind(annotation: Any) -> str:
     return names[inner[0]] if inner[0] in names else _kind(inner[0])
 
 
-def _section(name: str, function: Callable[..., Any]) -> Iterator[str]:
-    parameters = list(_parameters(function))
-    yield f"## absint {name}"
-    yield ""
-    yield "```text"
-    yield " ".join(["absint", name, *(p.info.metavar or p.name.upper() for p in parameters if not p.is_option), "[OPTIONS]"])
-    yield "```"
-    yield ""
-    for paragraph in re.split(r"\n\s*\n", (function.__doc__ or "").strip()):
-        yield " ".join(paragraph.split())
-        yield ""
-    panels: dict[str, list[Parameter]] = {}
-    for parameter in parameters:
-        if parameter.is_option:
-            panels.setdefault(parameter.info.rich_help_panel or "Option", []).append(parameter)
-    for panel, options in panels.items():
-        yield f"| {panel} | default | |"
-        yield "|---|---|---|"
-        yield from (_row(option) for option in options)
-        yield ""
-
-
-def _row(option: Parameter) -> str:
-    given = (option.info.default, *(option.info.param_decls or ()))  # in Annotated, typer keeps the first name as default
-    names = [word for word in given if isinstance(word, str) and word.startswith("-")] or [f"--{option.name.replace('_', '-')}"]
-    words = ", ".join(f"`{name}{' ' + option.kind if option.kind else ''}`" for name in names)
-    return f"| {words} | {_default(option)} | {_escaped(option.info.help or '')} |"
-
-
-def _default(option: Parameter) -> str:
-    if isinstance(option.info.show_default, str):
-        return _escaped(option.info.show_default)
-    return "" if option.default is None or isinstance(option.default, bool) else f"`{option.default}`"
+def _row(name: str, kind: str, default: Any, info: OptionInfo) -> str:
+    given = (info.default, *(info.param_decls or ()))  # in Annotated, typer keeps the first name as default
+    names = [word for word in given if isinstance(word, str) and word.startswith("-")] or [f"--{name.replace('_', '-')}"]
+    words = ", ".join(f"`{word}{' ' + kind if kind else ''}`" for word in names)
+    shown = _escaped(info.show_default) if isinstance(info.show_default, str) else (
+        "" if default is None or isinstance(default, bool) else f"`{default}`")
+    return f"| {words} | {shown} | {_escaped(info.help or '')} |"
 
 
 def _escaped(text: str) -> str:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 
 class Invocation(tuple[str, ...]):
-    """The words of a command line, and when it began on the monotonic clock."""
+    """The words of a command line, when it began on the monotonic clock, and the plug-ins that defined its command."""
 
     begin: float
+    loaded: tuple[Path, ...] = ()
 
     @staticmethod
     def of(words: list[str], begin: float | None) -> Invocation:

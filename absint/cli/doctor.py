@@ -17,12 +17,14 @@ from typing import Annotated
 
 import typer
 
+from absint.cli.domains import check_format
 from absint.cli.solver_checks import found_solvers
 from absint.errors import PluginError
 from absint.registry import load_entry
 
 _CONSTRAINTS = Path(__file__).resolve().parents[2] / "constraints.txt"
-_GROUPS = ("domains", "frontends", "queries", "data", "data_formats", "ops", "attacks", "reports", "solvers", "analyses")
+_GROUPS = ("domains", "frontends", "queries", "data", "data_formats", "ops", "attacks", "reports", "solvers", "analyses",
+           "executors")
 _NEEDED_PYTHON = (3, 11)
 _NEEDED_MEMORY = 1 << 30
 _REINSTALL = "pip install --force-reinstall --no-deps absint"
@@ -58,10 +60,9 @@ def doctor(
 
 
 def _execute(format_: str, device: str, constraints: Path | None) -> int:
-    from absint.cli.parsing import parse_format
     from absint.errors import InputError
 
-    parse_format(format_)
+    check_format(format_)
     if constraints is not None and not constraints.is_file():
         raise InputError("E-CONSTRAINTS", "no such file", where=str(constraints), hint="give the constraints.txt of absint's repository")
     checks = [*all_checks(device), *_constrained(constraints or _CONSTRAINTS), *solver_checks()]

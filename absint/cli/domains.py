@@ -4,29 +4,39 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from textwrap import wrap
 from typing import Annotated, Any
 
 import typer
 
+from absint.errors import UsageError
+
+_WIDTH, _INDENT = 80, 20
+
 
 @dataclass(frozen=True)
 class DomainRow:
-    """One registered domain. package: the distribution it came with, or the plug-in file's module. error: why it is broken."""
+    """One registered domain. package: the distribution it came with, or the plug-in file's module. error: why it is broken.
+
+    options: name -> default.  help: name -> what it does.
+    """
 
     name: str
     cls: str = ""
+    summary: str = ""
     options: dict[str, Any] = field(default_factory=dict)
+    help: dict[str, str] = field(default_factory=dict)
     source: str = ""
     package: str = ""
     error: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
-        return {"name": self.name, "class": self.cls, "options": self.options, "source": self.source, "package": self.package,
-                "error": self.error}
+        return {"name": self.name, "class": self.cls, "summary": self.summary, "options": self.options, "help": self.help,
+                "source": self.source, "package": self.package, "error": self.error}
 
 
 def domains(
@@ -39,10 +49,9 @@ def domains(
 
 
 def _execute(format_: str, plugin: tuple[Path, ...]) -> int:
-    from absint.cli.parsing import parse_format
     from absint.registry import load_plugin
 
-    parse_format(format_)
+    check_format(format_)
     for file in plugin:
         load_plugin(file)
     rows = list_domains()
@@ -51,6 +60,12 @@ def _execute(format_: str, plugin: tuple[Path, ...]) -> int:
     else:
         _print(rows)
     return 0
+
+
+def check_format(text: str) -> None:
+    """Of the commands that are no analysis. Raises UsageError E-FORMAT-UNKNOWN."""
+    if text not in ("text", "json"):
+        raise UsageError("E-FORMAT-UNKNOWN", f"there is no format '{text}' here", where="--format", hint="text or json")
 
 
 def list_domains() -> list[DomainRow]:
@@ -65,6 +80,7 @@ def list_domains() -> list[DomainRow]:
 
 def _row(name: str, package: str) -> DomainRow:
     from absint.engine.domain import DOMAINS, Domain
+    from absint.engine.domain_options import domain_options, summary_of
     from absint.errors import AbsintError
 
     try:
@@ -74,25 +90,29 @@ def _row(name: str, package: str) -> DomainRow:
     label = f"{getattr(cls, '__module__', '?')}.{getattr(cls, '__qualname__', repr(cls))}"
     if not (isinstance(cls, type) and issubclass(cls, Domain)):
         return DomainRow(name, label, package=package, error="E-PLUGIN-CONTRACT: no subclass of Domain")
-    return DomainRow(name, label, _options(cls), cls.source, package or cls.__module__)
-
-
-def _options(cls: type) -> dict[str, Any]:
-    if not is_dataclass(cls):
-        return {}
-    found: dict[str, Any] = {}
-    for one in (f for f in fields(cls) if f.init):
-        default = one.default_factory() if one.default_factory is not MISSING else one.default
-        found[one.name] = default if isinstance(default, (bool, int, float, str)) else None if default is MISSING else repr(default)
-    return found
+    options = domain_options(cls)
+    return DomainRow(name, label, summary_of(cls), {one.name: one.default for one in options}, {one.name: one.help for one in options},
+                     cls.source, package or cls.__module__)
 
 
 def _print(rows: list[DomainRow]) -> None:
-    from absint.reports.terminal import is_plain, print_table
+    """At most 80 columns, so that no terminal breaks a line; a word that is longer stands alone."""
+    from absint.reports.terminal import is_plain, one_line, print_line
 
-    cells = []
+    plain = is_plain(sys.stdout)
     for row in rows:
-        options = " ".join(f"{name}={value}" for name, value in row.options.items())
-        cells.append((row.name, row.cls, options, row.error or row.source, row.package))
-    styles = ["red" if row.error else "" for row in rows]
-    print_table(sys.stdout, ("name", "class", "options", "source", "package"), cells, styles, plain=is_plain(sys.stdout))
+        print_line(sys.stdout, one_line(row.name), "bold red" if row.error else "bold", plain=plain)
+        for line in _lines(row):
+            print_line(sys.stdout, line, "red" if row.error else "", plain=plain)
+
+
+def _lines(row: DomainRow) -> Iterator[str]:
+    from absint.reports.terminal import one_line
+
+    for text in (row.error or row.summary, *([row.source] if row.source else []), *([f"from {row.package}"] if row.package else [])):
+        yield from wrap(one_line(text), _WIDTH, initial_indent="  ", subsequent_indent="  ", break_long_words=False)
+    for name, default in row.options.items():
+        said = one_line(f"{row.help.get(name) or 'not explained'} (default {default})")
+        start = f"    {one_line(name):<{_INDENT - 4}}"
+        first = start if len(start) == _INDENT else f"{start}  "
+        yield from wrap(said, _WIDTH, initial_indent=first, subsequent_indent=" " * _INDENT, break_long_words=False)

@@ -14,34 +14,35 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from absint.cli import bounds, doctor, domains, inspect, radius, supports, validate, verify
+from absint.cli import doctor, domains, supports
 from absint.cli.clock import Invocation, process_start
-from absint.errors import AbsintError, InternalError, ResourceError, UsageError
-from absint.registry import own_version
+from absint.cli.derived import add_commands, plugin_files
+from absint.contract.analysis import ANALYSES
+from absint.errors import AbsintError, InternalError, PluginError, ResourceError, UsageError
+from absint.registry import load_plugin, own_version
 
 INTERRUPTED, BROKEN_PIPE = 130, 141
-_COMMANDS = ("verify", "inspect", "bounds", "radius", "validate", "domains", "doctor", "supports")
+_ALL = "--help-all"
+OWN = ("domains", "doctor", "supports")      # commands that are no analysis
 
 _DISK = (errno.ENOSPC, errno.EIO, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
-def build() -> typer.Typer:
-    """The application with its subcommands. Imports nothing of the engine."""
+def build(*, everything: bool = False) -> typer.Typer:
+    """The application with its subcommands. Imports nothing of the engine. everything: `--help` shows uncommon options, too."""
     plain = os.environ.get("LC_ALL") in ("C", "POSIX") or os.environ.get("TERM") == "dumb"
     app = typer.Typer(
         add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None if plain else "rich",
         help="Prove properties of neural networks: sound in floating point, by abstract interpretation.",
+        context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_options)
-    app.command("verify")(verify.verify)
-    app.command("inspect")(inspect.inspect)
-    app.command("bounds")(bounds.bounds)
-    app.command("radius")(radius.radius)
-    app.add_typer(validate.group(), name="validate")
+    add_commands(app, everything=everything)
     app.command("domains")(domains.domains)
     app.command("doctor")(doctor.doctor)
     app.command("supports")(supports.supports)
@@ -103,8 +104,10 @@ def main(arguments: Sequence[str], begin: float | None = None) -> int:
         return BROKEN_PIPE
     except KeyboardInterrupt:
         return _complain("error[E-INTERRUPTED] interrupted before there was a result", INTERRUPTED, debug)
-    except SystemExit as error:
-        return error.code if isinstance(error.code, int) else 1
+    except SystemExit as error:     # a plug-in's: the exit code it would choose means something else here
+        ended = PluginError("E-PLUGIN-RAISED", f"something ended the program by sys.exit({error.code!r})",
+                            hint="--debug shows the traceback")
+        return _complain(ended.render(), ended.exit_code, debug)
     except Exception as error:  # the one place where anything unforeseen becomes a message
         coded = _coded(error, list(arguments))
         return _complain(coded.render(), coded.exit_code, debug)
@@ -113,9 +116,26 @@ def main(arguments: Sequence[str], begin: float | None = None) -> int:
 
 def _dispatch(arguments: list[str], begin: float | None) -> int:
     """Parse, then run the action that the subcommand returned; `--help` and `--version` leave none."""
-    words = arguments or ["--help"]
-    action: Callable[[], int] | Any = build()(words, prog_name="absint", standalone_mode=False, obj=Invocation.of(words, begin))
+    words = ["--help" if word == _ALL else word for word in arguments] or ["--help"]
+    invocation = Invocation.of(words, begin)
+    invocation.loaded = _load_command(words)
+    app = build(everything=_ALL in arguments)
+    action: Callable[[], int] | Any = app(words, prog_name="absint", standalone_mode=False, obj=invocation)
     return action() if callable(action) else int(action or 0)
+
+
+def _load_command(words: list[str]) -> tuple[Path, ...]:
+    """The plug-ins, loaded, where the command is none of those known: one of them may define it."""
+    command = next((word for word in words if not word.startswith("-")), "")
+    files = tuple(plugin_files(words)) if command and command not in commands() else ()
+    for file in files:
+        load_plugin(file)
+    return files
+
+
+def commands() -> set[str]:
+    """The first words of all commands."""
+    return {*OWN, *(name.partition(".")[0] for name in ANALYSES)}
 
 
 def _device_died(error: BaseException) -> bool:
@@ -140,8 +160,8 @@ def _coded(error: Exception, arguments: list[str]) -> AbsintError:
         return error
     message = getattr(error, "format_message", None)  # typer's usage errors
     if message is not None:
-        command = next((word for word in arguments if word in _COMMANDS), "")
-        return UsageError("E-USAGE", message().rstrip("."), hint=f"see absint {command} --help".replace("  ", " "))
+        command = next((word for word in arguments if word in commands()), "")
+        return UsageError("E-USAGE", message().rstrip(".") or "Missing command", hint=f"see absint {command} --help".replace("  ", " "))
     text = str(error)
     if _out_of_memory(error):
         return ResourceError("E-MEMORY-OUT", "memory ran out", hint="use a smaller --batch or --memory, or --index 0:10")

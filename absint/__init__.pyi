@@ -1,0 +1,137 @@
+"""Made by `python docs/make_stub.py`; a test compares it with the code."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+from torch.nn import Module
+
+from absint.analyses.bounds.record import BoundsRecord
+from absint.analyses.bounds.result import BoundsByTensor
+from absint.analyses.inspect.record import Inspection
+from absint.analyses.query.answering import QueryResult
+from absint.analyses.query.record import AnswerRecord
+from absint.analyses.radius.record import RadiusResult
+from absint.analyses.validate.record import Category, Decision
+from absint.analyses.validate.validator import RadiusValidator as RadiusValidator
+from absint.analyses.verify.options import VerifyOptions as VerifyOptions
+from absint.api import load as load, stream as stream
+from absint.contract.analysis import register_analysis as register_analysis
+from absint.contract.results import Results as Results
+from absint.engine.domain import Domain
+from absint.errors import AbsintError as AbsintError
+from absint.model.graph import Graph as Graph
+from absint.problem.dataset import Dataset
+from absint.problem.query import Query, read_query as read_query
+from absint.problem.regions.region import Region as Region
+from absint.problem.spec import Spec as Spec
+from absint.registry import load_plugin as load_plugin
+from absint.reports.interface import register_format as register_format
+from absint.runs.executors import register_executor as register_executor
+from absint.verdict import InstanceResult as InstanceResult, Verdict as Verdict
+
+ABSINT_CONTRACT: int
+__version__: str
+ArrayLike = Tensor | np.ndarray[Any, Any] | Sequence[Any]
+
+def bounds(
+    graph: Graph | Module | str | Path = ..., inputs: ArrayLike | Region | Dataset | str | Path | None = ...,
+    eps: float | str | Fraction | ArrayLike | None = ..., *, plugin: Sequence[str | Path] = ..., total_timeout: float | None = ...,
+    device: str = ..., memory: int | str | None = ..., threads: int | None = ..., executor: str = ..., processes: int = ...,
+    journal: str | Path | None = ..., resume: bool = ..., mean: str | Sequence[float] | None = ...,
+    std: str | Sequence[float] | None = ..., layout: str = ..., labels: ArrayLike | str | Path | None = ..., index: str | None = ...,
+    clip: tuple[float, float] | str | None = ..., batch: int | None = ..., tensors: str | Sequence[str] | None = ...,
+    domain: str | Domain[Any] | Sequence[str | Domain[Any]] = ..., norm: str | float = ..., brightness: str | None = ...,
+    contrast: str | None = ..., dtype: str = ..., rounding: bool = ..., timeout: float | str | None = ..., differentiable: bool = ...,
+    affine: bool = ..., on_record: Callable[[Any], None] | None = ..., progress: bool = ...,
+) -> BoundsByTensor:
+    """Bound tensors of the network over all inputs within eps of the given ones."""
+
+def inspect(
+    graph: Graph | Module | str | Path = ..., *, plugin: Sequence[str | Path] = ..., total_timeout: float | None = ...,
+    device: str = ..., memory: int | str | None = ..., threads: int | None = ..., executor: str = ..., processes: int = ...,
+    journal: str | Path | None = ..., resume: bool = ..., on_record: Callable[[Any], None] | None = ..., progress: bool = ...,
+) -> Inspection:
+    """Show every node: operator, shapes, treatment, parameters, neurons, names; and every problem at once."""
+
+def radius(
+    graph: Graph | Module | str | Path = ..., inputs: ArrayLike | Region | Dataset | str | Path | None = ..., *,
+    plugin: Sequence[str | Path] = ..., total_timeout: float | None = ..., device: str = ..., memory: int | str | None = ...,
+    threads: int | None = ..., executor: str = ..., processes: int = ..., journal: str | Path | None = ..., resume: bool = ...,
+    domain: str | Domain[Any] | None = ..., dtype: str = ..., timeout: float | str | None = ..., semantics: str = ...,
+    attack: str | None = ..., max_generators: int | None = ..., base: str | None = ..., solver: str | None = ...,
+    neurons: int | None = ..., timeout_lp: float | None = ..., timeout_milp: float | None = ...,
+    mean: str | Sequence[float] | None = ..., std: str | Sequence[float] | None = ..., layout: str = ...,
+    labels: ArrayLike | str | Path | None = ..., index: str | None = ..., clip: tuple[float, float] | str | None = ...,
+    batch: int | None = ..., exact: bool = ..., upper: float | str | Fraction = ..., tolerance: float | str | Fraction = ...,
+    norm: str | float = ..., fan: int | None = ..., accept_solver: bool = ..., on_record: Callable[[Any], None] | None = ...,
+    progress: bool = ...,
+) -> Results[RadiusResult]:
+    """Bracket each input's robustness radius: proved up to the one, a counterexample from the other on."""
+
+def validate_calibrate(
+    graph: Graph | Module | str | Path = ..., inputs: ArrayLike | Region | Dataset | str | Path | None = ...,
+    labels: ArrayLike | str | Path | None = ..., *, plugin: Sequence[str | Path] = ..., total_timeout: float | None = ...,
+    device: str = ..., memory: int | str | None = ..., threads: int | None = ..., executor: str = ..., processes: int = ...,
+    journal: str | Path | None = ..., resume: bool = ..., domain: str | Domain[Any] = ..., dtype: str = ...,
+    mean: str | Sequence[float] | None = ..., std: str | Sequence[float] | None = ..., layout: str = ..., index: str | None = ...,
+    clip: tuple[float, float] | str | None = ..., batch: int | None = ..., timeout: float | str | None = ...,
+    upper: float | str | Fraction = ..., tolerance: float | str | Fraction = ..., norm: str | float = ...,
+    rate: float | str | Fraction = ..., window: int = ..., sigma0: float | str | Fraction | None = ..., sigma1: float = ...,
+    calibration: str | Path = ..., on_record: Callable[[Any], None] | None = ..., progress: bool = ...,
+) -> Results[RadiusResult]:
+    """Find the threshold that rejects no more valid inputs than a tolerated rate, and write it to a file."""
+
+def validate_evaluate(
+    graph: Graph | Module | str | Path = ..., inputs: ArrayLike | Region | Dataset | str | Path | None = ...,
+    labels: ArrayLike | str | Path | None = ..., *, plugin: Sequence[str | Path] = ..., total_timeout: float | None = ...,
+    device: str = ..., memory: int | str | None = ..., threads: int | None = ..., executor: str = ..., processes: int = ...,
+    journal: str | Path | None = ..., resume: bool = ..., domain: str | Domain[Any] = ..., dtype: str = ...,
+    mean: str | Sequence[float] | None = ..., std: str | Sequence[float] | None = ..., layout: str = ..., index: str | None = ...,
+    clip: tuple[float, float] | str | None = ..., batch: int | None = ..., timeout: float | str | None = ...,
+    upper: float | str | Fraction = ..., tolerance: float | str | Fraction = ..., norm: str | float = ...,
+    rate: float | str | Fraction = ..., window: int = ..., sigma0: float | str | Fraction | None = ..., sigma1: float = ...,
+    count: int = ..., calibrate: int = ..., attack: Sequence[str] = ..., thresholds: str | Sequence[float] | None = ...,
+    seed: int = ..., adversarial: str | Path | None = ..., on_record: Callable[[Any], None] | None = ..., progress: bool = ...,
+) -> Results[Category]:
+    """Measure how well radii tell valid inputs from misclassified and adversarial ones: tables, ROC curves, histograms."""
+
+def validate_run(
+    graph: Graph | Module | str | Path = ..., inputs: ArrayLike | Region | Dataset | str | Path | None = ..., *,
+    plugin: Sequence[str | Path] = ..., total_timeout: float | None = ..., device: str = ..., memory: int | str | None = ...,
+    threads: int | None = ..., executor: str = ..., processes: int = ..., journal: str | Path | None = ..., resume: bool = ...,
+    mean: str | Sequence[float] | None = ..., std: str | Sequence[float] | None = ..., layout: str = ..., index: str | None = ...,
+    batch: int | None = ..., timeout: float | str | None = ..., calibration: str | Path | None = ..., mode: str = ...,
+    state: str | Path | None = ..., on_record: Callable[[Any], None] | None = ..., progress: bool = ...,
+) -> Results[Decision]:
+    """Accept or reject each input. Labels are neither needed nor read: the class that has to stay is the predicted one."""
+
+def verify(
+    graph: Graph | Module | str | Path = ..., inputs: ArrayLike | Region | Dataset | str | Path | None = ...,
+    labels: ArrayLike | str | Path | None = ..., eps: float | str | Fraction | ArrayLike | None = ..., *,
+    plugin: Sequence[str | Path] = ..., total_timeout: float | None = ..., device: str = ..., memory: int | str | None = ...,
+    threads: int | None = ..., executor: str = ..., processes: int = ..., journal: str | Path | None = ..., resume: bool = ...,
+    domain: str | Domain[Any] = ..., dtype: str = ..., timeout: float | str | None = ..., semantics: str = ...,
+    attack: str | None = ..., max_generators: int | None = ..., base: str | None = ..., solver: str | None = ...,
+    neurons: int | None = ..., timeout_lp: float | None = ..., timeout_milp: float | None = ...,
+    mean: str | Sequence[float] | None = ..., std: str | Sequence[float] | None = ..., layout: str = ..., index: str | None = ...,
+    clip: tuple[float, float] | str | None = ..., batch: int | None = ..., norm: str | float = ..., patch: str | None = ...,
+    brightness: str | None = ..., contrast: str | None = ..., targets: ArrayLike | int | None = ..., rounding: bool = ...,
+    accept_solver: bool = ..., witness: str | Path | None = ..., on_record: Callable[[Any], None] | None = ..., progress: bool = ...,
+) -> Results[InstanceResult]:
+    """Prove that every input within eps of each given one (or under a patch, or a change of light) keeps its class."""
+
+def verify_query(
+    graph: Graph | Module | str | Path | None = ..., query: Query | str | Path | None = ..., *, plugin: Sequence[str | Path] = ...,
+    total_timeout: float | None = ..., device: str = ..., memory: int | str | None = ..., threads: int | None = ...,
+    executor: str = ..., processes: int = ..., journal: str | Path | None = ..., resume: bool = ..., domain: str | Domain[Any] = ...,
+    dtype: str = ..., timeout: float | str | None = ..., semantics: str = ..., attack: str | None = ...,
+    max_generators: int | None = ..., base: str | None = ..., solver: str | None = ..., neurons: int | None = ...,
+    timeout_lp: float | None = ..., timeout_milp: float | None = ..., instances: str | Path | None = ...,
+    serialise_assignments: str | Path | None = ..., batch: int | None = ..., rounding: bool = ..., accept_solver: bool = ...,
+    witness: str | Path | None = ..., on_record: Callable[[Any], None] | None = ..., progress: bool = ...,
+) -> QueryResult:
+    """Answer a VNN-LIB query about a network: the first line of stdout is sat, unsat, unknown or timed-out."""
