@@ -19,6 +19,7 @@ import torch
 import absint.model.ops  # noqa: F401  # registers the operators
 from absint.attacks import ATTACKS
 from absint.cli.main import main
+from absint.contract.analysis import ANALYSES
 from absint.engine.domain import DOMAINS
 from absint.frontends.data_source import READERS
 from absint.model.frontend import FRONTENDS
@@ -26,11 +27,12 @@ from absint.model.op import OPS
 from absint.numeric.backend import numeric_mode
 from absint.problem.data_frontend import DATA
 from absint.problem.query import QUERIES
-from absint.reports.interface import REPORTS
+from absint.reports.interface import FORMATS
+from absint.runs.executors import EXECUTORS
 from absint.solvers import SOLVERS
 
 # What the entry points name is loaded before the first test: no test sees more of it than another.
-REGISTRIES = (ATTACKS, DATA, DOMAINS, FRONTENDS, OPS, QUERIES, READERS, REPORTS, SOLVERS)
+REGISTRIES = (ANALYSES, ATTACKS, DATA, DOMAINS, EXECUTORS, FORMATS, FRONTENDS, OPS, QUERIES, READERS, SOLVERS)
 for _registry in REGISTRIES:
     _registry.load_all()
 

@@ -9,8 +9,8 @@ import pytest
 from agreement import ask, excess, faults, told, undecided
 from agreement_nets import BATCH, case, permuted
 
-from absint.api import domain_from
 from absint.engine.domain import DOMAINS
+from absint.engine.domain_names import domain_of
 from absint.solvers import solver
 from absint.testing.kit import FLOAT64, MIXED, SINGLE
 from absint.verdict import Assurance, Reason, Verdict
@@ -30,7 +30,7 @@ PHASES, BOXES = "exact:inputs=0", "exact:nodes=2,boxes=100"
 
 def bounds(name, seeds):
     """No bound of a row, of a disjunct or of a node is beyond the exact values, in float64 and with float32."""
-    lines, near, rows, domain = [], 0, 0, domain_from(WITHIN.get(name, name))
+    lines, near, rows, domain = [], 0, 0, domain_of(WITHIN.get(name, name))
     for seed in seeds:
         for numerics in (FLOAT64, MIXED if domain.mixed else SINGLE):
             found, close = excess(case(seed), domain, numerics)

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import absint
 from absint.analyses.query.answering import QueryAnswer, verify_query
-from absint.analyses.verify import VerifyOptions
+from absint.analyses.verify import ProofSettings
 from absint.engine.context import Context
 from absint.engine.domain import DOMAINS
 from absint.engine.forward import attempt
@@ -61,7 +61,7 @@ NOWHERE = [("Relu", "(< Y_0 0.0)"), ("Neg", "(> Y_0 0.0)"), ("Clip", "(< Y_0 -1.
 def test_beyond_an_attained_end_is_unsat(tail, asked, domain, tmp_path):
     graph = saved(TAILS[tail], tmp_path / "net.onnx")
     (tmp_path / "q.vnnlib").write_text(f"{HEAD}(assert {asked})")
-    found = verify_query(graph, read_query(tmp_path / "q.vnnlib"), VerifyOptions(domain=domain, attack=None, timeout=20, total_timeout=20))
+    found = verify_query(graph, read_query(tmp_path / "q.vnnlib"), ProofSettings(domain=domain, attack=None, timeout=20, total_timeout=20))
     assert found.answer is QueryAnswer.UNSAT
     assert found.margin == 0.0
 

@@ -13,7 +13,7 @@ from vnnlib_oracle import declared
 
 import absint
 from absint.analyses.query.answering import QueryAnswer, verify_query
-from absint.analyses.verify import VerifyOptions
+from absint.analyses.verify import ProofSettings
 from absint.errors import InputError
 from absint.problem.query import read_query
 from absint.verdict import Reason, Verdict
@@ -50,7 +50,7 @@ def ask(nets, tmp_path):
         graph = nets[net]
         file = tmp_path / "q.vnnlib"
         file.write_text(declared(graph.input.size, graph.output.size) + text)
-        return verify_query(graph, read_query(file), VerifyOptions(options.pop("domain", "zonotope"), **options))
+        return verify_query(graph, read_query(file), ProofSettings(options.pop("domain", "zonotope"), **options))
 
     return asking
 
@@ -180,7 +180,7 @@ def test_counts_must_fit(ask, nets, tmp_path):
     file = tmp_path / "q.vnnlib"
     file.write_text(declared(1, 1) + UNIT + "(assert (<= Y_0 0))")
     with pytest.raises(InputError, match="E-VNNLIB-COUNT"):
-        verify_query(nets["pair"], read_query(file), VerifyOptions("box"))
+        verify_query(nets["pair"], read_query(file), ProofSettings("box"))
 
 
 def test_boxes_of_different_structure_are_decided_alike_together_and_alone(ask):

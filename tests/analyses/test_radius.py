@@ -17,9 +17,9 @@ from torch import Tensor
 import absint
 from absint import samples
 from absint.analyses.radius import bisection as module
-from absint.analyses.radius.bisection import Bracket, RadiusAnswer, RadiusOptions, RadiusResult, halvings, radius, steps_to
-from absint.analyses.verify.options import VerifyOptions
+from absint.analyses.radius.bisection import BisectionSettings, Bracket, RadiusAnswer, RadiusResult, halvings, radius, steps_to
 from absint.analyses.verify.portfolio import Portfolio
+from absint.analyses.verify.settings import ProofSettings
 from absint.attacks import ATTACKS, Search
 from absint.engine.context import Context
 from absint.engine.domain import DOMAINS, Domain
@@ -40,10 +40,10 @@ def linear(weight: Tensor, bias: Tensor) -> Graph:
     return build.graph(build.add(Gemm(weight, bias), ("x",)))
 
 
-def options(upper: str = "0.256", tolerance: str = "0.001", domain: str | Domain[Any] = "zonotope", **more: Any) -> RadiusOptions:
+def options(upper: str = "0.256", tolerance: str = "0.001", domain: str | Domain[Any] = "zonotope", **more: Any) -> BisectionSettings:
     own = {name: more.pop(name) for name in ("norm", "clip", "fan", "carry") if name in more}
     chosen = DOMAINS.get(domain)() if isinstance(domain, str) else domain
-    return RadiusOptions(Fraction(upper), Fraction(tolerance), VerifyOptions(chosen, **{"attack": None, **more}), **own)
+    return BisectionSettings(Fraction(upper), Fraction(tolerance), ProofSettings(chosen, **{"attack": None, **more}), **own)
 
 
 def digits(count: int = 100) -> tuple[Graph, Tensor]:
@@ -342,7 +342,7 @@ def test_a_time_limit_inside_a_refinement_is_no_answer(monkeypatch: pytest.Monke
         rounds.append(1)
         for position, result in real(self):
             late = len(rounds) == 5 and result.verdict is Verdict.UNKNOWN
-            yield position, replace(result, reason=Reason.TIMEOUT) if late else result
+            yield position, replace(result, reason=Reason.TIMEOUT, cut=True) if late else result
 
     graph, inputs = digits(8)
     whole = radius(graph, inputs, options(fan=1))
@@ -395,7 +395,7 @@ def test_the_engine_gets_radii_rounded_up_and_exactly_those_asked(norm: str, mon
 def test_the_import_check_runs_once_on_the_largest_balls(monkeypatch: pytest.MonkeyPatch) -> None:
     graph, inputs = digits(3)
     seen: list[Any] = []
-    monkeypatch.setattr(module, "check_import", lambda graph, region: seen.append(region))
+    monkeypatch.setattr(module, "check_import", lambda graph, region, budget: seen.append(region))
     radius(graph, inputs, options(batch=1))
     assert len(seen) == 1
     assert torch.equal(seen[0].lower, LinfBall(inputs, Fraction("0.256")).hull.lower)

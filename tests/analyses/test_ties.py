@@ -10,7 +10,7 @@ import torch
 from onnx import TensorProto
 
 from absint.analyses.query.answering import QueryAnswer, verify_query
-from absint.analyses.verify.options import VerifyOptions
+from absint.analyses.verify.settings import ProofSettings
 from absint.attacks import Search, falsify
 from absint.attacks import pgd as pgd_module
 from absint.attacks.pgd import Pgd
@@ -95,7 +95,7 @@ def test_a_tie_at_a_decimal_that_no_float_is(tmp_path):
     build = GraphBuilder("x", (1,))
     build.add(Gemm(torch.tensor([[-3.0]]).double()), (build.add(Relu(), ("x",)),), "y")
     asked_ = ties.query(tmp_path / "q", ["-0.1"], ["-0.1"], 1, ["(>= Y_0 0)"])
-    found = verify_query(build.graph("y"), asked_, VerifyOptions("box", total_timeout=60.0))
+    found = verify_query(build.graph("y"), asked_, ProofSettings("box", total_timeout=60.0))
     assert found.answer is QueryAnswer.SAT
     assert found.witness.inputs == ("-0.1",)
 

@@ -75,8 +75,7 @@ def test_what_one_call_does_not_prove_lowers_the_threshold(monkeypatch):
     original = RadiusValidator._proved
 
     def doubtful(self, center, at):
-        proved, predicted, times = original(self, center, at)
-        return proved & (at < Fraction("0.0045")), predicted, times
+        return original(self, center, at) if at < Fraction("0.0045") else 0
 
     monkeypatch.setattr(RadiusValidator, "_proved", doubtful)
     calibration = fitted().calibration
@@ -90,8 +89,8 @@ def test_a_tie_is_rejected_and_has_no_class():
 
 
 def test_an_input_without_a_class_is_rejected_whatever_the_engine_says(monkeypatch):
-    validator, original = fitted(), validate.verify
-    monkeypatch.setattr(validate, "verify", lambda problem, options: [
+    validator, original = fitted(), validate.decided
+    monkeypatch.setattr(validate, "decided", lambda problem, options: [
         replace(result, verdict=Verdict.VERIFIED) for result in original(problem, options)])
     assert validator.accept(np.array([[0.5, 0.5], [0.6, 0.4]])).tolist() == [False, True]
 
@@ -200,9 +199,9 @@ def test_the_data_range_cuts_the_ball():
 def test_threshold_mode_asks_once_and_radius_mode_nine_times(monkeypatch):
     validator = fitted(SIZES * 3)
     asked = []
-    original = validate.verify
-    monkeypatch.setattr(validate, "verify", lambda problem, options: asked.append(len(problem.index)) or original(problem, options))
-    monkeypatch.setattr(validate, "radius", lambda *a, **k: pytest.fail("threshold mode looks for a radius"))
+    original = validate.decided
+    monkeypatch.setattr(validate, "decided", lambda problem, options: asked.append(len(problem.index)) or original(problem, options))
+    monkeypatch.setattr(validate, "radii", lambda *a, **k: pytest.fail("threshold mode looks for a radius"))
     validator.accept(inputs(SIZES))
     assert asked == [20]
     monkeypatch.undo()
@@ -349,10 +348,10 @@ def test_a_calibration_with_other_settings_is_refused(tmp_path, domain, options,
 
 
 def test_options_of_the_domain_are_bound(tmp_path):
-    from absint.api import domain_from
+    from absint.engine.domain_names import domain_of
 
     fitted().save_state(tmp_path / "c.json")
-    validator = RadiusValidator(linear(), domain_from("zonotope:max_generators=7"), domain_text="zonotope", rate="0.05")
+    validator = RadiusValidator(linear(), domain_of("zonotope:max_generators=7"), domain_text="zonotope", rate="0.05")
     error = refused("E-CALIBRATION-SETTINGS", lambda: validator.load_state(tmp_path / "c.json"))
     assert [line.split(":")[0] for line in error.details] == ["domain_options"]
 

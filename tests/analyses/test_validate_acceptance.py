@@ -39,7 +39,7 @@ def found():
 
 
 def test_means_are_ordered(found):
-    valid, mis, strong, weak, cw, hop = (found.mean(category) for category in found.categories)
+    valid, mis, strong, weak, cw, hop = (category.mean() for category in found.categories)
     assert valid >= 2 * mis
     assert valid > strong > weak > cw >= hop
 

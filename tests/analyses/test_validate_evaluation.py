@@ -13,6 +13,8 @@ from torch import nn
 
 from absint import samples
 from absint.analyses.validate.evaluation import EvaluationPlan, evaluate, roc, summary
+from absint.analyses.validate.figures import histograms, roc_curves
+from absint.analyses.validate.record import Category
 from absint.analyses.validate.validator import RadiusValidator
 from absint.attacks import foolbox_attacks
 from absint.attacks.foolbox_attacks import ATTACK_KINDS, attack, parse_attack
@@ -21,8 +23,7 @@ from absint.model.frontend import load_model
 from absint.model.graph import GraphBuilder
 from absint.model.ops.gemm import Gemm
 from absint.problem.dataset import Dataset
-from absint.reports.validate import EVALUATION_WRITERS, EvaluationDocument
-from absint.reports.validate_plot import draw_histograms, draw_roc
+from absint.reports.figures import draw
 
 pytest.importorskip("foolbox", reason="the extra `attacks` is not installed")
 
@@ -171,13 +172,13 @@ def test_categories_are_the_first_of_the_data(evaluation, graph, data):
     right, wrong = (np.flatnonzero(same).tolist() for same in (predicted == data.labels, predicted != data.labels))
     valid, mis, *attacked = evaluation.categories
     assert [c.name for c in evaluation.categories] == ["valid", "misclassified", "fgsm:eps=0.1", "cw"]
-    assert list(valid.index) == right[:25]
-    assert list(mis.index) == wrong[:25]
+    assert list(valid.originals) == right[:25]
+    assert list(mis.originals) == wrong[:25]
     for category in attacked:
         found = evaluation.adversarials[category.name]
         assert len(category) == len(found.inputs) <= 25
-        assert [data.labels[k] for k in category.index] == found.original.tolist()
-        assert set(category.index) <= set(right)
+        assert [data.labels[k] for k in category.originals] == found.original.tolist()
+        assert set(category.originals) <= set(right)
         assert len(category) == 25 or category.tried == len(right)    # slice by slice until there are enough
     assert attacked[0].tried > 25 == len(attacked[1]) == attacked[1].tried
 
@@ -196,25 +197,25 @@ def test_every_category_is_counted_on_its_own_inputs():
     validator = RadiusValidator(graph, "zonotope", rate="0.05")
     found = evaluate(validator, data, EvaluationPlan((), count=10, calibration=60, thresholds=(Fraction("0.0525"), Fraction("0.0526"))))
     assert [list(c.steps) for c in found.categories] == [valid, wrong[:10]]
-    assert [list(c.index) for c in found.categories] == [list(range(12, 22)), list(range(10))]
+    assert [list(c.originals) for c in found.categories] == [list(range(12, 22)), list(range(10))]
     assert validator.calibration.radii == tuple(other)
     assert (found.rule.threshold, found.calibration) == (23, (3, 60))
     assert found.thresholds == (23, 105, 106)
     assert [found.valid.rejected(k) for k in found.thresholds] == [0, 5, 6]
-    assert found.mean(found.valid) == pytest.approx(104.5 * 0.0005)
+    assert found.valid.mean() == pytest.approx(104.5 * 0.0005)
     assert found.rocs["misclassified"].auc == 1.0
 
 
 def test_the_calibration_is_on_other_inputs(evaluation, data):
     assert evaluation.calibration[1] == 60
-    assert set(evaluation.valid.index) == set(range(26)) - {8}    # input 8 is the misclassified one
+    assert set(evaluation.valid.originals) == set(range(26)) - {8}    # input 8 is the misclassified one
     rate, (low, high) = evaluation.held_out()
     assert low <= rate <= high
     assert rate <= 0.05 + 2 * (0.05 * 0.95 / 25) ** 0.5
 
 
 def test_invalid_inputs_have_smaller_radii(evaluation):
-    valid, mis, fgsm, cw = (evaluation.mean(category) for category in evaluation.categories)
+    valid, mis, fgsm, cw = (category.mean() for category in evaluation.categories)
     assert valid >= 2 * mis
     assert valid > fgsm > cw
     assert evaluation.rocs["cw"].auc >= 0.97
@@ -234,31 +235,34 @@ def test_algorithm_2_is_counted_in_sequence_and_shuffled(evaluation):
         assert all(0 <= count.rejected[c.name] <= len(c) for c in evaluation.categories)
 
 
-def test_reports_agree(evaluation):
-    header = {"domain": "zonotope", "command": "absint validate evaluate", "model": {"notes": [], "caveats": []}}
-    document = EvaluationDocument(header, evaluation, 1.0)
-    written = {}
-    for name, write in EVALUATION_WRITERS.items():
-        written[name] = io.StringIO()
-        write(document, written[name])
-    whole = json.loads(written["json"].getvalue())
-    assert whole["categories"] == summary(evaluation)["categories"]
-    assert [len(one["radii"]) for one in whole["radii"]] == [len(c) for c in evaluation.categories]
-    lines = written["csv"].getvalue().splitlines()
-    assert len(lines) == 1 + len(evaluation.categories)
-    assert lines[0].count(",") == lines[1].count(",")
-    assert "rejected by Algorithm 2" in written["text"].getvalue()
+def test_a_category_is_read_back_as_it_was_written(evaluation):
+    for category in evaluation.categories:
+        row = json.loads(json.dumps(category.as_dict(), allow_nan=False))
+        found = Category.from_dict(row)
+        assert found.as_dict() == row
+        assert (found.steps, found.originals, found.name, found.step) == (category.steps, category.originals, category.name, category.step)
+        assert row["inputs"] == len(category)
+        shown = next(one for one in summary(evaluation)["categories"] if one["category"] == category.name)
+        assert shown.items() >= {key: row[key] for key in ("mean_radius", "normality_p", "mean_linf", "calls")}.items()
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg"])
-@pytest.mark.parametrize("draw", [draw_histograms, draw_roc])
-def test_pictures_are_written(evaluation, draw, suffix):
+@pytest.mark.parametrize("make", [histograms, roc_curves])
+def test_pictures_are_written(evaluation, make, suffix):
     pytest.importorskip("matplotlib")
-    file = io.BytesIO()
-    draw(evaluation, file, suffix, "a $ title")
+    file, figure = io.BytesIO(), make(evaluation, "a $ title")
+    draw(figure, file, suffix)
     assert file.getvalue().startswith(b"\x89PNG" if suffix == ".png" else b"<?xml")
     if suffix == ".svg":
         assert file.getvalue().count(b"<path") > 10
+
+
+def test_a_histogram_counts_every_input_and_marks_the_threshold(evaluation):
+    figure = histograms(evaluation, "t")
+    for category, panel in zip(evaluation.categories, figure.panels, strict=True):
+        assert sum(panel.series[0].y) == len(category)
+        assert panel.marks == (float(evaluation.rule.threshold * evaluation.step),)
+    assert [series.label.split(" (")[0] for series in roc_curves(evaluation, "t").panels[0].series] == list(evaluation.rocs)
 
 
 def test_an_evaluation_needs_labels_and_enough_inputs(graph, data):

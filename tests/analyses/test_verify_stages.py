@@ -11,7 +11,7 @@ import torch
 from bundled import digits, mnist
 
 import absint
-from absint.analyses.verify import VerifyOptions, robustness, verify
+from absint.analyses.verify import ProofSettings, robustness, verify
 from absint.engine.context import Context
 from absint.engine.domain import DOMAINS, Domain
 from absint.engine.rows import Rows, Sense
@@ -54,7 +54,7 @@ class Spy(Box):  # type: ignore[misc, valid-type]
 def run(domain: Domain[Any], eps: str = "0.02", count: int = 12, **options: Any) -> list[InstanceResult]:
     graph, (images, labels) = mnist(), digits()
     region = LinfBall(images[:count], parse_eps(eps))
-    return verify(robustness(graph, region, labels[:count], eps=eps), VerifyOptions(domain, **options))
+    return verify(robustness(graph, region, labels[:count], eps=eps), ProofSettings(domain, **options))
 
 
 def verdicts(rows: list[InstanceResult]) -> list[str]:

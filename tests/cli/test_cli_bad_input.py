@@ -65,7 +65,8 @@ LABELS = np.array([0, 1, 2, 3])
 ])
 def test_option(verify, options, code, error):
     index = [] if "--index" in options else ["--index", "0:2"]
-    verify(*index, "--format", "json", *options).fails(code, f"{error}]")
+    shape = [] if "--format" in options else ["--format", "json"]
+    verify(*index, *shape, *options).fails(code, f"{error}]")
 
 
 def test_an_unknown_domain_is_corrected(verify):
@@ -128,7 +129,7 @@ def test_an_internal_error_shows_its_traceback_only_when_asked(verify, monkeypat
     def broken(*args, **kwargs):
         raise ValueError("a bug")
 
-    monkeypatch.setattr("absint.cli.verify_run.load_model", broken)
+    monkeypatch.setattr("absint.runs.inputs.graph_of", broken)
     assert "--debug" in verify().fails(70, "E-INTERNAL]").err
     shown = verify("--debug")
     assert shown.code == 70

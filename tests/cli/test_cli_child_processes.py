@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import selectors
 import subprocess
 import sys
 from io import StringIO
@@ -13,7 +14,8 @@ import numpy as np
 import pytest
 from test_cli_query import BOX, DECLARED, UNSAFE
 
-from absint.cli import workers
+from absint.contract.analysis import Item
+from absint.runs import worker_process
 from absint.solvers import Limits, Model, Status, isolated_process, solver
 from absint.solvers.child_interpreter import python_command, python_environment
 
@@ -86,8 +88,8 @@ def test_the_solver_in_a_process_of_its_own(planted, monkeypatch):
     assert planted() == []
 
 
-@pytest.mark.parametrize("module", [workers, isolated_process])
-def test_both_starters_go_that_way(module, monkeypatch, tmp_path, small_net):
+@pytest.mark.parametrize("module", [worker_process, isolated_process])
+def test_both_starters_go_that_way(module, monkeypatch):
     """Seen from what is handed to the operating system, too: the command and the environment."""
     started = []
 
@@ -101,7 +103,8 @@ def test_both_starters_go_that_way(module, monkeypatch, tmp_path, small_net):
     monkeypatch.setenv("PYTHONPATH", "")
     monkeypatch.setattr(module.subprocess, "Popen", popen)
     begin = {
-        workers: lambda: workers.Workers(()).answer(workers.Instance(0, "a", "b", small_net, tmp_path / "q", 5.0)),
+        worker_process: lambda: worker_process.WorkerProcess(Item(0), (b"",), selectors.DefaultSelector(), attempt=1, deadline=5.0,
+                                                             environment={}),
         isolated_process: lambda: solver("pulp").start(Model.of([[1.0]], ([0.0], [1.0]), ([0.0], [1.0]), [1.0])).run(Limits(5.0)),
     }[module]
     with pytest.raises(Stopped):

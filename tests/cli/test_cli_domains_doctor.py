@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
 
 import pytest
 
 from absint.cli import doctor
+from absint.engine.domain_options import domain_options
 from absint.numeric import kernels
 from absint.numeric.kernels import KernelReport
 
@@ -32,8 +34,58 @@ def test_domains_as_json(cli):
 def test_domains_as_text(cli):
     done = cli("domains")
     assert done.code == 0
-    assert "max_generators=0" in done.out
+    assert "max_generators  merge the smallest symbols" in done.out
+    assert "(default 0)" in done.out
     assert "Gowal" in done.out
+    assert max(map(len, done.out.splitlines())) <= 80
+
+
+def test_every_option_of_every_domain_is_explained(cli):
+    rows = {row["name"]: row for row in json.loads(cli("domains", "--format", "json").out)}
+    assert {(name, option) for name, row in rows.items() if row["package"] == "absint" for option in row["options"]
+            if not row["help"][option]} == set()
+    assert rows["alpha"]["help"]["intermediate"] == rows["deeppoly"]["help"]["intermediate"]
+    assert rows["zonotope"]["help"]["product"] == "False takes relaxation intervals from the zonotope alone, as DeepZ does"
+    assert "not explained" not in cli("domains").out
+
+
+def test_options_are_explained_by_the_docstring_or_the_field():
+    @dataclass(frozen=True)
+    class Base:
+        """What it is. near: not at the start of a line, so no option.
+
+        Something else: with a colon, but not the name of a field.
+        one, two: said of both.  three: on
+        two lines. With more.
+        After it.
+        """
+
+        near: int = 0
+        one: int = 1
+        two: bool = True
+        three: str = "x"
+
+    @dataclass(frozen=True)
+    class Derived(Base):
+        """Another one.
+
+        two: said again.
+        """
+
+        four: float = field(default=0.5, metadata={"help": "by its field"})
+        five: tuple[int, ...] = ()
+
+    said = {one.name: one.help for one in domain_options(Derived)}
+    assert said == {"near": "", "one": "said of both", "two": "said again", "three": "on two lines. With more", "four": "by its field",
+                    "five": ""}
+    assert [one.default for one in domain_options(Derived)] == [0, 1, True, "x", 0.5, "()"]
+
+
+@pytest.mark.parametrize("command", ["domains", "doctor", "supports", "bounds", "inspect", "radius"])
+def test_short_help(cli, command):
+    done = cli(command, "-h")
+    assert done.code == 0
+    assert "--debug" in done.out or "--help-all" in done.out
 
 
 def test_a_broken_package_is_listed_with_its_error(cli, monkeypatch):
@@ -60,7 +112,8 @@ def test_doctor_finds_nothing_wrong(cli, quick_kernels):
     done = cli("doctor")
     assert done.code == 0, done.out
     assert "FAIL" not in done.out
-    for word in ("torch", "onnxruntime", "device cpu", "memory", "sample mnist.npz", "domains zonotope", "kernels"):
+    for word in ("torch", "onnxruntime", "device cpu", "memory", "sample mnist.npz", "domains zonotope", "analyses bounds",
+                 "executors local", "kernels"):
         assert word in done.out
 
 
@@ -103,3 +156,10 @@ def missing(name):
 
 def unloadable(name):
     raise ImportError("no library")
+
+
+def test_a_vast_value_does_not_fill_the_screen(cli):
+    done = cli("doctor", "--format", "x" * 50_000)
+    assert done.code == 2
+    assert len(done.err) < 2000
+    assert " ... " in done.err

@@ -36,10 +36,15 @@ def test_version(cli):
 
 @pytest.mark.parametrize("words", [
     ["verfy"], ["verify"], ["verify", "a.onnx", "--epsilon", "1"], ["verify", "a.onnx", "--batch", "many"],
-    ["verify", "a.onnx", "b.onnx"], ["verify", "a.onnx", "--eps"], ["verify", "a.onnx", "--timeout", "soon"],
+    ["verify", "a.onnx", "b.onnx"], ["verify", "a.onnx", "--eps"], ["verify", "a.onnx", "--eps", "0.1", "--eps=0.2"],
 ])
 def test_usage_errors_are_coded(cli, words):
-    assert "--help" in cli(*words).fails(2, "E-USAGE]").err
+    error = cli(*words).fails(2, "E-USAGE]").err
+    assert "--help" in error or "twice" in error
+
+
+def test_a_limit_is_a_number_or_none(cli):
+    cli("verify", "a.onnx", "--timeout", "soon").fails(2, "E-TIMEOUT]")
 
 
 def test_near_words_are_suggested(cli):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 
 import numpy as np
@@ -12,7 +14,8 @@ from counting import work
 from onnx import TensorProto, helper, numpy_helper
 
 from absint import samples
-from absint.analyses.inspect.node_views import Treatment, treatment
+from absint.analyses.inspect.node_views import treatment
+from absint.analyses.inspect.record import Treatment
 from absint.model.families.nonlinear import Nonlinear
 
 CONV = samples.network_path("mnist_conv_small")
@@ -118,9 +121,31 @@ def test_treatments_follow_from_the_family():
     assert treatment(Loose()) is Treatment.LOOSE
 
 
-@pytest.mark.parametrize("options", [["--format", "xml"], ["--format", "csv"]])
-def test_unknown_format(cli, options):
-    cli("inspect", CONV, *options).fails(2, "E-FORMAT-UNKNOWN]")
+@pytest.mark.parametrize(("options", "error"), [
+    (["--format", "xml"], "E-FORMAT-UNKNOWN"), (["--json", "--format", "csv"], "E-USAGE"), (["--out", CONV], "E-OUT")])
+def test_options(cli, options, error):
+    cli("inspect", CONV, *options).fails(2, f"{error}]")
+
+
+def test_nodes_as_rows(cli, folding_net, strange_net):
+    rows = list(csv.DictReader(io.StringIO(cli("inspect", folding_net, "--format", "csv").out)))
+    assert [row["name"] for row in rows if row["node_of"] == "file"] == ["four", "dense", "bias", "relu", "copy"]
+    assert rows[-1]["tensors"] == "active; y"
+    assert sum(int(row["neurons"]) for row in rows) == 3
+    done = cli("inspect", strange_net, "--format", "jsonl")
+    assert done.code == 4
+    assert [(row["op"], row["treatment"]) for row in map(json.loads, done.out.splitlines())] == [
+        ("Strange", "unsupported"), ("Stranger", "unsupported")]
+
+
+def test_a_journal_keeps_the_answer(cli, strange_net, tmp_path):
+    journal = tmp_path / "j.jsonl"
+    first = cli("inspect", strange_net, "--json", "--journal", journal)
+    again = cli("inspect", strange_net, "--json", "--journal", journal, "--resume")
+    assert (first.code, again.code) == (4, 4)
+    assert again.err == first.err
+    one, two = (json.loads(done.out) for done in (first, again))
+    assert [one[key] for key in ("file_nodes", "problems", "supported")] == [two[key] for key in ("file_nodes", "problems", "supported")]
 
 
 def test_ten_million_parameters(cli, tmp_path):

@@ -20,23 +20,18 @@ RUN = [sys.executable, "-c", "from absint.cli.main import run; run()", "verify",
 @pytest.fixture
 def interrupted(verify, monkeypatch):
     """`absint verify` whose engine is interrupted after k results."""
-    from absint.cli import verify_run
+    from absint.analyses.verify import question
 
-    real = verify_run.verify
+    real = question.decided
 
     def run(k, *options):
-        def stopping(problem, settings, on_result):
-            given = []
-
-            def counting(result):
-                if len(given) == k:
+        def stopping(problem, settings):
+            for given, result in enumerate(real(problem, settings)):
+                if given == k:
                     raise KeyboardInterrupt
-                given.append(result)
-                on_result(result)
+                yield result
 
-            return real(problem, settings, counting)
-
-        monkeypatch.setattr(verify_run, "verify", stopping)
+        monkeypatch.setattr(question, "decided", stopping)
         return verify("--index", "0:6", "--batch", "1", *options)
 
     return run
@@ -56,7 +51,7 @@ def test_text_says_how_many_are_missing(interrupted):
     done = interrupted(2)
     assert done.code == 130
     assert "interrupted 4" in done.out
-    assert "4 of 6 instances are not decided" in done.err
+    assert "4 of 6 items are not decided" in done.err
 
 
 def test_jsonl_has_no_row_for_what_is_not_decided(interrupted):
@@ -73,7 +68,7 @@ def test_while_the_model_loads(verify, monkeypatch):
     def stop(*args, **more):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("absint.cli.verify_run.load_model", stop)
+    monkeypatch.setattr("absint.runs.inputs.graph_of", stop)
     verify().fails(130, "E-INTERRUPTED]")
 
 

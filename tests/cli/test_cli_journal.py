@@ -27,16 +27,16 @@ def journal(tmp_path):
 @pytest.fixture
 def count(monkeypatch):
     """How many instances each run hands to the engine."""
-    from absint.cli import verify_run
+    from absint.analyses.verify import question
 
     seen = []
-    real = verify_run.robustness
+    real = question.robustness
 
     def counting(graph, region, labels, **more):
         seen.append(len(labels))
         return real(graph, region, labels, **more)
 
-    monkeypatch.setattr(verify_run, "robustness", counting)
+    monkeypatch.setattr(question, "robustness", counting)
     return seen
 
 
@@ -64,8 +64,9 @@ def test_an_existing_journal_is_not_overwritten(verify, journal):
 
 
 @pytest.mark.parametrize(("change", "field"), [
-    (["--eps", "0.02"], "eps"), (["--domain", "box"], "domain"), (["--max-generators", "9"], "options"), (["--clip", "none"], "clip"),
-    (["--std", "2"], "std"), (["--semantics", "float32"], "semantics"), (["--label", "3"], "label"), (["--no-rounding"], "rounding"),
+    (["--eps", "0.02"], "eps"), (["--domain", "box"], "domain"), (["--max-generators", "9"], "domain_options"),
+    (["--clip", "none"], "clip"), (["--std", "2"], "std"), (["--semantics", "float32"], "semantics"), (["--label", "3"], "label"),
+    (["--no-rounding"], "rounding"),
 ])
 def test_another_property_is_refused(verify, journal, change, field):
     verify("--index", "0", "--journal", journal)
@@ -83,7 +84,7 @@ def test_another_model_data_or_version_is_refused(verify, journal, data_file, mo
     sample = samples.data("mnist")
     other = data_file(images=sample.inputs, labels=sample.labels)
     assert "data_sha256" in verify(*resume, "--data", other).fails(3, "E-JOURNAL-MISMATCH]").err
-    monkeypatch.setattr("absint.cli.header.own_version", lambda: "9.9.9")
+    monkeypatch.setattr("absint.runs.header.own_version", lambda: "9.9.9")
     assert "absint: journal" in verify(*resume).fails(3, "E-JOURNAL-MISMATCH]").err
 
 

@@ -11,7 +11,7 @@ HEAD = """
     import torch
     from absint.engine.domain import Domain, Interval, register_domain
     from absint.domains.box import Box
-    from absint.reports.interface import Report, register_report
+    from absint.reports.interface import Format, register_format
 """
 
 
@@ -102,19 +102,19 @@ def test_memory_that_runs_out_elsewhere_is_a_resource_error(verify, monkeypatch)
     def full(*args, **more):
         raise MemoryError
 
-    monkeypatch.setattr("absint.cli.verify_run.load_model", full)
+    monkeypatch.setattr("absint.runs.inputs.graph_of", full)
     verify().fails(5, "E-MEMORY-OUT]")
 
 
 REPORT = """
-    @register_report("{name}")
-    class R_{name}(Report):
-        def begin(self, header):
-            self.stream.write(header.data["name"] + "\\n")
-        def row(self, result):
+    @register_format("{name}")
+    class R_{name}(Format):
+        def begin(self, heading):
+            self.stream.write(heading.header["data"]["name"] + "\\n")
+        def row(self, row):
             {row}
-        def end(self, summary):
-            self.stream.write(f"{{summary.counts['verified']}}\\n")
+        def end(self, document):
+            self.stream.write(f"{{document.summary['counts']['verified']}}\\n")
 """
 
 
@@ -124,6 +124,6 @@ def test_a_format_from_a_file(verify, plugin):
 
 
 def test_a_format_that_breaks(verify, plugin):
-    text = REPORT.format(name="broken", row="raise ValueError('oops')").replace('self.stream.write(header.data["name"] + "\\n")', "pass")
-    file = plugin("broken", HEAD + text)
+    text = REPORT.format(name="broken", row="raise ValueError('oops')")
+    file = plugin("broken", HEAD + text.replace('self.stream.write(heading.header["data"]["name"] + "\\n")', "pass"))
     assert "oops" in verify("--index", "0:2", "--plugin", file, "--format", "broken").fails(4, "E-PLUGIN-RAISED]").err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import subprocess
@@ -38,7 +39,8 @@ def ask(cli, small_net, query_run):
     """Answer a query about the small network: y = (x0, x1)."""
 
     def asking(text, *options, net=small_net):
-        return cli("verify", query_run(text), "--network", net, "--quiet", "--domain", "zonotope", *options)
+        domain = () if "--domain" in options else ("--domain", "zonotope")
+        return cli("verify", query_run(text), "--network", net, "--quiet", *domain, *options)
 
     return asking
 
@@ -77,7 +79,7 @@ def test_json_tells_everything(ask, small_net):
     assert document["query"]["version"] == "1.0"
     assert len(document["query"]["sha256"]) == len(document["model"]["sha256"]) == 64
     assert len(document["witness"]["inputs"]) == 3
-    assert document["versions"]["absint"]
+    assert document["header"]["versions"]["vnnlib"]
     other = json.loads(ask(DECLARED + BOX + UNSAFE["unsat"], "--format", "json").out)
     assert (other["answer"], other["witness"]) == ("unsat", None)
     assert other["margin"] == pytest.approx(1.0, abs=1e-3)
@@ -106,10 +108,11 @@ def test_contradictions_are_warned_of_and_never_unsat(ask):
 
 
 def test_time_that_is_over_is_no_verdict(ask, monkeypatch):
-    from absint.cli import main, query_run
+    from absint.cli import main
+    from absint.runs import command
 
     monkeypatch.setattr(main, "Invocation", _Late)
-    monkeypatch.setattr(query_run, "_GRACE", 600.0)  # the watch would end this very process
+    monkeypatch.setattr(command, "_GRACE", 600.0)  # the watch would end this very process
     done = ask(DECLARED + BOX + UNSAFE["unsat"], "--timeout", "100")
     assert (done.code, done.out) == (0, "timed-out\n")
 
@@ -135,6 +138,21 @@ def test_a_hang_inside_a_library_is_answered_in_time(query_run, small_net, tmp_p
     assert not woken.exists()
 
 
+def test_the_watch_answers_in_every_format(query_run, small_net, tmp_path):
+    """Where a format shows records alone, nothing would be an answer that nobody gave."""
+    plugin = tmp_path / "hangs.py"
+    plugin.write_text("import time\ntime.sleep(60)\n")
+    files = [tmp_path / f"out.{end}" for end in ("csv", "jsonl", "json")]
+    words = ["query", query_run(DECLARED + BOX + UNSAFE["unsat"]), "--network", f"N={small_net}", "--timeout", "3", "--plugin", plugin]
+    words += [word for file in files for word in ("--out", file)]
+    done = subprocess.run([sys.executable, "-m", "absint", *map(str, words)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    (row,) = csv.DictReader(files[0].open())
+    assert (row["verdict"], row["reason"], row["onnx"]) == ("timed-out", "timeout", str(small_net))
+    assert json.loads(files[1].read_text())["verdict"] == "timed-out"
+    assert [one["verdict"] for one in json.loads(files[2].read_text())["answers"]] == ["timed-out"]
+
+
 @pytest.mark.parametrize(("text", "options", "code", "error"), [
     ("(assert", [], 3, "E-VNNLIB-PARENTHESIS"),
     (DECLARED + BOX + "(assert (<= X_0 Y_0))", [], 4, "E-VNNLIB-RELATION"),
@@ -143,7 +161,9 @@ def test_a_hang_inside_a_library_is_answered_in_time(query_run, small_net, tmp_p
     ("", [], 3, "E-VNNLIB-EMPTY"),
     (DECLARED + BOX + UNSAFE["sat"], ["--timeout", "0"], 2, "E-TIMEOUT"),
     (DECLARED + BOX + UNSAFE["sat"], ["--timeout", "nan"], 2, "E-TIMEOUT"),
-    (DECLARED + BOX + UNSAFE["sat"], ["--format", "csv"], 2, "E-FORMAT-UNKNOWN"),
+    (DECLARED + BOX + UNSAFE["sat"], ["--format", "nothing"], 2, "E-FORMAT-UNKNOWN"),
+    (DECLARED + BOX + UNSAFE["sat"], ["--executor", "processes"], 2, "E-USAGE"),
+    (DECLARED + BOX + UNSAFE["sat"], ["--processes", "2"], 2, "E-USAGE"),
     (DECLARED + BOX + UNSAFE["sat"], ["--eps", "0.1"], 2, "E-USAGE"),
     (DECLARED + BOX + UNSAFE["sat"], ["--journal", "j"], 2, "E-USAGE"),
     (DECLARED + BOX + UNSAFE["sat"], ["--domain", "nothing"], 2, "E-DOMAIN-UNKNOWN"),

@@ -14,8 +14,9 @@ from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 import absint
-from absint import api
+from absint.analyses.radius import bisection
 from absint.errors import UsageError
+from absint.numeric.decimal import exact_text
 
 UPPER, TOLERANCE = "1", "0.01"
 STEP = Fraction(1, 128)
@@ -82,18 +83,16 @@ def test_the_command_is_the_python_function(cli, exact, data_file):
     assert [(row["certified_exact"], row["refuted_exact"]) for row in document["radii"]] == [
         (str(_text(found.certified)), None if found.refuted == inf else _text(found.refuted)) for found in expected]
     assert document["header"]["domain"]["name"] == "exact"
-    assert document["header"]["search"]["attack"] == "pgd"
+    assert document["header"]["numerics"]["attack"] == "pgd"
     other = json.loads(cli("radius", path, "--exact", "--solver", "scipy", "--base", "zonotope", "--timeout-lp", "9", *options).out)
     assert other["header"]["domain"]["options"].items() >= {"solver": "scipy", "base": "zonotope", "timeout_lp": 9.0}.items()
     assert [row["certified_exact"] for row in other["radii"]] == [row["certified_exact"] for row in document["radii"]]
     without = json.loads(cli("radius", path, "--exact", "--attack", "none", *options).out)
-    assert without["header"]["search"]["attack"] == "none"
+    assert without["header"]["numerics"]["attack"] == "none"
 
 
 def _text(value):
-    from absint.reports.radius import exact
-
-    return exact(value)
+    return exact_text(value)
 
 
 def test_the_journal_is_bound_to_the_solver(cli, nets, data_file, tmp_path):
@@ -117,6 +116,6 @@ def test_what_contradicts_exact_is_refused(cli, nets):
 @pytest.mark.parametrize(("options", "attack"), [({"exact": True}, "pgd"), ({"exact": True, "attack": None}, None), ({}, None)])
 def test_exact_searches_for_witnesses_unless_told_otherwise(nets, monkeypatch, options, attack):
     asked = []
-    monkeypatch.setattr(api, "_radius_of", lambda graph, inputs, search, labels: asked.append(search.verify.attack))
+    monkeypatch.setattr(bisection, "radii", lambda graph, inputs, search, **_: asked.append(search.verify.attack) or iter(()))
     radii(nets[0][0], nets[0][1], **options)
     assert asked == [attack]

@@ -10,10 +10,7 @@ import pytest
 from conftest import RELU
 from test_cli_query import BOX, DECLARED, UNSAFE
 
-from absint.reports.notes import split_notes
-from absint.runs.progress import Counts
 from absint.solvers import choice, highs
-from absint.verdict import Assurance, InstanceResult, Reason, Verdict
 
 # Decides nothing itself; of every second instance, and of one that is asked alone, a solver says that all is well.
 WORD = """
@@ -61,7 +58,8 @@ def word(verify, plugin):
     file = plugin("word", WORD)
 
     def run(*arguments):
-        return verify("--plugin", file, "--domain", "word", "--attack", "none", "--dtype", "float64", *arguments)
+        domain = () if "--domain" in arguments else ("--domain", "word")
+        return verify("--plugin", file, *domain, "--attack", "none", "--dtype", "float64", *arguments)
 
     return run
 
@@ -152,23 +150,14 @@ def test_a_fall_back_is_told_once(verify, plugin):
     assert note["instances"] == [15, 18]
     assert [row["detail"] for row in document["instances"]] == [None, None]
     lines = rows(verify(*options, "--format", "jsonl", net=RELU))
-    assert all("E-SOLVER-CRASH: " in row["detail"] for row in lines.values()), "rows that stand alone say it themselves"
-
-
-@pytest.mark.parametrize(("detail", "own", "notes"), [
-    (None, None, ()), ("", "", ()), ("replayed at float distance 0", "replayed at float distance 0", ()),
-    ("E-SOLVER-NAN: no; numbers", None, ("E-SOLVER-NAN: no; numbers",)),
-    ("a; b; E-SOLVER-NAN: x; E-SOLVER-HANG: y: z", "a; b", ("E-SOLVER-NAN: x", "E-SOLVER-HANG: y: z")),
-    ("E-A: x; E-A: x", None, ("E-A: x",)), ("E-MEMORY-OUT", "E-MEMORY-OUT", ()),
-])
-def test_notes_are_told_from_the_rest(detail, own, notes):
-    assert split_notes(detail) == (own, notes)
+    assert all("E-SOLVER-CRASH: " in note for row in lines.values() for note in row["notes"]), "rows that stand alone say it themselves"
+    assert all(len(row["notes"]) == 1 for row in lines.values())
 
 
 def test_many_notes_are_cut_short_in_the_text(verify, plugin, monkeypatch):
-    from absint.reports import text
+    from absint.analyses.verify import counts
 
-    monkeypatch.setattr(text, "_MOST_NOTES", 1)
+    monkeypatch.setattr(counts, "MOST_NOTES", 1)
     done = verify("--plugin", plugin("word", WORD), "--domain", "word", "--index", "0:2", "--eps", "0.2", "--attack", "none")
     assert done.out.count("note ") == 2
     assert "1 others" in done.out
@@ -214,15 +203,6 @@ def test_sound_runs_say_nothing_of_words(verify):
     assert done.code == 0
     assert "word" not in done.out.replace("absint verify", "")
     assert done.err == ""
-
-
-def test_the_progress_counts_words_apart():
-    counts = Counts()
-    counts.add(InstanceResult(0, Verdict.VERIFIED, assurance=Assurance.SOUND))
-    assert str(counts) == "1 verified"
-    counts.add(InstanceResult(1, Verdict.VERIFIED, reason=Reason.SOLVER, assurance=Assurance.SOLVER))
-    counts.add(InstanceResult(2, Verdict.UNKNOWN))
-    assert str(counts) == "2 verified (1 on a solver's word), 1 unknown"
 
 
 def test_the_journal_keeps_what_a_verdict_rests_on(word, tmp_path):
@@ -298,7 +278,7 @@ def test_a_list_of_queries_is_given_the_same_options(cli, small_net, plugin, tmp
     assert "warning: 1 of the unsat answers on a solver's word" in done.err
     assert done.err.count("E-SOLVER-HANG: ") == 1
     kept = json.loads(journal.read_text().splitlines()[1])
-    assert (kept["verdict"], kept["assurance"]) == ("verified", "solver")
+    assert (kept["verdict"], kept["assurance"]) == ("unsat", "solver")
     cli(*options, "--journal", journal, "--resume").fails(3, "E-JOURNAL-MISMATCH]")
     done = cli(*options[:3], "--domain", "refine", "--base", "zonotope", "--solver", "scipy", "--neurons", "2", "--timeout-lp", "9",
                "--timeout-milp", "1")

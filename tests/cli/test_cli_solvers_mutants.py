@@ -10,115 +10,128 @@ import test_cli_solvers
 from mutants.planting import assert_killed, into
 from test_cli_solvers import ask, word  # noqa: F401  # fixtures
 
-from absint.analyses.query import answering as query
-from absint.cli import header, query_answer, verify_run, workers
-from absint.reports import json, notes, text
-from absint.reports.interface import Summary
-from absint.verdict import Assurance
+from absint.analyses.query import answering, asking, documents
+from absint.analyses.verify.analysis import Verify
+from absint.analyses.verify.counts import Counts
+from absint.reports import json
+from absint.runs import processes
+from absint.verdict import Assurance, Reason, Verdict
 
 MUTANTS = {}
 mutant = into(MUTANTS)    # killers are names of tests
 
 
-@mutant("test_a_query_is_unsat_on_a_word_only_where_that_is_accepted")
-def queries_accept_words_unasked(patch):
-    real = query._Run._without_witness
+def believing(patch, trusted):
+    """Queries whose results pass through `trusted` before they are looked at."""
+    real = answering.Answering.result.fget
 
-    def trusting(self):
-        self.options = replace(self.options, accept_solver=True)
-        self.results = [replace(r, verdict=query.Verdict.VERIFIED, assurance=Assurance.SOLVER) if r.reason is query.Reason.SOLVER else r
-                        for r in self.results]
+    def result(self):
+        self._results = [trusted(self, one) for one in self._results]
         return real(self)
 
-    patch(query._Run, "_without_witness", trusting)
+    patch(answering.Answering, "result", property(result))
+
+
+def verified(result):
+    return replace(result, verdict=Verdict.VERIFIED, assurance=Assurance.SOLVER)
+
+
+@mutant("test_a_query_is_unsat_on_a_word_only_where_that_is_accepted")
+def queries_accept_words_unasked(patch):
+    def trusted(answers, result):
+        answers.settings = replace(answers.settings, accept_solver=True)
+        return verified(result) if result.reason is Reason.SOLVER else result
+
+    believing(patch, trusted)
 
 
 @mutant("test_one_open_part_leaves_a_query_unknown")
 def one_word_is_enough_for_a_query(patch):
-    real = query._Run._without_witness
-
-    def trusting(self):
-        if any(r.assurance is Assurance.SOLVER for r in self.results):
-            self.results = [replace(r, verdict=query.Verdict.VERIFIED, assurance=Assurance.SOLVER) for r in self.results]
-        return real(self)
-
-    patch(query._Run, "_without_witness", trusting)
+    believing(patch, lambda answers, result: verified(result) if any(r.assurance is Assurance.SOLVER for r in answers._results) else result)
 
 
 @mutant("test_a_query_is_unsat_on_a_word_only_where_that_is_accepted")
 def a_word_is_called_sound(patch):
-    patch(query_answer, "assurance_of", lambda found: Assurance.SOUND)
+    patch(asking, "assurance_of", lambda found: Assurance.SOUND)
 
 
 @mutant("test_sound_answers_are_called_sound")
 def everything_is_called_a_word(patch):
-    patch(query_answer, "assurance_of", lambda found: Assurance.SOLVER)
+    patch(asking, "assurance_of", lambda found: Assurance.SOLVER)
 
 
 @mutant("test_an_accepted_word_is_verified_and_counted_apart")
 def words_are_not_counted(patch):
-    real = Summary.of
-    patch(Summary, "of", staticmethod(lambda *given: replace(real(*given), on_word=0)))
+    real = Counts.of
+    patch(Counts, "of", staticmethod(lambda *given: replace(real(*given), on_word=0)))
 
 
 @mutant("test_an_accepted_word_is_verified_and_counted_apart")
 def words_are_counted_among_unknown_ones(patch):
-    real = Summary.of
+    real = Counts.of
 
-    def of(results, *rest):
-        summary = real(results, *rest)
-        return replace(summary, counts={**summary.counts, "verified": summary.counts["verified"] - summary.on_word})
+    def of(*given):
+        found = real(*given)
+        return replace(found, counts={**found.counts, "verified": found.verified - found.on_word})
 
-    patch(Summary, "of", staticmethod(of))
+    patch(Counts, "of", staticmethod(of))
 
 
 @mutant("test_an_accepted_word_is_verified_and_counted_apart", "test_the_journal_keeps_what_a_verdict_rests_on")
 def stderr_is_silent(patch):
-    patch(verify_run.VerifyRun, "_tell", lambda self, summary: None)
+    patch(Counts, "warning", "")
 
 
 @mutant("test_an_accepted_word_is_verified_and_counted_apart")
 def the_text_is_silent(patch):
-    real = text._outcome
-    patch(text, "_outcome", lambda summary: real(replace(summary, on_word=0)))
+    real = Counts.lines
+    patch(Counts, "lines", lambda self: real(replace(self, on_word=0)))
 
 
 @mutant("test_the_journal_keeps_what_a_verdict_rests_on")
 def a_journal_goes_on_under_the_other_rule(patch):
-    real = header.make_binding
-    patch(verify_run, "make_binding", lambda *given, **more: {k: v for k, v in real(*given, **more).items() if k != "accept_solver"})
+    real = Verify.binding
+    patch(Verify, "binding", lambda self, run: {**real(self, run), "accept_solver": True})
 
 
 @mutant("test_a_list_of_queries_is_given_the_same_options")
 def workers_are_not_told(patch):
-    real = workers.worker_options
-    from absint.cli import instances
-
-    patch(instances, "worker_options", lambda settings: [w for w in real(settings) if w != "--accept-solver"])
+    patch(processes, "_OWN", {**processes._OWN, "accept_solver": False})
 
 
 @mutant("test_a_list_of_queries_is_given_the_same_options")
 def what_a_worker_says_of_assurance_is_dropped(patch):
-    real = workers.result_of
-    patch(workers, "result_of", lambda *given: replace(real(*given), assurance=Assurance.NONE))
+    real = processes.record_of
+    patch(processes, "record_of", lambda kind, row: replace(real(kind, row), assurance=Assurance.NONE))
 
 
 @mutant("test_a_fall_back_is_told_once")
 def notes_in_every_row_of_the_document(patch):
-    patch(json, "split_notes", lambda detail: (detail, ()))
+    patch(json, "_short", lambda values, said: values)
 
 
 @mutant("test_a_fall_back_is_told_once")
 def notes_are_lost(patch):
-    from absint.reports import interface
+    from absint.analyses.verify import counts
 
-    patch(interface, "noted", lambda results: {})
+    patch(counts, "noted", lambda results: {})
 
 
 @mutant("test_a_fall_back_is_told_once")
 def notes_once_for_every_instance(patch):
-    real = text._notes
-    patch(text, "_notes", lambda summary: real(summary) * len(summary.notes and next(iter(summary.notes.values()))))
+    real = Counts.note_lines
+    patch(Counts, "note_lines", lambda self: list(real(self)) * len(next(iter(self.notes.values()), [])))
+
+
+@mutant("test_a_query_is_unsat_on_a_word_only_where_that_is_accepted")
+def a_note_of_a_query_is_said_twice(patch):
+    real = documents._values
+
+    def doubled(*given):
+        found = real(*given)
+        return {**found, "notes": found["notes"] * 2}
+
+    patch(documents, "_values", doubled)
 
 
 @pytest.mark.parametrize("name", MUTANTS)
@@ -128,7 +141,3 @@ def test_mutant_is_killed(name, request, monkeypatch):
         test(**{fixture: request.getfixturevalue(fixture) for fixture in signature(test).parameters})
 
     assert_killed(MUTANTS[name], run, monkeypatch)
-
-
-def test_notes_need_a_code():
-    assert notes.split_notes("replayed: fine; really") == ("replayed: fine; really", ())

@@ -6,6 +6,7 @@ import csv
 import json
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ def validate(cli):
 @pytest.fixture
 def calibrated(validate, tmp_path):
     path = tmp_path / "calibration.json"
-    assert validate("calibrate", "--index", "0:60", "--rate", "0.05", "--out", path).code == 0
+    assert validate("calibrate", "--index", "0:60", "--rate", "0.05", "--calibration", path).code == 0
     return path
 
 
@@ -43,12 +44,13 @@ def test_help_loads_no_engine():
 
 def test_calibrate_shows_what_it_found(validate, tmp_path):
     path = tmp_path / "c.json"
-    done = validate("calibrate", "--index", "0:60", "--rate", "0.05", "--out", path, "--format", "json")
+    done = validate("calibrate", "--index", "0:60", "--rate", "0.05", "--calibration", path, "--format", "json")
     shown, kept = json.loads(done.out), json.loads(path.read_text())
     assert done.code == 0
-    assert {k: v for k, v in shown.items() if k not in ("file", "model")} == kept
+    assert shown["calibration"] == kept
     assert kept["wrong"] == 1
-    assert len(kept["radii"]) == 59
+    assert [Fraction(row["certified_exact"]) / Fraction(kept["rule"]["step"]) for row in shown["radii"]] == kept["radii"]
+    assert [row["index"] for row in shown["radii"]] == [k for k in range(60) if k != 8], "input 8 is misclassified"
     assert kept["rejected"] <= 0.05 * 59
 
 
@@ -59,6 +61,7 @@ def test_run_accepts_and_rejects(validate, calibrated):
     assert done.code == (1 if rejected else 0)
     assert whole["summary"] == {**whole["summary"], "inputs": 20, "rejected": len(rejected)}
     assert {row["basis"] for row in whole["decisions"]} == {"proof"}
+    assert (whole["header"]["mode"], whole["header"]["domain"]["name"]) == ("threshold", "zonotope")
     text = validate("run", "--calibration", calibrated, "--index", "0:20")
     assert text.out.count("REJECTED") == len(rejected)
 
@@ -93,8 +96,12 @@ def test_evaluate_writes_tables_sets_and_pictures(validate, tmp_path):
                     "--thresholds", "0.01,0.02", "--adversarial", sets, "--plots", plots, "--plot-format", "svg", "--format", "json")
     whole = json.loads(done.out)
     assert done.code == 0
-    assert [row["category"] for row in whole["categories"]] == ["valid", "misclassified", "fgsm:eps=0.2", "deepfool"]
-    assert len(whole["rejection"]) >= 2
+    names = ["valid", "misclassified", "fgsm:eps=0.2", "deepfool"]
+    assert [row["category"] for row in whole["categories"]] == ["calibration", *names]
+    assert [row["category"] for row in whole["tables"]["detection"]] == names
+    assert len(whole["tables"]["rejection"]) >= 2
+    assert len(whole["tables"]["windows"]) == 11
+    assert set(whole["roc"]) == set(names[1:])
     assert sorted(p.name for p in plots.iterdir()) == ["histograms.svg", "roc.svg"]
     assert sorted(p.name for p in sets.iterdir()) == ["deepfool.npz", "fgsm_eps=0.2.npz"]
     with np.load(sets / "deepfool.npz") as archive:
@@ -105,14 +112,14 @@ def test_evaluate_writes_tables_sets_and_pictures(validate, tmp_path):
 
 
 def test_too_few_inputs_leave_no_file(validate, tmp_path):
-    done = validate("calibrate", "--index", "0:20", "--out", tmp_path / "c.json")
+    done = validate("calibrate", "--index", "0:20", "--calibration", tmp_path / "c.json")
     assert "34" in done.fails(3, "E-CALIBRATION-FEW]").err
     assert not (tmp_path / "c.json").exists()
 
 
 def test_unlabelled_data_calibrates_and_does_not_evaluate(validate, data_file, tmp_path):
     path = data_file(images=samples.data("mnist").inputs[:40])
-    assert validate("calibrate", "--data", path, "--out", tmp_path / "c.json").code == 0
+    assert validate("calibrate", "--data", path, "--calibration", tmp_path / "c.json").code == 0
     assert json.loads((tmp_path / "c.json").read_text())["wrong"] is None
     pytest.importorskip("foolbox")
     validate("evaluate", "--data", path, "--attack", "fgsm").fails(3, "E-DATA-UNLABELLED]")
@@ -123,7 +130,7 @@ def test_nan_images_are_refused(validate, calibrated, data_file, tmp_path):
     images[3, 2, 1] = np.nan
     path = data_file(images=images)
     validate("run", "--calibration", calibrated, "--data", path).fails(3, "E-DATA-NAN]")
-    validate("calibrate", "--data", path, "--out", tmp_path / "d.json").fails(3, "E-DATA-NAN]")
+    validate("calibrate", "--data", path, "--calibration", tmp_path / "d.json").fails(3, "E-DATA-NAN]")
 
 
 def test_another_model_or_normalisation_is_refused(validate, calibrated):
@@ -142,17 +149,19 @@ def test_an_edited_file_is_refused(validate, calibrated):
     (["run"], 2, "E-USAGE"), (["run", "--calibration", "none.json"], 3, "E-CALIBRATION-FILE"),
     (["run", "--format", "xml"], 2, "E-FORMAT-UNKNOWN"),
     (["calibrate", "--rate", "2"], 2, "E-RATE"), (["calibrate", "--domain", "zonotop"], 2, "E-DOMAIN-UNKNOWN"),
-    (["calibrate", "--out", "nowhere/c.json"], 3, "E-OUT"), (["calibrate", "--out", "."], 3, "E-OUT"),
+    (["calibrate", "--calibration", "nowhere/c.json"], 3, "E-OUT"), (["calibrate", "--calibration", "."], 3, "E-OUT"),
     (["calibrate", "--window", "3"], 2, "E-WINDOW"),
-    (["calibrate", "--format", "csv"], 2, "E-FORMAT-UNKNOWN"), (["calibrate", "--out", RELU], 2, "E-OUT"),
+    (["calibrate", "--calibration", RELU], 2, "E-OUT"), (["calibrate", "--out", "calibration.json"], 2, "E-OUT"),
     (["evaluate", "--attack", "nonsense"], 2, "E-ATTACK-UNKNOWN"), (["evaluate", "--count", "0"], 2, "E-COUNT"),
-    (["evaluate", "--thresholds", "a"], 2, "E-NUMBERS"), (["evaluate", "--plots", "p", "--plot-format", "gif"], 2, "E-PLOT-FORMAT"),
+    (["evaluate", "--thresholds", "a"], 2, "E-NUMBERS"), (["run", "--calibration", "c", "--state", RELU], 2, "E-OUT"),
+    (["evaluate", "--plots", "p", "--plot-format", "gif"], 2, "E-PLOT-FORMAT"),
     (["evaluate", "--count", "90"], 3, "E-EVALUATION-FEW"), (["calibrate", "--epsilon", "1"], 2, "E-USAGE"),
 ])
 def test_misuse_is_one_coded_message(validate, words, exit_code, code, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     validate(*words).fails(exit_code, f"{code}]")
-    assert not list(Path().glob("*.json"))
+    assert not list(Path().glob("calibration.json"))
+    assert not list(Path().glob("p"))
 
 
 def test_the_file_of_another_command_is_no_calibration(validate, tmp_path):

@@ -12,7 +12,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 import absint
-from absint.analyses.verify import Problem, VerifyOptions, verify
+from absint.analyses.verify import Problem, ProofSettings, verify
 from absint.engine.context import Context
 from absint.engine.forward import boxes
 from absint.errors import UnsupportedError
@@ -46,7 +46,7 @@ def below_half(graph, low, high, domain, semantics="float32"):
     spec = Spec.rows(-torch.ones(1, 1, 1, dtype=torch.float64), torch.tensor([[0.5]], dtype=torch.float64))
     ends = (torch.tensor([[end]], dtype=torch.float64) for end in (low, high))
     problem = Problem(graph, BoxRegion(*ends), spec.take, (0,))
-    (result,) = verify(problem, VerifyOptions(domain=domain, semantics=semantics, attack=None))
+    (result,) = verify(problem, ProofSettings(domain=domain, semantics=semantics, attack=None))
     return result.verdict
 
 
@@ -144,7 +144,7 @@ def test_integers_beyond_24_bits_are_rounded_by_a_cast(tmp_path, domain, kind):
     region = BoxRegion(*(torch.tensor([[end]], dtype=torch.float64) for end in (0.6, 0.9)))
 
     def verdict(semantics):
-        options = VerifyOptions(domain=domain, semantics=semantics, attack=None)
+        options = ProofSettings(domain=domain, semantics=semantics, attack=None)
         return verify(Problem(problem, region, spec.take, (0,)), options)[0].verdict
 
     assert domain == "box" or verdict("real") is Verdict.VERIFIED

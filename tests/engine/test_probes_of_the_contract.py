@@ -18,7 +18,7 @@ from places import ROOT
 from torch import Tensor
 
 import absint
-from absint.analyses.verify import VerifyOptions, robustness, verify
+from absint.analyses.verify import ProofSettings, robustness, verify
 from absint.engine.context import Context
 from absint.engine.domain import DOMAINS, Domain
 from absint.engine.forward import analyse, margins, tensor_bounds
@@ -297,7 +297,7 @@ def test_verdicts_do_not_depend_on_batch_order_or_memory(name: str) -> None:
 
     def verdicts(order: Tensor, **options: Any) -> list[str]:
         problem = robustness(mnist(), LinfBall(inputs[order], eps[order]), labels[order])
-        found = verify(problem, VerifyOptions(domain=name, **options))
+        found = verify(problem, ProofSettings(domain=name, **options))
         return [found[int(k)].verdict.value for k in order.argsort()]
 
     order = torch.randperm(12, generator=torch.Generator().manual_seed(0))

@@ -11,7 +11,8 @@ import torch
 from onnx import TensorProto, helper
 from onnx_models import build, node, stored
 
-from absint.cli.inspect import examine
+from absint.analyses.inspect.examination import examine
+from absint.analyses.inspect.summary import values_of
 from absint.errors import UnsupportedError
 from absint.frontends.onnx_reader import OnnxFrontEnd
 from absint.model import node_check
@@ -256,16 +257,13 @@ def test_inspect_says_what_was_visited(tmp_path, draw):
     nodes = [node("Gemm", "x w", "h"), node("HardSwish", "h", "y")]
     path = stored(tmp_path, build(nodes, [1, 3], {"w": draw(3, 4)}, opset=14))
     found = examine(path)
-    document = json.loads(json.dumps(found.as_dict()))["import_check"]
+    document = json.loads(json.dumps(values_of(found)))["import_check"]
     assert (document["points"], document["nodes"], document["total"], document["visited"], document["pieces"]) == (34, 2, 2, 4, 4)
 
 
-def test_inspect_prints_what_was_visited(tmp_path, draw, capsys):
-    from absint.cli.inspect import inspect
-
+def test_inspect_prints_what_was_visited(tmp_path, draw, cli):
     path = stored(tmp_path, build([node("Gemm", "x w", "h"), node("Relu", "h", "y")], [1, 3], {"w": draw(3, 4)}))
-    assert inspect(path)() == 0
-    assert "on 34 points of the whole network, 2 of 2 nodes, every piece:" in capsys.readouterr().out
+    assert "on 34 points of the whole network, 2 of 2 nodes, every piece:" in cli("inspect", path).out
 
 
 def test_a_loop_of_many_equal_nodes_asks_once(tmp_path, monkeypatch):

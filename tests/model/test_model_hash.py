@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,18 +14,21 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from absint.analyses.validate.calibration import model_digest
-from absint.cli import instances as lists
+from absint.analyses.query.analysis import QueryAnalysis
+from absint.analyses.query.options import QueryOptions
+from absint.analyses.query.record import AnswerRecord
 from absint.cli.main import main
-from absint.cli.workers import Instance, result_of
+from absint.contract.analysis import Failure
 from absint.frontends import onnx_external, vnnlib
 from absint.frontends.onnx_reader import OnnxFrontEnd
+from absint.model.content_digest import model_digest
 from absint.model.digest import digest
 from absint.model.frontend import FRONTENDS, load_model, model_hash
 from absint.model.graph import Source
 from absint.problem.data_frontend import read_data
 from absint.problem.query import read_query
-from absint.verdict import Assurance, InstanceResult, Verdict
+from absint.runs.resolve import resolve
+from absint.verdict import Assurance
 
 QUERY = "".join(f"(declare-const X_{k} Real)(assert (>= X_{k} 0.0))(assert (<= X_{k} 1.0))\n" for k in range(3))
 QUERY += "(declare-const Y_0 Real)(declare-const Y_1 Real)(assert (>= Y_0 9.0))\n"
@@ -164,20 +168,21 @@ def test_a_network_that_is_not_supported_has_it_too(tmp_path, capsys):
 
 @pytest.fixture
 def listed(tmp_path, capsys, monkeypatch):
-    """Run a list of one query about net.onnx with a journal; its workers do nothing but answer unsat."""
+    """Run a list of one query about net.onnx with a journal; nothing is done but to answer unsat."""
     asked = []
 
-    def answered(todo, options, processes):
-        asked.extend(todo)
-        yield from (InstanceResult(one.index, Verdict.VERIFIED, assurance=Assurance.SOUND) for one in todo)
+    def decide(self, items, run):
+        asked.extend(item.payload for item in items)
+        yield from (AnswerRecord(one.index, one.payload.onnx, one.payload.vnnlib, "unsat", assurance=Assurance.SOUND) for one in items)
 
-    monkeypatch.setattr(lists, "answered", answered)
+    monkeypatch.setattr(QueryAnalysis, "decide", decide)
     (tmp_path / "q.vnnlib").write_text(QUERY)
     (tmp_path / "list.csv").write_text("net.onnx,q.vnnlib,60\n")
 
     def go(*more):
         asked.clear()
-        found = run(capsys, "verify", "--instances", tmp_path / "list.csv", "--journal", tmp_path / "j.jsonl", "--quiet", *more)
+        found = run(capsys, "verify", "--instances", tmp_path / "list.csv", "--journal", tmp_path / "j.jsonl", "--quiet", "--executor",
+                    "local", *more)
         return *found, list(asked)
 
     return go
@@ -212,17 +217,29 @@ def test_a_list_does_not_go_on_with_other_files(tmp_path, listed, change):
     assert "error[E-JOURNAL-MISMATCH]" in err
 
 
-@pytest.mark.parametrize(("network", "query", "kept"), [
-    ("n", "q", True), ("other", "q", False), ("n", "other", False), ("", "q", False), ("", "", False), (None, None, False)])
-@pytest.mark.parametrize("answer", ["unsat", "sat", "unknown", "timed-out"])
-def test_an_answer_about_other_bytes_is_none(network, query, kept, answer):
-    document = {"answer": answer, "model": {"sha256": network}, "query": {"sha256": query}} if network is not None else {"answer": answer}
-    result = result_of(Instance(0, "a", "b", None, None, 5.0, ("n", "q")), 0, json.dumps(document).encode(), b"", 1.0)
-    decided = answer in ("unsat", "sat")
-    assert (result.verdict is not Verdict.UNKNOWN) == (decided and kept)
-    assert (result.detail == "E-INSTANCES-CHANGED") == (decided and not kept)
-    unreadable = result_of(Instance(0, "a", "b", None, None, 5.0, ("", "")), 0, json.dumps(document).encode(), b"", 1.0)
-    assert unreadable.verdict is Verdict.UNKNOWN
+@pytest.mark.parametrize(("change", "kept"), [(None, True), ("network", False), ("query", False), ("unread", False)])
+@pytest.mark.parametrize("least", [9.0, 0.5])
+def test_an_answer_about_other_bytes_is_none(tmp_path, change, kept, least):
+    """What a line was listed with and what is read for its answer: only where both are the same there is an answer, whatever it is."""
+    write(tmp_path)
+    (tmp_path / "q.vnnlib").write_text(QUERY.replace("9.0", str(least)))
+    (tmp_path / "list.csv").write_text("net.onnx,q.vnnlib,60\n")
+    analysis, run = resolve("query", QueryOptions(instances=tmp_path / "list.csv", domain="box", journal=tmp_path / "j"))
+    (item,) = analysis.items(run)
+    if change == "network":
+        write(tmp_path, value=0.25)
+    elif change == "query":
+        (tmp_path / "q.vnnlib").write_text(QUERY + "\n")
+    elif change == "unread":
+        item = replace(item, payload=replace(item.payload, sha256=("", "")))
+    (found,) = analysis.decide([item], run)
+    assert isinstance(found, AnswerRecord) == kept
+    if kept:
+        assert (found.verdict, found.sha256) == ("unsat" if least == 9.0 else "sat", item.payload.sha256)
+    else:
+        assert isinstance(found, Failure)
+        assert found.code == "E-INSTANCES-CHANGED"
+        assert analysis.failed(item, found).verdict == "error"
 
 
 # ---- front ends and data ---------------------------------------------------------------------------------------------------

@@ -49,12 +49,12 @@ def a_witness_moves_the_end_to_the_middle_only(patch):
 
 @mutant(("test_a_time_limit_inside_a_refinement_is_no_answer",), ("test_a_bracket_follows_algorithm_1",))
 def a_timeout_counts_as_an_answer(patch):
-    patch(Bracket, "timed_out", lambda self: replace(self, high=self.middle))
+    patch(Bracket, "timed_out", lambda self, cut: replace(self, high=self.middle))
 
 
 @mutant(("test_a_time_limit_keeps_what_is_certified",))
 def a_timeout_takes_back_what_is_certified(patch):
-    patch(Bracket, "timed_out", lambda self: replace(self, low=0, closed=True, reason=Reason.TIMEOUT))
+    patch(Bracket, "timed_out", lambda self, cut: replace(self, low=0, closed=True, reason=Reason.TIMEOUT))
 
 
 @mutant(("test_the_engine_gets_radii_rounded_up_and_exactly_those_asked", "linf"))

@@ -157,7 +157,7 @@ def neurons_of_every_instance_at_once(patch):
     patch(refine, "tightened", rewritten(tighten.tightened, ("mine = wanted & (rows.instance.cpu() == k)", "mine = wanted")))
 
 
-@mutant((TRUTH, "refine"), (TRUTH, PHASES))
+@mutant(("test_each_instance_of_a_batch_has_bounds_of_its_own", "refine"), ("test_each_instance_of_a_batch_has_bounds_of_its_own", PHASES))
 def the_region_of_another_instance(patch):
     edit(patch, _Instance, "run", ("encode(self.ctx, self.k,", "encode(self.ctx, self.ctx.batch - 1 - self.k,"))
 

@@ -106,8 +106,8 @@ def the_area_of_equal_radii_is_a_half(folder):
 
 @mutant("accepted_inputs_are_proved")
 def unknown_is_accepted(patch):
-    original = validate.verify
-    patch(validate, "verify", lambda problem, options: [
+    original = validate.decided
+    patch(validate, "decided", lambda problem, options: [
         replace(r, verdict=Verdict.VERIFIED) if r.verdict is Verdict.UNKNOWN else r for r in original(problem, options)])
 
 
@@ -119,10 +119,10 @@ def half_the_radius_is_asked_for(patch):
 
 @mutant("a_tied_input_is_rejected")
 def ties_have_a_class(patch):
-    original, search, prove = RadiusValidator.predict, validate.radius, validate.verify
+    original, search, prove = RadiusValidator.predict, validate.radii, validate.decided
     patch(RadiusValidator, "predict", lambda self, center: (original(self, center)[0], torch.ones(len(center), dtype=torch.bool)))
-    patch(validate, "radius", lambda *a, **k: [replace(r, predicted=0) for r in search(*a, **k)])
-    patch(validate, "verify", lambda problem, options: [replace(r, verdict=Verdict.VERIFIED) for r in prove(problem, options)])
+    patch(validate, "radii", lambda *a, **k: [replace(r, predicted=0) for r in search(*a, **k)])
+    patch(validate, "decided", lambda problem, options: [replace(r, verdict=Verdict.VERIFIED) for r in prove(problem, options)])
 
 
 @mutant("a_poisoned_window_opens_no_door")

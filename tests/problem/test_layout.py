@@ -14,7 +14,7 @@ import torch
 from onnx_models import imported, node
 
 import absint
-from absint.analyses.verify import VerifyOptions
+from absint.analyses.verify import ProofSettings
 from absint.analyses.verify.patches import verify_patches
 from absint.errors import UsageError
 from absint.model.frontend import normalised
@@ -243,17 +243,17 @@ def test_no_patch_is_verified_that_onnxruntime_refutes(read: Read, shape: tuple[
     assert runtime(graph.source).run(x)[0].argmax() == 1
     patches = Patches(1, 1, layout=("hwc" if last else "chw") if dense else None)
     center, label = torch.zeros(1, *shape, dtype=torch.float64), torch.tensor([0])
-    (found,) = verify_patches(graph, center, label, patches, VerifyOptions("deeppoly"))
+    (found,) = verify_patches(graph, center, label, patches, ProofSettings("deeppoly"))
     assert found.verdict is Verdict.FALSIFIED
     other = Patches(1, 1, layout="chw" if last else "hwc")
     if dense:       # another question, and its answer: a pixel of the other reading holds one channel at most of those summed
-        (found,) = verify_patches(graph, center, label, other, VerifyOptions("deeppoly"))
+        (found,) = verify_patches(graph, center, label, other, ProofSettings("deeppoly"))
         assert found.verdict is Verdict.VERIFIED
         with pytest.raises(UsageError, match="E-LAYOUT"):
-            verify_patches(graph, center, label, Patches(1, 1), VerifyOptions("deeppoly"))
+            verify_patches(graph, center, label, Patches(1, 1), ProofSettings("deeppoly"))
     else:
         with pytest.raises(UsageError, match="E-LAYOUT"):
-            verify_patches(graph, center, label, other, VerifyOptions("deeppoly"))
+            verify_patches(graph, center, label, other, ProofSettings("deeppoly"))
 
 
 # ---- what is told --------------------------------------------------------------------------------------------------------

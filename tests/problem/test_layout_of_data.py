@@ -10,13 +10,13 @@ import pytest
 import torch
 from onnx_models import build, node, stored
 
+from absint.attacks.witness_files import WitnessInfo, save_witnesses
 from absint.errors import AbsintError, UsageError
 from absint.model.frontend import load_model
 from absint.model.layout import Axes, Known, Layout
 from absint.problem.data_frontend import read_data
 from absint.problem.dataset import Dataset
 from absint.problem.regions.region import LinfBall
-from absint.reports.witness import WitnessInfo, save_witnesses
 from absint.verdict import InstanceResult, Verdict
 
 CHW, HWC = Layout.CHW, Layout.HWC

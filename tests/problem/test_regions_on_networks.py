@@ -18,7 +18,7 @@ from torch import Tensor
 
 import absint
 from absint import samples
-from absint.analyses.verify import VerifyOptions, robustness, verify
+from absint.analyses.verify import ProofSettings, robustness, verify
 from absint.attacks import Search
 from absint.attacks.pgd import Pgd, violation
 from absint.domains import zonotope as zonotope_module
@@ -204,7 +204,7 @@ def test_an_instance_does_not_depend_on_its_batch(name: str) -> None:
 def test_verify_and_falsify_on_the_bundled_net(region: Callable[[Tensor], Region], verified: int, falsified: int) -> None:
     inputs, labels = digits(12)
     area = region(inputs)
-    results = verify(robustness(mnist(), area, labels), VerifyOptions("deeppoly"))
+    results = verify(robustness(mnist(), area, labels), ProofSettings("deeppoly"))
     spec = Spec.robust(labels, 10)
     counts = [r.verdict for r in results]
     assert counts.count(Verdict.VERIFIED) >= verified
@@ -298,7 +298,7 @@ def test_patches_end_to_end() -> None:
     patches = Patches(1, 1)
     region, owner = patches.of(x)
     labels = graph(x).argmax(1)
-    results = verify(robustness(graph, region, labels[owner]), VerifyOptions("deeppoly"))
+    results = verify(robustness(graph, region, labels[owner]), ProofSettings("deeppoly"))
     for k in range(3):
         mine = [r for r, o in zip(results, owner.tolist(), strict=True) if o == k]
         joined = all_positions(mine, k, patches.positions(graph.input.shape))
@@ -333,7 +333,7 @@ def test_the_api_takes_norms_and_regions() -> None:
         == [r.verdict for r in by_norm]
 
 
-@pytest.mark.parametrize("arguments", [{"eps": "0.1", "norm": "l3"}, {"eps": ["0.1", "0.2"]}, {}, {"eps": ["0.1"], "norm": "l2"},
+@pytest.mark.parametrize("arguments", [{"eps": "0.1", "norm": "l3"}, {"eps": ["0.1"] * 3}, {}, {"eps": ["0.1"] * 3, "norm": "l2"},
                                        {"eps": np.linspace(0, 1, 784).reshape(1, 1, 28, 28), "norm": "l1"}])
 def test_the_api_refuses_regions_without_meaning(arguments: dict[str, Any]) -> None:
     inputs, labels = digits(2)
@@ -366,7 +366,7 @@ def test_the_command_says_which_region_it_proved(run_cli: Any, arguments: tuple[
     if arguments[0] != "--patch":
         assert code == 0
         text = run_cli(*arguments, "--index", "0:1", "--quiet")[1]
-        assert ("l_inf" in text) == (said.get("norm") == "linf")
+        assert ("linf" in text) == (said.get("norm") == "linf")
 
 
 @pytest.mark.parametrize(("arguments", "code"), [

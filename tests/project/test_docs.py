@@ -7,6 +7,7 @@ import re
 from places import ROOT
 
 PLUGIN = ROOT / "tests/plugins/absint_example_plugin"
+FILES = ("noise.py", "markdown_table.py", "shuffled_executor.py")
 
 
 def blocks(page: str, language: str) -> list[str]:
@@ -15,7 +16,9 @@ def blocks(page: str, language: str) -> list[str]:
 
 def test_the_extending_page_shows_the_tested_files_word_for_word():
     shown = blocks("docs/extending.md", "python") + blocks("docs/extending.md", "toml")
-    files = [*(PLUGIN / "absint_example_plugin" / name for name in ("shrink.py", "fastlin.py", "centred.py")), PLUGIN / "pyproject.toml"]
+    files = [*(PLUGIN / "absint_example_plugin" / name for name in ("shrink.py", "fastlin.py", "centred.py")),
+             *(ROOT / "tests/plugins/files" / name for name in FILES),
+             PLUGIN / "pyproject.toml"]
     assert shown == [file.read_text() for file in files]
 
 

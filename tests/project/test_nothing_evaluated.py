@@ -1,4 +1,4 @@
-"""Nothing that a user's file says is ever run, and every process is started in the two places that know how. Read from the source."""
+"""Nothing that a user's file says is ever run, and every process is started in the places that know how. Read from the source."""
 
 from __future__ import annotations
 
@@ -14,9 +14,13 @@ CALLS = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "torc
 MODULES = {"pickle", "marshal", "shelve", "yaml", "dill", "joblib", "runpy", "code", "sympy"}
 STARTERS = {"subprocess", "multiprocessing", "pty", "concurrent.futures.process"}
 STARTING = {"os.fork", "os.execv", "os.execve", "os.posix_spawn", "os.spawnv", "ProcessPoolExecutor", "sys.executable"}
-MAY_START = {"absint/cli/workers.py", "absint/solvers/isolated_process.py", "absint/solvers/child_interpreter.py"}
+MAY_START = {"absint/runs/worker_process.py", "absint/solvers/isolated_process.py", "absint/solvers/child_interpreter.py"}
+# A run and a process that it has started, over a pipe that nobody else holds: options may be live objects.
+PICKLING = {("pickle", "absint/runs/processes.py"), ("pickle", "absint/runs/worker.py")}
 # Modules imported by a name that is computed: where from it comes, never from a file of the user's.
-COMPUTED = {"absint/__init__.py": "a table of its own", "absint/model/ops/__init__.py": "the modules of the package",
+COMPUTED = {**dict.fromkeys(("absint/__init__.py", "absint/analyses/bounds/__init__.py", "absint/analyses/validate/__init__.py"),
+                            "a table of its own"),
+            "absint/model/ops/__init__.py": "the modules of the package",
             "absint/cli/doctor.py": "the dependencies that absint declares"}
 
 
@@ -25,7 +29,7 @@ def breaches(name: str, source: str) -> Iterator[str]:
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
             roots = {part for module in modules for part in (module, module.partition(".")[0])}
-            yield from (f"{name}:{node.lineno} imports {m}" for m in sorted(roots & MODULES))
+            yield from (f"{name}:{node.lineno} imports {m}" for m in sorted(roots & MODULES) if (m, name) not in PICKLING)
             yield from (f"{name}:{node.lineno} starts by {m}" for m in sorted(roots & STARTERS) if name not in MAY_START)
         if isinstance(node, (ast.Name, ast.Attribute)) and ast.unparse(node) in STARTING and name not in MAY_START:
             yield f"{name}:{node.lineno} {ast.unparse(node)}"
@@ -36,7 +40,7 @@ def breaches(name: str, source: str) -> Iterator[str]:
 def _calls(name: str, node: ast.Call) -> Iterator[str]:
     called = ast.unparse(node.func)
     given = {k.arg: k.value for k in node.keywords}
-    if called in CALLS:
+    if called in CALLS and (called.partition(".")[0], name) not in PICKLING:
         yield f"{name}:{node.lineno} {called}"
     for option in ("shell", "allow_pickle"):
         if option in given and not (isinstance(given[option], ast.Constant) and given[option].value is False):

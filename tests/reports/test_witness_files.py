@@ -15,6 +15,8 @@ import torch
 import absint
 from absint import samples
 from absint.attacks import prove_witness
+from absint.attacks import witness_files as module
+from absint.attacks.witness_files import Saved, WitnessInfo, check_folder, counterexample_text, save_witnesses
 from absint.errors import InputError, ResourceError, UsageError
 from absint.model.graph import Graph
 from absint.model.layout import Axes, Known, Layout
@@ -23,8 +25,6 @@ from absint.numeric.decimal import parse_eps
 from absint.problem.dataset import Dataset
 from absint.problem.regions.region import LinfBall
 from absint.problem.spec import Spec
-from absint.reports import witness as module
-from absint.reports.witness import Saved, WitnessInfo, check_folder, counterexample_text, save_witnesses
 from absint.verdict import InstanceResult, Verdict
 
 EPS = "0.1"

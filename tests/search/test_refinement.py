@@ -17,11 +17,11 @@ from test_refinement_faults import DOMAINS, NEEDS_BRANCHING, SEEDS, false_words
 
 import absint
 from absint import samples
-from absint.analyses.verify import Problem, VerifyOptions, verify
-from absint.api import domain_from
+from absint.analyses.verify import Problem, ProofSettings, verify
 from absint.domains.deeppoly import DeepPoly
 from absint.encode.network import encode
 from absint.engine.context import Context
+from absint.engine.domain_names import domain_of
 from absint.engine.forward import attempt, boxes
 from absint.errors import AbsintError, InputError
 from absint.model.families.maximum import Maximum
@@ -63,7 +63,7 @@ def problem(graph, weight, bias, disjunct=None, ends=((-1.0, 1.0),), **more):
 
 
 def decided(asked, domain, **options):
-    return verify(asked, VerifyOptions(domain_from(domain), dtype="float64", attack=None, **options))
+    return verify(asked, ProofSettings(domain_of(domain), dtype="float64", attack=None, **options))
 
 
 def rectifier():
@@ -187,8 +187,8 @@ def test_models_are_of_the_whole_context():
     """Refinement of a batch answers the same bounds as of its second instance alone."""
     case = agreement_nets.case(27)
     one = case.region.take(torch.tensor([1]))
-    whole = attempt(domain_from("refine"), Context(case.graph, case.region, Numerics()), case.spec)
-    alone = attempt(domain_from("refine"), Context(case.graph, one, Numerics()), case.spec.take(torch.tensor([1])))
+    whole = attempt(domain_of("refine"), Context(case.graph, case.region, Numerics()), case.spec)
+    alone = attempt(domain_of("refine"), Context(case.graph, one, Numerics()), case.spec.take(torch.tensor([1])))
     for name, interval in alone.ctx.known.items():
         for side in ("lower", "upper"):
             assert torch.allclose(getattr(whole.ctx.known[name], side)[1], getattr(interval, side)[0], rtol=1e-9, atol=1e-12)
@@ -261,10 +261,10 @@ def test_boxes_end_at_their_limits():
     """The count, memory and the caller's test each end it; what is left open stays in the bound."""
     graph = folded()
     few = covered(graph, Splitting(DeepPoly(), 2, 60), gap=0.05)
-    assert few.late
+    assert (few.late, few.limit) == (False, "60 boxes")
     assert few.boxes <= 60 + 2 * 60
     poor = covered(graph, Splitting(DeepPoly(), 2), gap=0.05, budget=Budget(memory=200_000))
-    assert poor.late
+    assert (poor.late, poor.limit) == (False, "memory for open boxes")
     assert all(float(found.lower[0]) <= -0.05 + 1e-9 for found in (few, poor))
     stopped = covered(graph, Splitting(DeepPoly(), 2), gap=0.05, test=lambda points, outputs: points[0])
     assert stopped.point is not None

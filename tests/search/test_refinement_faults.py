@@ -20,9 +20,9 @@ import torch
 from agreement import ask, faults
 from solver_contract import LIES, Liar, build, context, evaluate, gemm, networks, points, wrong
 
-from absint.analyses.verify import Problem, VerifyOptions, verify
-from absint.api import domain_from
+from absint.analyses.verify import Problem, ProofSettings, verify
 from absint.encode.network import encode
+from absint.engine.domain_names import domain_of
 from absint.errors import AbsintError
 from absint.model.ops.gemm import Gemm
 from absint.model.ops.relu import Relu
@@ -212,7 +212,7 @@ def test_no_lie_moves_a_bound_of_a_neuron(lie):
     enter(Planted(EVERY[lie]))
     for seed in (12, (27, 29)[list(EVERY).index(lie) % 2]):
         for effort in ("", ",timeout_milp=0.02"):
-            domain = domain_from(f"refine:solver=planted{effort}")
+            domain = domain_of(f"refine:solver=planted{effort}")
             assert agreement.excess(agreement_nets.case(seed), domain, Numerics())[0] == []
 
 
@@ -232,6 +232,13 @@ def test_the_truth_comes_out(domain):
     for seed in (*SEEDS, 8, 23, 44, 54):
         case = agreement_nets.case(seed)
         assert false_words(case, ask(case, domain)) == []
+
+
+@pytest.mark.parametrize("domain", ["refine", "exact:nodes=60,inputs=0"])
+def test_each_instance_of_a_batch_has_bounds_of_its_own(domain):
+    """A stage that is given several instances answers for each of them by its own region."""
+    for seed in SEEDS:
+        assert agreement.excess(agreement_nets.case(seed), domain_of(domain), Numerics())[0] == []
 
 
 @pytest.mark.parametrize("nodes", [2, 5, 400])
@@ -294,7 +301,7 @@ def test_a_word_that_an_input_contradicts_is_not_taken():
     enter(Planted(lambda c, m: Claim(Status.OPTIMAL, value=1e6, bound=1e6) if m.mixed else c))
     (result,) = ask(agreement_nets.case(NEEDS_A_SEARCH), "milp:solver=planted", 0, accept_solver=True)
     assert result.verdict is Verdict.UNKNOWN
-    assert "E-SOLVER-CONTRADICTION" in result.detail
+    assert "E-SOLVER-CONTRADICTION" in str(result.notes)
 
 
 # ---- solvers that fail ----------------------------------------------------------------------------------------------
@@ -311,7 +318,7 @@ def test_where_a_solver_fails_the_next_one_decides(domain, code):
             enter(Failing(SolverError(code, "planted"), where, after))
             results = ask(case, f"{domain}:solver=planted")
             assert [r.verdict for r in results] == expected
-            assert any(code in (r.detail or "") for r in results)
+            assert any(code in str(r.notes) for r in results)
 
 
 @pytest.mark.parametrize("where", ["start", "set_bounds", "set_cost", "run"])
@@ -326,7 +333,7 @@ def test_where_every_solver_fails_nothing_is_decided_by_it(where, after, monkeyp
             assert false_words(case, results) == []
             if after == 0 and where != "set_bounds":
                 assert results[0].verdict is Verdict.UNKNOWN
-                assert "E-SOLVER-CRASH" in results[0].detail
+                assert "E-SOLVER-CRASH" in str(results[0].notes)
 
 
 @pytest.mark.parametrize("error", [RuntimeError("planted"), ValueError("planted"), ZeroDivisionError("planted")])
@@ -355,7 +362,7 @@ def test_a_missing_default_is_told_and_scipy_decides(monkeypatch):
     monkeypatch.setattr(highs, "find_spec", lambda name: None)
     results = ask(case, "exact")
     assert [r.verdict for r in results] == expected
-    assert "E-SOLVER-MISSING" in results[0].detail
+    assert "E-SOLVER-MISSING" in str(results[0].notes)
 
 
 @pytest.mark.parametrize(("found", "code"), [
@@ -367,7 +374,7 @@ def test_a_solver_asked_for_that_cannot_be_used_is_refused(found, code):
     enter(made)
     for domain in DOMAINS:
         with pytest.raises(SolverError) as caught:
-            domain_from(f"{domain}:solver=planted")
+            domain_of(f"{domain}:solver=planted")
         assert caught.value.code == code
 
 
@@ -385,9 +392,9 @@ def test_a_licence_for_small_models_makes_way():
     problem = Problem(graph, region, spec.take, (0,))
     found = {}
     for name in ("gurobi", "highs"):
-        (found[name],) = verify(problem, VerifyOptions(domain_from(f"exact:solver={name}"), dtype="float64", attack=None))
+        (found[name],) = verify(problem, ProofSettings(domain_of(f"exact:solver={name}"), dtype="float64", attack=None))
     assert found["gurobi"].verdict is found["highs"].verdict is not Verdict.UNKNOWN
-    assert "E-SOLVER-LICENCE" in found["gurobi"].detail
+    assert "E-SOLVER-LICENCE" in str(found["gurobi"].notes)
 
 
 # ---- programs that are no solvers -----------------------------------------------------------------------------------
@@ -419,7 +426,7 @@ def test_a_program_that_is_no_solver(program, tmp_path, monkeypatch):
     if program == "lies":
         assert result.verdict is Verdict.UNKNOWN
     else:
-        assert ("E-SOLVER-HANG" if program == "hangs" else "E-SOLVER-CRASH") in result.detail
+        assert ("E-SOLVER-HANG" if program == "hangs" else "E-SOLVER-CRASH") in str(result.notes)
     assert left_of(tmp_path) == []
 
 

@@ -9,9 +9,9 @@ import torch
 from agreement_nets import BATCH
 from exact_cells import Net
 
-from absint.analyses.verify import VerifyOptions, verify
-from absint.api import domain_from
+from absint.analyses.verify import ProofSettings, verify
 from absint.engine.context import Context
+from absint.engine.domain_names import domain_of
 from absint.engine.forward import attempt
 from absint.errors import UnsupportedError
 from absint.numeric.backend import numeric_mode
@@ -23,7 +23,7 @@ F = Fraction
 def ask(case, domain, *instances, **options):
     """Results of the engine, without an attack, in float64 unless told otherwise."""
     given = {"dtype": "float64", "attack": None, **options}
-    return verify(case.problem(*instances), VerifyOptions(domain=domain_from(domain), **given))
+    return verify(case.problem(*instances), ProofSettings(domain=domain_of(domain), **given))
 
 
 def faults(case, result):

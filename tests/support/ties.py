@@ -8,7 +8,7 @@ import torch
 from exact import minimum
 
 from absint.analyses.query.answering import QueryAnswer, verify_query
-from absint.analyses.verify.options import VerifyOptions
+from absint.analyses.verify.settings import ProofSettings
 from absint.model.families.maximum import Maximum
 from absint.model.graph import GraphBuilder
 from absint.model.ops.affine import Affine
@@ -59,7 +59,7 @@ def query(path, lower, upper, outputs, asserts):
 
 def answer(graph, asked, domain="deeppoly"):
     """sat, unsat or neither."""
-    return verify_query(graph, asked, VerifyOptions(domain=domain, total_timeout=60.0)).answer
+    return verify_query(graph, asked, ProofSettings(domain=domain, total_timeout=60.0)).answer
 
 
 def term(weight):

@@ -1,0 +1,118 @@
+"""kill -9 at random moments of a journaled run of each analysis: what was shown is kept, and --resume ends with the same document.
+
+One kill in every run of the suite; twenty for each analysis with `make slow`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from small_runs import query_list
+
+from absint import samples
+from absint.contract.analysis import ANALYSES
+
+NET = str(samples.network_path("mnist_relu_3x50"))
+CONV = str(samples.network_path("mnist_conv_small"))
+# Of each analysis: its words, and what makes a run of some seconds of some items.
+WORDS = {
+    "radius": [NET, "--index", "0:40", "--domain", "deeppoly", "--batch", "4"],
+    "verify": [NET, "--index", "0:60", "--eps", "0.03", "--domain", "deeppoly", "--batch", "2"],
+    "bounds": [NET, "--index", "0:40", "--domain", "box,deeppoly", "--stats", "--batch", "2"],
+    "validate.evaluate": [NET, "--domain", "zonotope", "--count", "10", "--calibrate", "40", "--attack", "fgsm:eps=0.1"],
+    "validate.calibrate": [NET, "--index", "0:60", "--rate", "0.05", "--batch", "4", "--domain", "deeppoly"],
+    "validate.run": [NET, "--index", "60:100", "--batch", "4"],
+    "inspect": [CONV],
+}
+TIMES = ("time_s", "seconds", "started", "command", "calls", "median_s")
+SLACK = ("margin", "median_margin")     # agree within the slack of rounding, whatever else is analysed beside them
+
+
+def run(words, *, stop=None):
+    """The output of a run in a process of its own; stop: seconds until it is killed."""
+    start = "from absint.cli.main import run; run()"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen([sys.executable, "-c", start, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment,
+                          start_new_session=True) as process:
+        if stop is not None:
+            try:
+                process.wait(stop)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+        out, err = process.communicate()
+    return process.returncode, out.decode(), err.decode()
+
+
+def same(text, *, slack=False):
+    """A document without what the clock says. slack: margins equal whatever is near them."""
+    def cleaned(value):
+        if isinstance(value, dict):
+            kept = {key: cleaned(item) for key, item in value.items() if key not in TIMES}
+            near = [key for key in SLACK if slack and isinstance(kept.get(key), float)]
+            return kept | {key: pytest.approx(kept[key], rel=1e-4, abs=1e-5) for key in near}
+        return [cleaned(item) for item in value] if isinstance(value, list) else value
+
+    return cleaned(json.loads(text))
+
+
+def indices(text):
+    """Of the records of whole lines; one record may be several rows."""
+    return {json.loads(line)["index"] for line in text.split("\n")[:-1]}
+
+
+def prepared(name, folder):
+    """The words of one analysis, with the files that they need."""
+    words = [*name.split("."), *WORDS.get(name, [])]
+    if name == "query":
+        words = ["verify", "--instances", str(query_list(folder, 4))]
+    if name == "validate.calibrate":
+        words += ["--calibration", str(folder / "made.json")]
+    if name == "validate.run":
+        made = folder / "calibration.json"
+        code, _, err = run(["validate", "calibrate", NET, "--index", "0:60", "--rate", "0.05", "--calibration", str(made), "--quiet"])
+        assert code == 0, err
+        words += ["--calibration", str(made)]
+    return [*words, "--quiet"]
+
+
+def killed(name, folder, kills, seed):
+    """Kill, look at what is kept, resume. Returns how many runs the kill met alive."""
+    words = prepared(name, folder)
+    begin = time.monotonic()
+    code, whole, err = run([*words, "--format", "json"])
+    length = time.monotonic() - begin
+    assert code in (0, 1), err
+    rng, alive = random.Random(seed), 0
+    for k in range(kills):
+        journal = folder / f"{k}.jsonl"
+        code, shown, _ = run([*words, "--format", "jsonl", "--journal", str(journal)], stop=rng.uniform(0.2, 1.0) * length)
+        alive += code < 0
+        kept = indices(journal.read_text().split("\n", 1)[-1]) if journal.exists() else set()
+        assert indices(shown) <= kept, "what was shown is on disk"
+        code, resumed, err = run([*words, "--format", "json", "--journal", str(journal), "--resume"])
+        assert code in (0, 1), err
+        assert same(resumed) == same(whole, slack=True)
+        journal.unlink()
+    return alive
+
+
+def test_every_analysis_is_killed():
+    assert {*WORDS, "query"} >= set(ANALYSES)
+
+
+def test_a_killed_run_goes_on(tmp_path):
+    killed("verify", tmp_path, kills=1, seed=3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted({*WORDS, "query"}))
+def test_twenty_kills_of_each_analysis(name, tmp_path):
+    alive = killed(name, tmp_path, kills=20, seed=7)
+    assert alive >= 5 or name == "inspect", "most kills must meet a run that is alive"

@@ -1,0 +1,61 @@
+"""A run of each analysis that takes a moment: the words of its command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from absint import samples
+from absint.cli.main import main
+
+NET = str(samples.network_path("mnist_relu_3x50"))
+QUERY = """
+(declare-const X_0 Real) (declare-const X_1 Real) (declare-const X_2 Real) (declare-const Y_0 Real) (declare-const Y_1 Real)
+(assert (>= X_0 {low})) (assert (<= X_0 0.9)) (assert (>= X_1 0)) (assert (<= X_1 0.5)) (assert (>= X_2 0)) (assert (<= X_2 1))
+(assert (<= Y_0 Y_1))
+"""
+_WORDS = {
+    "radius": [NET, "--index", "0:3"],
+    "verify": [NET, "--index", "0:3", "--eps", "0.03"],
+    "bounds": [NET, "--index", "0:2"],
+    "inspect": [NET],
+    "validate.calibrate": [NET, "--index", "0:60", "--rate", "0.05"],
+    "validate.run": [NET, "--index", "60:63"],
+    "validate.evaluate": [NET, "--count", "5", "--calibrate", "40", "--attack", "fgsm:eps=0.1"],
+}
+NAMES = sorted({*_WORDS, "query"})
+
+
+def words_of(name: str, folder: Path, *, few: bool = False) -> list[str]:
+    """The command; files that it needs are made in the folder. few: at most two items."""
+    if name == "query":
+        return ["verify", "--instances", str(query_list(folder, 1 if few else 2))]
+    words = [*name.split("."), *_WORDS[name]]
+    if few and "--index" in words:
+        words[words.index("--index") + 1] = "0:2"
+    if name == "validate.calibrate":
+        words += ["--calibration", str(folder / "made.json")]
+    if name == "validate.run":
+        made = folder / "calibration.json"
+        if not made.exists():
+            assert main(["validate", "calibrate", *_WORDS["validate.calibrate"], "--calibration", str(made), "--quiet", "--out",
+                         str(folder / "calibration.txt")]) == 0
+        words += ["--calibration", str(made)]
+    return words
+
+
+def query_list(folder: Path, count: int) -> Path:
+    """A list of queries about a network y = (x0, x1): every other one holds."""
+    weight = numpy_helper.from_array(np.array([[1, 0, 0], [0, 1, 0]], dtype=np.float32), "w")
+    graph = helper.make_graph([helper.make_node("Gemm", ["x", "w"], ["y"], transB=1)], "g",
+                              [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3])],
+                              [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 2])], [weight])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), folder / "net.onnx")
+    for k in range(count):
+        (folder / f"{k}.vnnlib").write_text(QUERY.format(low=("0.6", "0.4")[k % 2]))
+    path = folder / "list.csv"
+    path.write_text("".join(f"net.onnx,{k}.vnnlib,30\n" for k in range(count)))
+    return path
