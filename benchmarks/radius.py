@@ -24,8 +24,8 @@ from tables import table
 
 import absint
 from absint import samples
-from absint.analyses.radius.bisection import RadiusOptions, RadiusResult, radius
-from absint.analyses.verify.options import VerifyOptions
+from absint.analyses.radius.bisection import BisectionSettings, RadiusResult, radius
+from absint.analyses.verify.settings import ProofSettings
 from absint.api import domain_from
 from absint.model.graph import Graph
 
@@ -49,12 +49,12 @@ class Run:
         return float(mean(r.certified for r in self.results))
 
 
-def search(domain: str, *, carry: bool = True, fan: int = 1, batch: int | None = None) -> RadiusOptions:
+def search(domain: str, *, carry: bool = True, fan: int = 1, batch: int | None = None) -> BisectionSettings:
     """The search of the paper, without witnesses."""
-    return RadiusOptions(UPPER, TOLERANCE, VerifyOptions(domain_from(domain), attack=None, batch=batch), fan=fan, carry=carry)
+    return BisectionSettings(UPPER, TOLERANCE, ProofSettings(domain_from(domain), attack=None, batch=batch), fan=fan, carry=carry)
 
 
-def timed(graph: Graph, inputs: torch.Tensor, options: list[RadiusOptions], repeats: int) -> list[Run]:
+def timed(graph: Graph, inputs: torch.Tensor, options: list[BisectionSettings], repeats: int) -> list[Run]:
     """The searches in turn, `repeats` times over, so that a busy machine slows all of them alike."""
     best: list[Run | None] = [None] * len(options)
     for _ in range(repeats):

@@ -196,7 +196,7 @@ def measure(path: Path, data: Dataset, domains: list[str], count: int) -> None:
         assert validator.calibration is not None
         seconds = time.process_time() - begin
         result["domains"][domain] = {**summary(found), "algorithm2": windows(found, validator.calibration.radii), "cpu_s": seconds,
-                                     "serving": serving(validator, shaped.select(np.array(found.valid.index)).inputs)}
+                                     "serving": serving(validator, shaped.select(np.array(found.valid.originals)).inputs)}
         kept.write_text(json.dumps(result, indent=1))
         print(f"{path.stem} {domain}: {seconds:.0f} s CPU", flush=True)
 
