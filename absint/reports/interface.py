@@ -51,6 +51,22 @@ class Format(ABC):
         """The run is over, or was interrupted."""
 
 
+class KeptFormat(Format):
+    """A format that is written as a whole, at the end: heading and rows are kept until then."""
+
+    def __init__(self, stream: Any, suffix: str = "") -> None:
+        super().__init__(stream, suffix)
+        self.rows: list[Row] = []
+
+    def begin(self, heading: Heading) -> None:
+        """Kept."""
+        self.heading = heading
+
+    def row(self, row: Row) -> None:
+        """Kept."""
+        self.rows.append(row)
+
+
 FORMATS: Registry[type[Format]] = Registry("format", "absint.reports")
 
 

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from absint.contract.document import Document, Heading, Row, Table
-from absint.reports.interface import Format
+from absint.reports.interface import KeptFormat
 from absint.reports.rows import NOTES, dumps, ordered
 
 _VERSION = 2
 _DEPTH = 3          # mappings in mappings that have a line for each name
 
 
-class Json(Format):
+class Json(KeptFormat):
     """Written at the end, records in the order of their index; a run that fails writes nothing. One record a line.
 
     "tables" has what only sections say, by name, a mapping a row.  "values" has what an analysis names like one of the document's own
@@ -21,18 +21,6 @@ class Json(Format):
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (".json",)
-
-    def __init__(self, stream: Any, suffix: str = "") -> None:
-        super().__init__(stream, suffix)
-        self.rows: list[Row] = []
-
-    def begin(self, heading: Heading) -> None:
-        """Kept."""
-        self.heading = heading
-
-    def row(self, row: Row) -> None:
-        """Kept."""
-        self.rows.append(row)
 
     def end(self, document: Document) -> None:
         """The document."""

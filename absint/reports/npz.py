@@ -8,16 +8,16 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 import numpy as np
 
-from absint.contract.document import Document, Heading, Row
+from absint.contract.document import Document
 from absint.errors import printable
-from absint.reports.interface import Format
+from absint.reports.interface import KeptFormat
 from absint.reports.rows import dumps, ordered
 
 _EXACT = 2**53                                      # whole numbers up to this are exact as float64
 _WORDS = frozenset(("inf", "-inf", "nan"))          # what JSON-ready values say for numbers that JSON has no word for
 
 
-class Npz(Format):
+class Npz(KeptFormat):
     """Written at the end: the document's arrays; where it has none, every column of the records as `column` makes it.
 
     "header" has the header as JSON text. `numpy.load` reads all of it with `allow_pickle=False`.
@@ -25,18 +25,6 @@ class Npz(Format):
 
     suffixes: ClassVar[tuple[str, ...]] = (".npz",)
     binary: ClassVar[bool] = True
-
-    def __init__(self, stream: Any, suffix: str = "") -> None:
-        super().__init__(stream, suffix)
-        self.rows: list[Row] = []
-
-    def begin(self, heading: Heading) -> None:
-        """Kept."""
-        self.heading = heading
-
-    def row(self, row: Row) -> None:
-        """Kept."""
-        self.rows.append(row)
 
     def end(self, document: Document) -> None:
         """The archive."""
