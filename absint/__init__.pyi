@@ -31,6 +31,7 @@ from absint.problem.spec import Spec as Spec
 from absint.registry import load_plugin as load_plugin
 from absint.reports.interface import register_format as register_format
 from absint.runs.executors import register_executor as register_executor
+from absint.search.strategy import Strategy
 from absint.verdict import InstanceResult as InstanceResult, Verdict as Verdict
 
 ABSINT_CONTRACT: int
@@ -44,9 +45,10 @@ def bounds(
     journal: str | Path | None = ..., resume: bool = ..., mean: str | Sequence[float] | None = ...,
     std: str | Sequence[float] | None = ..., layout: str = ..., labels: ArrayLike | str | Path | None = ..., index: str | None = ...,
     clip: tuple[float, float] | str | None = ..., batch: int | None = ..., tensors: str | Sequence[str] | None = ...,
-    domain: str | Domain[Any] | Sequence[str | Domain[Any]] = ..., norm: str | float = ..., brightness: str | None = ...,
-    contrast: str | None = ..., dtype: str = ..., rounding: bool = ..., timeout: float | str | None = ..., differentiable: bool = ...,
-    affine: bool = ..., on_record: Callable[[Any], None] | None = ..., progress: bool = ...,
+    domain: str | Domain[Any] | Strategy | Sequence[str | Domain[Any] | Strategy] = ..., norm: str | float = ...,
+    brightness: str | None = ..., contrast: str | None = ..., dtype: str = ..., rounding: bool = ...,
+    timeout: float | str | None = ..., differentiable: bool = ..., affine: bool = ..., on_record: Callable[[Any], None] | None = ...,
+    progress: bool = ...,
 ) -> BoundsByTensor:
     """Bound tensors of the network over all inputs within eps of the given ones."""
 
@@ -61,7 +63,7 @@ def radius(
     graph: Graph | Module | str | Path = ..., inputs: ArrayLike | Region | Dataset | str | Path | None = ..., *,
     plugin: Sequence[str | Path] = ..., total_timeout: float | None = ..., device: str = ..., memory: int | str | None = ...,
     threads: int | None = ..., executor: str = ..., processes: int = ..., journal: str | Path | None = ..., resume: bool = ...,
-    domain: str | Domain[Any] | None = ..., dtype: str = ..., timeout: float | str | None = ..., semantics: str = ...,
+    domain: str | Domain[Any] | Strategy | None = ..., dtype: str = ..., timeout: float | str | None = ..., semantics: str = ...,
     attack: str | None = ..., max_generators: int | None = ..., base: str | None = ..., solver: str | None = ...,
     neurons: int | None = ..., timeout_lp: float | None = ..., timeout_milp: float | None = ...,
     mean: str | Sequence[float] | None = ..., std: str | Sequence[float] | None = ..., layout: str = ...,
@@ -76,7 +78,7 @@ def validate_calibrate(
     graph: Graph | Module | str | Path = ..., inputs: ArrayLike | Region | Dataset | str | Path | None = ...,
     labels: ArrayLike | str | Path | None = ..., *, plugin: Sequence[str | Path] = ..., total_timeout: float | None = ...,
     device: str = ..., memory: int | str | None = ..., threads: int | None = ..., executor: str = ..., processes: int = ...,
-    journal: str | Path | None = ..., resume: bool = ..., domain: str | Domain[Any] = ..., dtype: str = ...,
+    journal: str | Path | None = ..., resume: bool = ..., domain: str | Domain[Any] | Strategy = ..., dtype: str = ...,
     mean: str | Sequence[float] | None = ..., std: str | Sequence[float] | None = ..., layout: str = ..., index: str | None = ...,
     clip: tuple[float, float] | str | None = ..., batch: int | None = ..., timeout: float | str | None = ...,
     upper: float | str | Fraction = ..., tolerance: float | str | Fraction = ..., norm: str | float = ...,
@@ -89,7 +91,7 @@ def validate_evaluate(
     graph: Graph | Module | str | Path = ..., inputs: ArrayLike | Region | Dataset | str | Path | None = ...,
     labels: ArrayLike | str | Path | None = ..., *, plugin: Sequence[str | Path] = ..., total_timeout: float | None = ...,
     device: str = ..., memory: int | str | None = ..., threads: int | None = ..., executor: str = ..., processes: int = ...,
-    journal: str | Path | None = ..., resume: bool = ..., domain: str | Domain[Any] = ..., dtype: str = ...,
+    journal: str | Path | None = ..., resume: bool = ..., domain: str | Domain[Any] | Strategy = ..., dtype: str = ...,
     mean: str | Sequence[float] | None = ..., std: str | Sequence[float] | None = ..., layout: str = ..., index: str | None = ...,
     clip: tuple[float, float] | str | None = ..., batch: int | None = ..., timeout: float | str | None = ...,
     upper: float | str | Fraction = ..., tolerance: float | str | Fraction = ..., norm: str | float = ...,
@@ -114,7 +116,7 @@ def verify(
     labels: ArrayLike | str | Path | None = ..., eps: float | str | Fraction | ArrayLike | None = ..., *,
     plugin: Sequence[str | Path] = ..., total_timeout: float | None = ..., device: str = ..., memory: int | str | None = ...,
     threads: int | None = ..., executor: str = ..., processes: int = ..., journal: str | Path | None = ..., resume: bool = ...,
-    domain: str | Domain[Any] = ..., dtype: str = ..., timeout: float | str | None = ..., semantics: str = ...,
+    domain: str | Domain[Any] | Strategy = ..., dtype: str = ..., timeout: float | str | None = ..., semantics: str = ...,
     attack: str | None = ..., max_generators: int | None = ..., base: str | None = ..., solver: str | None = ...,
     neurons: int | None = ..., timeout_lp: float | None = ..., timeout_milp: float | None = ...,
     mean: str | Sequence[float] | None = ..., std: str | Sequence[float] | None = ..., layout: str = ..., index: str | None = ...,
@@ -127,10 +129,10 @@ def verify(
 def verify_query(
     graph: Graph | Module | str | Path | None = ..., query: Query | str | Path | None = ..., *, plugin: Sequence[str | Path] = ...,
     total_timeout: float | None = ..., device: str = ..., memory: int | str | None = ..., threads: int | None = ...,
-    executor: str = ..., processes: int = ..., journal: str | Path | None = ..., resume: bool = ..., domain: str | Domain[Any] = ...,
-    dtype: str = ..., timeout: float | str | None = ..., semantics: str = ..., attack: str | None = ...,
-    max_generators: int | None = ..., base: str | None = ..., solver: str | None = ..., neurons: int | None = ...,
-    timeout_lp: float | None = ..., timeout_milp: float | None = ..., instances: str | Path | None = ...,
+    executor: str = ..., processes: int = ..., journal: str | Path | None = ..., resume: bool = ...,
+    domain: str | Domain[Any] | Strategy = ..., dtype: str = ..., timeout: float | str | None = ..., semantics: str = ...,
+    attack: str | None = ..., max_generators: int | None = ..., base: str | None = ..., solver: str | None = ...,
+    neurons: int | None = ..., timeout_lp: float | None = ..., timeout_milp: float | None = ..., instances: str | Path | None = ...,
     serialise_assignments: str | Path | None = ..., batch: int | None = ..., rounding: bool = ..., accept_solver: bool = ...,
     witness: str | Path | None = ..., on_record: Callable[[Any], None] | None = ..., progress: bool = ...,
 ) -> QueryResult:

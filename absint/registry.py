@@ -34,12 +34,18 @@ def own_version() -> str:
 
 
 class Registry(Generic[T]):
-    """Names of one kind (`noun`, e.g. "domain") to objects; entry points of `group` are loaded on first use."""
+    """Names of one kind (`noun`, e.g. "domain") to objects; entry points of `group` are loaded on first use.
 
-    def __init__(self, noun: str, group: str) -> None:
+    beside: a registry that is asked for the same names, so that neither takes one of the other's.
+    """
+
+    def __init__(self, noun: str, group: str, beside: Registry[Any] | None = None) -> None:
         self.noun = noun
         self.group = group
         self._entries: dict[str, T] = {}
+        self._beside: list[Registry[Any]] = [] if beside is None else [beside]
+        if beside is not None:
+            beside._beside.append(self)
 
     def register(self, *names: str) -> Callable[[T], T]:
         """Decorator: enter the object under `names`. Raises PluginError where a name is taken by another object."""
@@ -57,6 +63,10 @@ class Registry(Generic[T]):
         Raises PluginError E-PLUGIN-CONTRACT for another version of the contract, E-PLUGIN-DUPLICATE for a name that is taken.
         """
         _supported(_declared(_module(thing)), f"the {self.noun} plug-in '{name}'", _origin(thing))
+        for other in self._beside:
+            if name in other:
+                raise PluginError("E-PLUGIN-DUPLICATE", f"the {self.noun} name '{name}' is that of a {other.noun}",
+                                  where=_origin(thing), hint="choose another name")
         points = self._points()
         # An entry point names the object, or a method of the class that stands for it.
         promised = f"{points[name].value.replace(':', '.')}." if name in points and name not in self._entries else ""

@@ -65,7 +65,7 @@ class Case:
 
     def run_on(self, regions: list[tuple[torch.Tensor, LinfBall]], domain: Domain, numerics: Numerics) -> torch.Tensor:
         """Certified lower bounds (N, rows) of the robustness rows."""
-        numerics = numerics if domain.mixed else numerics.single()
+        numerics = numerics if domain.traits.mixed else numerics.single()
         parts = []
         for index, region in regions:
             spec = Spec.robust(self.labels[index], self.graph.output.size)

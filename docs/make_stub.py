@@ -28,7 +28,8 @@ __version__: str
 ArrayLike = Tensor | np.ndarray[Any, Any] | Sequence[Any]
 
 '''
-_ALSO = {"absint.engine.domain": ["Domain"], "absint.problem.dataset": ["Dataset"], "absint.problem.query": ["Query"]}
+_ALSO = {"absint.engine.domain": ["Domain"], "absint.search.strategy": ["Strategy"], "absint.problem.dataset": ["Dataset"],
+         "absint.problem.query": ["Query"]}
 _WIDE = 132
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 from absint.domains.deeppoly import DeepPoly
-from absint.engine.domain import Ascent, Domain
+from absint.engine.domain import Ascent, Traits
 
 
 @dataclass(frozen=True)
@@ -18,11 +17,11 @@ class Alpha(DeepPoly):
     rate: length of the first step.  decay: each further one is this many times as long.
     goal: rows of the property proved above it are left as they are; inf improves all.
     About ten times the cost of DeepPoly, and never less precise on the same intermediate bounds; tighter intermediate bounds may
-    choose other lines for S-shaped functions, which is why the stages of `portfolio` count together.
+    choose other lines for S-shaped functions, which is why a stage on plain intermediate bounds before it counts, too.
     Sources: Xu et al., ICLR 2021, section 3.2; Singh et al., POPL 2019, section 4.
     """
 
-    source: ClassVar[str] = "Xu et al., Fast and Complete, ICLR 2021, section 3.2"
+    stated: ClassVar[Traits] = Traits("Xu et al., Fast and Complete, ICLR 2021, section 3.2")
     steps: int = 20
     inner: int = 10
     rate: float = 0.5
@@ -30,13 +29,14 @@ class Alpha(DeepPoly):
     goal: float = 0.0
 
     def __post_init__(self) -> None:
-        _ = self.ascent  # refuses numbers out of range
+        _ = self._ascent  # refuses numbers out of range
 
-    @cached_property
-    def ascent(self) -> Ascent:
+    @property
+    def _ascent(self) -> Ascent:
         """The options as the engine reads them."""
         return Ascent(self.steps, self.inner, self.rate, self.decay, self.goal)
 
-    def portfolio(self) -> tuple[Domain[Any], ...]:
-        """First the property's rows alone, on plain bounds of all else: a tenth of the cost."""
-        return (replace(self, inner=0), self) if self.inner else (self,)
+    @property
+    def traits(self) -> Traits:
+        """DeepPoly's, with the ascent."""
+        return super().traits.ascending(self._ascent)

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from absint.engine.domain import Context, Domain, Interval, Node, RowForm, Rows, Sense, box_rows, row_products
+from absint.engine.domain import Context, Domain, Interval, Node, RowForm, Rows, Sense, Traits, box_rows, row_products
 from absint.model.families.linear import Linear
 
 
@@ -20,8 +20,7 @@ class Box(Domain[Interval]):
     relation between entries. Source: Gowal et al. 2018, arXiv:1810.12715, section 3.
     """
 
-    source: ClassVar[str] = "Gowal et al. 2018, arXiv:1810.12715, section 3"
-    mixed: ClassVar[bool] = False
+    stated: ClassVar[Traits] = Traits("Gowal et al. 2018, arXiv:1810.12715, section 3", mixed=False)
 
     def enclose(self, node: Node, interval: Interval, ctx: Context) -> Interval:
         """The box itself."""

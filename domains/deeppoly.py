@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from torch import Tensor
 
-from absint.engine.domain import DOMAINS, BackwardDomain, Context, Domain, Interval, Node, Relaxation
+from absint.engine.domain import DOMAINS, BackwardDomain, Context, Interval, Node, Relaxation, Traits
 from absint.model.families.nonlinear import Nonlinear
 
 
@@ -23,20 +23,16 @@ class DeepPoly(BackwardDomain):
     (intermediate bounds from boxes).
     """
 
-    source: ClassVar[str] = "Singh et al., POPL 2019, section 4"
+    stated: ClassVar[Traits] = Traits("Singh et al., POPL 2019, section 4")
     every_layer: bool = True
     intermediate: str = "full"
     plain: bool = False
 
     @property
-    def guide(self) -> Domain[Any] | None:
-        """The domain named by `intermediate`. Raises UsageError E-DOMAIN-UNKNOWN."""
-        return None if self.intermediate == "full" else DOMAINS.get(self.intermediate)()
-
-    @property
-    def alone(self) -> bool:
-        """Plain CROWN knows nothing else."""
-        return self.plain
+    def traits(self) -> Traits:
+        """As the options say. Raises UsageError E-DOMAIN-UNKNOWN for the name in `intermediate`."""
+        guide = None if self.intermediate == "full" else DOMAINS.get(self.intermediate)()
+        return replace(super().traits, alone=self.plain, guide=guide)
 
     def relax(self, node: Node, inputs: tuple[Interval, ...], ctx: Context) -> Relaxation:
         """The family's area-optimal planes, or those of the free slopes."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 from typing import ClassVar
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from absint.domains.generators import Dense, GeneratorBlock, Pace, Sparse, join, merge_smallest
-from absint.engine.domain import Band, Context, Domain, Interval, Node, Numerics, Rows, Sense, met_band
+from absint.engine.domain import Band, Context, Domain, Interval, Node, Numerics, Rows, Sense, Traits, met_band
 from absint.model.families.linear import Linear
 from absint.model.families.nonlinear import Nonlinear, middle_radius
 from absint.model.graph import Graph
@@ -65,9 +65,14 @@ class Zonotope(Domain[Zono]):
     Source: Singh et al., Fast and Effective Robustness Certification, NeurIPS 2018, section 3.
     """
 
-    source: ClassVar[str] = "Singh et al., NeurIPS 2018, section 3"
+    stated: ClassVar[Traits] = Traits("Singh et al., NeurIPS 2018, section 3")
     product: bool = True
     max_generators: int = 0
+
+    @property
+    def traits(self) -> Traits:
+        """What the class states, with the memory that the options need."""
+        return replace(self.stated, memory=self._memory)
 
     def enclose(self, node: Node, interval: Interval, ctx: Context) -> Zono:
         """One fresh symbol per entry of positive radius, kept as a diagonal; infinite radii go to the remainder."""
@@ -286,7 +291,7 @@ class Zonotope(Domain[Zono]):
         """Row weights may underflow on the way to the matrix format: at most floor per entry, times the spread."""
         return num.floor * element.spread.detach().flatten(1).sum(1)
 
-    def memory(self, graph: Graph, numerics: Numerics) -> int:
+    def _memory(self, graph: Graph, numerics: Numerics) -> int:
         """Generators of the widest node, counting half of the neurons before it as undecided, twice (in and out).
 
         The input's own generators stay diagonal until a product mixes them, and cost a vector until then.

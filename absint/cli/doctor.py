@@ -23,7 +23,7 @@ from absint.errors import PluginError
 from absint.registry import load_entry
 
 _CONSTRAINTS = Path(__file__).resolve().parents[2] / "constraints.txt"
-_GROUPS = ("domains", "frontends", "queries", "data", "data_formats", "ops", "attacks", "reports", "solvers", "analyses",
+_GROUPS = ("domains", "strategies", "frontends", "queries", "data", "data_formats", "ops", "attacks", "reports", "solvers", "analyses",
            "executors")
 _NEEDED_PYTHON = (3, 11)
 _NEEDED_MEMORY = 1 << 30

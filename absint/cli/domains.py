@@ -1,4 +1,4 @@
-"""`absint domains`: what is registered, with options and sources. A broken plug-in is listed, not fatal."""
+"""`absint domains`: domains and strategies that are registered, with options and sources. A broken plug-in is listed, not fatal."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ _WIDTH, _INDENT = 80, 20
 
 @dataclass(frozen=True)
 class DomainRow:
-    """One registered domain. package: the distribution it came with, or the plug-in file's module. error: why it is broken.
+    """One registered domain or strategy, as `kind` says.
 
+    package: the distribution it came with, or the plug-in file's module.  error: why it is broken.
     options: name -> default.  help: name -> what it does.
     """
 
     name: str
+    kind: str
     cls: str = ""
     summary: str = ""
     options: dict[str, Any] = field(default_factory=dict)
@@ -35,16 +37,16 @@ class DomainRow:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
-        return {"name": self.name, "class": self.cls, "summary": self.summary, "options": self.options, "help": self.help,
-                "source": self.source, "package": self.package, "error": self.error}
+        return {"name": self.name, "kind": self.kind, "class": self.cls, "summary": self.summary, "options": self.options,
+                "help": self.help, "source": self.source, "package": self.package, "error": self.error}
 
 
 def domains(
     format_: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
-    plugin: Annotated[list[Path] | None, typer.Option(help="Python file with domains; repeatable.")] = None,
+    plugin: Annotated[list[Path] | None, typer.Option(help="Python file with domains or strategies; repeatable.")] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> Callable[[], int]:
-    """List the abstract domains: options with defaults, source, and the package each comes from."""
+    """List the abstract domains and the strategies made of them: options with defaults, source, and the package each comes from."""
     return lambda: _execute(format_, tuple(plugin or ()))
 
 
@@ -69,30 +71,39 @@ def check_format(text: str) -> None:
 
 
 def list_domains() -> list[DomainRow]:
-    """Every registered domain; loading one that is broken gives a row with its error."""
+    """Every registered domain, then every strategy; loading one that is broken gives a row with its error."""
     from importlib.metadata import entry_points
 
     from absint.engine.domain import DOMAINS
+    from absint.search.strategy import STRATEGIES
 
-    packages = {point.name: point.dist.name if point.dist else "" for point in entry_points(group=DOMAINS.group)}
-    return [_row(name, packages.get(name, "")) for name in DOMAINS]
+    rows = []
+    for registry in (DOMAINS, STRATEGIES):
+        packages = {point.name: point.dist.name if point.dist else "" for point in entry_points(group=registry.group)}
+        rows += [_row(name, registry.noun, registry.get, packages.get(name, "")) for name in registry]
+    return rows
 
 
-def _row(name: str, package: str) -> DomainRow:
-    from absint.engine.domain import DOMAINS, Domain
+def _row(name: str, kind: str, get: Callable[[str], Any], package: str) -> DomainRow:
     from absint.engine.domain_options import domain_options, summary_of
     from absint.errors import AbsintError
+    from absint.search.names import class_of
+    from absint.search.strategy import Strategy
 
+    cls: Any = None
     try:
-        cls = DOMAINS.get(name)
+        cls = get(name)
+        class_of(name)
     except AbsintError as error:
-        return DomainRow(name, package=package, error=f"{error.code}: {error.what}")
-    label = f"{getattr(cls, '__module__', '?')}.{getattr(cls, '__qualname__', repr(cls))}"
-    if not (isinstance(cls, type) and issubclass(cls, Domain)):
-        return DomainRow(name, label, package=package, error="E-PLUGIN-CONTRACT: no subclass of Domain")
+        return DomainRow(name, kind, _label(cls), package=package, error=f"{error.code}: {error.what}")
     options = domain_options(cls)
-    return DomainRow(name, label, summary_of(cls), {one.name: one.default for one in options}, {one.name: one.help for one in options},
-                     cls.source, package or cls.__module__)
+    source = cls.source if issubclass(cls, Strategy) else cls.stated.source
+    return DomainRow(name, kind, _label(cls), summary_of(cls), {one.name: one.default for one in options},
+                     {one.name: one.help for one in options}, source, package or cls.__module__)
+
+
+def _label(cls: Any) -> str:
+    return "" if cls is None else f"{getattr(cls, '__module__', '?')}.{getattr(cls, '__qualname__', repr(cls))}"
 
 
 def _print(rows: list[DomainRow]) -> None:
@@ -101,7 +112,8 @@ def _print(rows: list[DomainRow]) -> None:
 
     plain = is_plain(sys.stdout)
     for row in rows:
-        print_line(sys.stdout, one_line(row.name), "bold red" if row.error else "bold", plain=plain)
+        title = row.name if row.kind == "domain" else f"{row.name} ({row.kind})"
+        print_line(sys.stdout, one_line(title), "bold red" if row.error else "bold", plain=plain)
         for line in _lines(row):
             print_line(sys.stdout, line, "red" if row.error else "", plain=plain)
 

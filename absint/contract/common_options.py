@@ -71,8 +71,8 @@ class DomainChoice(RunOptions):
     Options of a domain's own that have a word here reach the domains that have them.
     """
 
-    domain: Any = option("auto", "Abstract domain, with options after a colon: zonotope:max_generators=500.", group=METHOD, common=True,
-                         kind=str, accepts="str | Domain[Any]", binds=False)
+    domain: Any = option("auto", "Abstract domain or strategy, with options after a colon: zonotope:max_generators=500.", group=METHOD,
+                         common=True, kind=str, accepts="str | Domain[Any] | Strategy", binds=False)
     dtype: str = option("auto", "float32, float64, or auto: float64 for what float32 leaves open.", group=METHOD)
 
 

@@ -13,10 +13,10 @@ from absint.errors import UsageError, printable
 
 if TYPE_CHECKING:
     from absint.contract.document import Json
-    from absint.engine.domain import Domain
     from absint.model.graph import Graph
     from absint.problem.dataset import Dataset
     from absint.problem.regions.region import Region
+    from absint.search.names import Method
 
 O = TypeVar("O")  # noqa: E741
 
@@ -32,7 +32,7 @@ class Run(Generic[O]):
     analysis: its name.  options: with what their defaults stand for.  stated: as the user gave them, to resolve them elsewhere.
     command: what repeats it; empty in Python.  begin: on the monotonic clock.
     graph: the network, from raw input units.  whole, data: all inputs, and the chosen ones.  region: given in place of inputs.
-    domain: with its options.  timeout: seconds an instance, inf for none.  end: of the whole run, on the monotonic clock.
+    domain: or a strategy, with its options.  timeout: seconds an instance, inf for none.  end: of the whole run, on the monotonic clock.
     problem: what `Analysis.prepare` made of it.  header: JSON-ready, for reports.  binding: all that its records depend on.
     done: records that a journal holds already, by index.  asked: the index of every item.
     stage: tells what is going on to whoever watches.
@@ -46,7 +46,7 @@ class Run(Generic[O]):
     whole: Dataset | None = None
     data: Dataset | None = None
     region: Region | None = None
-    domain: Domain[Any] | None = None
+    domain: Method | None = None
     timeout: float = inf
     end: float = inf
     problem: Any = None

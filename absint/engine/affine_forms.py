@@ -53,7 +53,7 @@ def backward_forms(rows: Rows, relax: Relax, ctx: Context) -> AffineForms:
 
 def ascended_forms(rows: Rows, ctx: Context, slopes: Slopes, ascent: Ascent) -> AffineForms:
     """With slopes searched for each row and side (`SlopeSearch`), for as long as the deadline allows; else with the start values."""
-    steps = ascent.steps if rows.node == ctx.graph.output.name else ascent.inner
+    steps = ascent.steps_at(rows.node, ctx)
     search = SlopeSearch(rows.node, ctx, slopes, replace(ascent, steps=steps))
     if not steps or not len(rows) or not search.net.free:
         return backward_forms(rows, slopes.relax, ctx)

@@ -29,6 +29,7 @@ class Context:
     slopes: free slopes of an optimiser, (batch, *shape) in [0, 1].
     row_slopes: (R, *shape), a slope of its own for each of the R rows of one substitution, in their order; beats `slopes`
     there. Relaxations see them as the slopes of R instances. `take` drops them: they belong to rows, not to instances.
+    inner_slopes: whether free slopes are optimised for rows of inner nodes, too, or for those of the output alone.
     memo: what substitutions on this very context compute once; a cache, checked against every field it depends on.
     """
 
@@ -44,6 +45,7 @@ class Context:
     noise: Mapping[str, Tensor] = field(default_factory=dict)
     slopes: Mapping[str, Tensor] = field(default_factory=dict)
     row_slopes: Mapping[str, Tensor] = field(default_factory=dict)
+    inner_slopes: bool = True
     memo: dict[object, object] = field(default_factory=dict, repr=False)
 
     @property

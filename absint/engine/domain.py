@@ -9,20 +9,20 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 from torch import Tensor
 
-from absint.engine.affine_forms import AffineForms, ascended_forms, backward_forms
-from absint.engine.backward.combinations import mixed_bounds
+from absint.engine.affine_forms import AffineForms
 from absint.engine.backward.slopes import Ascent, Slopes, improved, open_rows
-from absint.engine.backward.walk import input_adjoints, substitute_each
+from absint.engine.backward.walk import substitute_each
 from absint.engine.closed_forms import met_band
 from absint.engine.context import Context
 from absint.engine.row_forms import RowForm, box_rows, row_products
 from absint.engine.rows import Rows, Sense
-from absint.errors import PluginError, UsageError
+from absint.errors import PluginError
 from absint.model.families.linear import Linear
 from absint.model.families.nonlinear import Nonlinear
 from absint.model.graph import Graph, Node
@@ -30,28 +30,18 @@ from absint.model.op import Op
 from absint.numeric.backend import Budget
 from absint.numeric.interval import Band, Interval, Relaxation
 from absint.numeric.rounding import Numerics
-from absint.problem.spec import Refutation, Spec
 from absint.registry import Registry
 
 __all__ = [
     "DOMAINS", "AffineForms", "Ascent", "BackwardDomain", "Band", "Budget", "Context", "Domain", "Interval", "Node", "Numerics",
-    "Relaxation", "RowForm", "Rows", "Sense", "box_rows", "met_band", "open_rows", "register_domain", "row_products", "rule",
-    "transfer",
+    "Relaxation", "RowForm", "Rows", "Sense", "Slopes", "Traits", "box_rows", "met_band", "open_rows", "register_domain",
+    "row_products", "rule", "transfer",
 ]
 
 E = TypeVar("E")
 D = TypeVar("D", bound="type[Domain[Any]]")
 
 DOMAINS: Registry[type[Domain[Any]]] = Registry("domain", "absint.domains")
-
-
-def chosen_domain(choice: object) -> Domain[Any]:
-    """A domain as it was chosen: itself, or a new one of the registered name. Raises UsageError E-DOMAIN-UNKNOWN."""
-    if isinstance(choice, str):
-        return DOMAINS.get(choice)()
-    if isinstance(choice, Domain):
-        return choice
-    raise UsageError("E-DOMAIN-UNKNOWN", f"no domain: {choice!r}", hint="the name of a registered domain, or an instance of one")
 
 
 def register_domain(name: str) -> Callable[[D], D]:
@@ -64,49 +54,78 @@ def register_domain(name: str) -> Callable[[D], D]:
     return enter
 
 
+def few_vectors(graph: Graph, numerics: Numerics) -> int:
+    """Bytes of an instance of a domain that keeps a few vectors a node."""
+    return 64 * max(node.size for node in graph.nodes)
+
+
+def vectors_of_every_node(graph: Graph, numerics: Numerics) -> int:
+    """Bytes of an instance of a backward domain: vectors only, rows are chunked inside the walk."""
+    return 256 * sum(node.size for node in graph.nodes)
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What is true of a domain beside its bounds. One value, so that what wraps or combines domains passes on all of it.
+
+    source: citation, with section.
+    mixed: it keeps matrices: float32 matrices with float64 vectors pay.
+    reference: the engine must keep the reference trajectory (backward rows are relative to it).
+    alone: intermediate bounds are this domain's alone: every entry asked, nothing met but what is assumed. Looser than what the
+    engine knows otherwise, and slower: it is for comparing with published algorithms.
+    differentiable: its bounds carry gradients: no number in them comes from outside torch, such as a solver's.
+    guide: a cheaper domain that answers for every node but the output; None to be asked oneself.
+    relaxations: what it substitutes backward, with the free slopes; empty where it has no bounds affine in the network's input.
+    memory: (graph, numerics) -> rough bytes one instance needs at its worst node, without the guide's; batches are sized by it.
+    """
+
+    source: str = ""
+    mixed: bool = True
+    reference: bool = False
+    alone: bool = False
+    differentiable: bool = True
+    guide: Domain[Any] | None = None
+    relaxations: tuple[Slopes, ...] = ()
+    memory: Callable[[Graph, Numerics], int] = few_vectors
+
+    def ascending(self, ascent: Ascent) -> Traits:
+        """The same, with the free slopes of every relaxation optimised."""
+        return replace(self, relaxations=tuple(replace(slopes, ascent=ascent) for slopes in self.relaxations))
+
+    def bytes_of(self, graph: Graph, numerics: Numerics) -> int:
+        """Rough bytes one instance needs, the guide's included."""
+        guided = 0 if self.guide is None else self.guide.traits.bytes_of(graph, numerics)
+        return self.memory(graph, numerics) + guided
+
+
+# What a domain may not define beside its traits: it would be overlooked.
+_STATED = {field.name for field in fields(Traits)} | {
+    "needs_reference", "ascent", "affine", "corner", "refute", "exhaustive", "one_by_one", "portfolio"}
+
+
 class Domain(ABC, Generic[E]):
     """A forward domain. E is its element: a batch of sets of values of one node.
 
     Soundness contract: an element produced for a node contains the exact value of that node for every input of the
     region (that satisfies what is assumed), whatever the rounding; `bounds` and `hull` round outward. NaN or infinity
     anywhere must come out as an infinite bound. `absint.testing.kit.check_domain` checks all of it.
+
+    stated: what is true of every instance of the class; `traits` is what is true of this one, and what everybody reads.
     """
 
-    source: ClassVar[str] = ""        # citation, with section
-    mixed: ClassVar[bool] = True      # keeps matrices: float32 matrices with float64 vectors pay
+    stated: ClassVar[Traits] = Traits()
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        lost = sorted(_STATED & vars(cls).keys())
+        if lost:
+            raise PluginError("E-PLUGIN-CONTRACT", f"a domain does not define {', '.join(lost)}", where=cls.__qualname__,
+                              hint="what is true of it is one value, stated = Traits(...); what it schedules is a Strategy")
 
     @property
-    def needs_reference(self) -> bool:
-        """Whether the engine must keep the reference trajectory (backward rows are relative to it)."""
-        return False
-
-    @property
-    def exhaustive(self) -> bool:
-        """Whether it may use all the time there is, so that whatever else may decide an instance comes first."""
-        return False
-
-    @property
-    def one_by_one(self) -> bool:
-        """Whether it works on one instance after the other: then each is given to it alone, within its own time, and told at once."""
-        return False
-
-    @property
-    def guide(self) -> Domain[Any] | None:
-        """A cheaper domain that answers for every node but the output; None to be asked oneself."""
-        return None
-
-    @property
-    def differentiable(self) -> bool:
-        """Whether its bounds carry gradients: no number in them comes from outside torch, such as a solver's."""
-        return True
-
-    @property
-    def alone(self) -> bool:
-        """Whether intermediate bounds are this domain's alone: every entry asked, nothing met but what is assumed.
-
-        Looser than what the engine knows otherwise, and slower: it is for comparing with published algorithms.
-        """
-        return False
+    def traits(self) -> Traits:
+        """What is true of this instance. Default: what its class states."""
+        return self.stated
 
     @abstractmethod
     def enclose(self, node: Node, interval: Interval, ctx: Context) -> E:
@@ -132,20 +151,6 @@ class Domain(ABC, Generic[E]):
         """Bounds of all entries, where that costs less than asking rows; None to be asked rows."""
         return None
 
-    def affine(self, element: E, rows: Rows, ctx: Context) -> AffineForms | None:
-        """Bounds of the rows that are affine in the network's input, over each row's region; None where the domain has none.
-
-        Sound as `bounds` is: for the very numbers returned, in exact real arithmetic.
-        """
-        return None
-
-    def corner(self, element: E, rows: Rows, ctx: Context) -> Tensor | None:
-        """(R, *input) float64 points of the region's hull where each row's lower relaxation is least; None where unknown.
-
-        A heuristic, used to start attacks: nothing is promised about the rows there.
-        """
-        return None
-
     @abstractmethod
     def take(self, element: E, index: Tensor) -> E:
         """Instances `index` of an element."""
@@ -154,22 +159,6 @@ class Domain(ABC, Generic[E]):
         """Start values (batch, *shape) of the free slopes at a node; None where there are none."""
         return None
 
-    def refute(self, element: E, spec: Spec, refuted: Tensor, ctx: Context) -> Refutation | None:
-        """What is known of whole disjuncts beyond their single rows: combinations of rows, searches, candidates. Default: nothing.
-
-        refuted: (batch, disjuncts), the best single row of each; positive ones need nothing more. Bounds are sound where they
-        are not flagged as a solver's word.
-        """
-        return None
-
-    def portfolio(self) -> tuple[Domain[Any], ...]:
-        """The domains an analysis tries one after another, each on what is undecided. Default: this one alone."""
-        return (self,)
-
-    def memory(self, graph: Graph, numerics: Numerics) -> int:
-        """Rough bytes one instance needs at its worst node: the engine sizes batches by it. Default: a few vectors."""
-        return 64 * max(node.size for node in graph.nodes)
-
 
 class BackwardDomain(Domain[str]):
     """A domain of affine bounds found backward. Its element is the node's name; `relax` is all it states."""
@@ -177,14 +166,9 @@ class BackwardDomain(Domain[str]):
     every_layer: bool = False
 
     @property
-    def ascent(self) -> Ascent | None:
-        """How the free slopes of `parameters` are optimised; None leaves them at their start values."""
-        return None
-
-    @property
-    def needs_reference(self) -> bool:
-        """Rows are."""
-        return True
+    def traits(self) -> Traits:
+        """What the class states, with its relaxation; a subclass replaces what its options change."""
+        return replace(self.stated, reference=True, relaxations=(Slopes(self._relax, self.parameters),), memory=vectors_of_every_node)
 
     @abstractmethod
     def relax(self, node: Node, inputs: tuple[Interval, ...], ctx: Context) -> Relaxation:
@@ -203,34 +187,15 @@ class BackwardDomain(Domain[str]):
         return element
 
     def bounds(self, element: str, rows: Rows, ctx: Context, sense: Sense) -> Interval:
-        """Backward substitution, both sides in one walk."""
+        """Backward substitution, both sides in one walk; with the slopes optimised where the traits say how."""
         signs = {Sense.LOWER: (1.0,), Sense.UPPER: (-1.0,), Sense.BOTH: (1.0, -1.0)}[sense]
-        begin = time.monotonic()
-        found = substitute_each(rows, self._relax, ctx, signs, every_layer=self.every_layer and not self.alone)
+        traits, begin = self.traits, time.monotonic()
+        found = substitute_each(rows, self._relax, ctx, signs, every_layer=self.every_layer and not traits.alone)
         low, high = found[0], -found[-1]
         inf = torch.full_like(low, torch.inf)
         plain = Interval(-inf if sense is Sense.UPPER else low, inf if sense is Sense.LOWER else high)
-        return plain if self.ascent is None else improved(rows, plain, ctx, self._slopes, self.ascent, time.monotonic() - begin)
-
-    def affine(self, element: str, rows: Rows, ctx: Context) -> AffineForms:
-        """Backward substitution, not concretised; the free slopes are those of the ascent where there is one."""
-        if self.ascent is None:
-            return backward_forms(rows, self._relax, ctx)
-        return ascended_forms(rows, ctx, self._slopes, self.ascent)
-
-    def refute(self, element: str, spec: Spec, refuted: Tensor, ctx: Context) -> Refutation | None:
-        """By combinations whose weights are optimised with the slopes; None without an ascent."""
-        return None if self.ascent is None else Refutation(mixed_bounds(spec, refuted, ctx, self._slopes, self.ascent))
-
-    @property
-    def _slopes(self) -> Slopes:
-        return Slopes(self._relax, self.parameters)
-
-    def corner(self, element: str, rows: Rows, ctx: Context) -> Tensor | None:
-        """The corner of the hull that the adjoint at the input points away from; the middle where it is zero or NaN."""
-        adjoint = input_adjoints(rows, self._relax, ctx)
-        lower, upper = (end.to(adjoint.device).double()[rows.instance] for end in (ctx.region.hull.lower, ctx.region.hull.upper))
-        return torch.where(adjoint > 0, lower, torch.where(adjoint < 0, upper, lower / 2 + upper / 2))
+        (slopes,) = traits.relaxations
+        return plain if slopes.ascent is None else improved(rows, plain, ctx, slopes, slopes.ascent, time.monotonic() - begin)
 
     def _relax(self, node: Node, inputs: tuple[Interval, ...], ctx: Context) -> Relaxation:
         special = find_rule(self, node.op)
@@ -239,11 +204,6 @@ class BackwardDomain(Domain[str]):
             raise PluginError("E-PLUGIN-CONTRACT", f"relax returned a {type(result).__name__}, not a Relaxation",
                               where=type(self).__name__)
         return result
-
-    def memory(self, graph: Graph, numerics: Numerics) -> int:
-        """Vectors only, and what a guide needs: rows are chunked inside the walk."""
-        own = 256 * sum(node.size for node in graph.nodes)
-        return own if self.guide is None else own + self.guide.memory(graph, numerics)
 
 
 # ---- special rules ------------------------------------------------------------------------------------------------

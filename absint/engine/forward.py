@@ -24,7 +24,7 @@ from absint.model.graph import Node
 from absint.model.op import Input
 from absint.numeric.interval import Interval
 from absint.numeric.rounding import Numerics, no_lower, no_lower_, no_upper, no_upper_
-from absint.problem.spec import Refutation, Spec
+from absint.problem.spec import Spec
 
 E = TypeVar("E")
 
@@ -51,10 +51,10 @@ def analyse(domain: Domain[E], ctx: Context, keep: frozenset[str] = frozenset())
                                    hint="use --dtype float64")
     # The walk fills these mappings in place; every context handed out by the caller stays as it was.
     ctx = replace(ctx, known=dict(ctx.known), reference={}, drift={}, noise={}, memo={})
-    guide = domain.guide
+    guide = domain.traits.guide
     # The domain, and who answers for intermediate nodes: mostly itself.
     team: tuple[Domain[Any], ...] = (domain,) if guide is None else (domain, guide)
-    reference = ctx.region.beyond_hull or any(member.needs_reference for member in team)
+    reference = ctx.region.beyond_hull or any(member.traits.reference for member in team)
     elements: dict[str, tuple[Any, ...]] = {}
     kept: dict[str, E] = {}
     tightened: set[str] = set()
@@ -89,52 +89,6 @@ def margins(domain: Domain[Any], ctx: Context, spec: Spec) -> tuple[Interval, Co
     return row_bounds(domain, result.element, result.ctx, spec), result.ctx
 
 
-@dataclass(frozen=True, eq=False)
-class Attempt:
-    """One run of a domain on a property.
-
-    interval: as `margins` returns it.  ctx: with `known` total.  corner: (batch, *input) float64, a point of the region's hull
-    where the row that decides an instance's margin is least by the domain's relaxation; a place to start an attack, no more.
-    whole: what the domain knows of whole disjuncts; None for nothing.
-    """
-
-    interval: Interval
-    ctx: Context
-    corner: Tensor | None = None
-    whole: Refutation | None = None
-
-    @property
-    def refuted(self) -> Tensor | None:
-        """(batch, disjuncts) sound bounds of whole disjuncts, -inf where there is none; None for nowhere."""
-        return None if self.whole is None else self.whole.lower
-
-
-def attempt(domain: Domain[Any], ctx: Context, spec: Spec, *, corner: bool = False, proved: Tensor | None = None) -> Attempt:
-    """Bounds of the property's rows, and with `corner` the point that `Attempt` describes where the domain knows one.
-
-    proved: (batch, disjuncts) sound bounds found before; rows of a disjunct refuted by them are not asked again (-inf).
-    """
-    result = analyse(domain, replace(ctx, target=spec))
-    open_ = None if proved is None else ~(proved > 0)
-    found = row_bounds(domain, result.element, result.ctx, spec, None if open_ is None else open_[:, spec.disjunct])
-    best = spec.refutation(found.lower)
-    best = best if proved is None else torch.fmax(best, proved.to(best))
-    point = _deciding_corner(domain, result, spec, found.lower, best) if corner and len(spec.disjunct) else None
-    return Attempt(found, result.ctx, point, domain.refute(result.element, spec, best, result.ctx))
-
-
-def _deciding_corner(domain: Domain[Any], result: Walked[Any], spec: Spec, lower: Tensor, best: Tensor) -> Tensor | None:
-    """Of the disjunct least refuted, the row that refutes it best: where that one is least, the disjunct is nearest."""
-    lower = torch.nan_to_num(lower, nan=-inf, posinf=inf, neginf=-inf)
-    worst = best.argmin(1)
-    inside = spec.disjunct == worst[:, None]
-    # argmax finds the first entry where all are -inf: that must be one of the disjunct's own.
-    ranked = torch.where(inside, lower.clamp(min=torch.finfo(lower.dtype).min), torch.full_like(lower, -inf))
-    live = torch.zeros_like(inside).scatter_(1, ranked.argmax(1, keepdim=True), torch.ones_like(inside))
-    output = result.ctx.graph.output
-    return domain.corner(result.element, Rows.of_spec(output.name, spec, output.shape, live), result.ctx)
-
-
 def row_bounds(domain: Domain[Any], element: Any, ctx: Context, spec: Spec, live: Tensor | None = None) -> Interval:
     """Bounds of the property's rows from an analysed output element; see `margins`. live: (batch, rows) bool, which to ask."""
     live = None if live is None or bool(live.all()) else live
@@ -144,7 +98,7 @@ def row_bounds(domain: Domain[Any], element: Any, ctx: Context, spec: Spec, live
         raise PluginError("E-PLUGIN-CONTRACT", f"bounds returned shape {tuple(found.lower.shape)} for {len(rows)} rows",
                           where=type(domain).__name__)
     best = no_lower(found.lower)
-    if not (domain.alone or best.requires_grad):
+    if not (domain.traits.alone or best.requires_grad):
         # What is known of the output's entries may be attained, or come from a closed form; the domain's relaxations round.
         best = torch.maximum(best, _of_the_box(rows, ctx).to(best))
     lower = _spread_rows(best, live, -inf).reshape(spec.bias.shape)
@@ -280,7 +234,7 @@ def _learn(ctx: Context, node: Node, interval: Interval) -> None:
 def _tighten(domain: Domain[E], node: Node, op: Nonlinear, position: int, element: E, ctx: Context) -> None:
     """Ask the domain for the bounds that matter to `node`, and learn them."""
     name = node.inputs[position]
-    if domain.alone:
+    if domain.traits.alone:
         _replace(ctx, ctx.graph[name], _all_entries(domain, ctx.graph[name], element, ctx))
         return
     whole = domain.hull(element, ctx)

@@ -3,19 +3,56 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
 from torch import Tensor
 
-from absint.engine.affine_forms import AffineForms
 from absint.engine.context import Context
-from absint.engine.domain import Domain, transfer
+from absint.engine.domain import Domain, Traits, transfer
 from absint.engine.rows import Rows, Sense
 from absint.model.graph import Graph, Node
 from absint.numeric.interval import Interval
 from absint.numeric.rounding import Numerics
-from absint.problem.spec import Refutation, Spec
+
+Memory = Callable[[Graph, Numerics], int]
+
+
+@dataclass(frozen=True)
+class Both:
+    """The memory of two."""
+
+    first: Memory
+    second: Memory
+
+    def __call__(self, graph: Graph, numerics: Numerics) -> int:
+        """Bytes of an instance."""
+        return self.first(graph, numerics) + self.second(graph, numerics)
+
+
+def _guide(first: Domain[Any], second: Domain[Any]) -> Domain[Any] | None:
+    """For intermediate nodes each is asked through its own guide, or itself where it has none."""
+    one, two = first.traits.guide, second.traits.guide
+    return None if one is None and two is None else Product(first if one is None else one, second if two is None else two)
+
+
+# Every trait of a product, from those of its two members: one line a field, and a field without a line is an error.
+JOINS: Mapping[str, Callable[[Domain[Any], Domain[Any]], Any]] = {
+    "source": lambda a, b: "; ".join(dict.fromkeys(filter(None, (a.traits.source, b.traits.source)))),
+    "mixed": lambda a, b: a.traits.mixed or b.traits.mixed,
+    "reference": lambda a, b: a.traits.reference or b.traits.reference,
+    "alone": lambda a, b: a.traits.alone or b.traits.alone,   # what one of them must not be given, their product is not given
+    "differentiable": lambda a, b: a.traits.differentiable and b.traits.differentiable,
+    "guide": _guide,
+    "relaxations": lambda a, b: (*a.traits.relaxations, *b.traits.relaxations),
+    "memory": lambda a, b: Both(a.traits.memory, b.traits.memory),
+}
+
+
+def joined(first: Domain[Any], second: Domain[Any]) -> Traits:
+    """The traits of a product. A KeyError names a trait of which nobody said how it is joined."""
+    return Traits(**{field.name: JOINS[field.name](first, second) for field in fields(Traits)})
 
 
 @dataclass(frozen=True)
@@ -26,14 +63,9 @@ class Product(Domain[tuple[Any, Any]]):
     second: Domain[Any]
 
     @property
-    def needs_reference(self) -> bool:
-        """If either does."""
-        return self.first.needs_reference or self.second.needs_reference
-
-    @property
-    def differentiable(self) -> bool:
-        """If both do."""
-        return self.first.differentiable and self.second.differentiable
+    def traits(self) -> Traits:
+        """Those of both, joined."""
+        return joined(self.first, self.second)
 
     def enclose(self, node: Node, interval: Interval, ctx: Context) -> tuple[Any, Any]:
         """Both."""
@@ -59,34 +91,20 @@ class Product(Domain[tuple[Any, Any]]):
         one, two = self.first.hull(element[0], ctx), self.second.hull(element[1], ctx)
         return None if one is None or two is None else one.meet(two)
 
-    def affine(self, element: tuple[Any, Any], rows: Rows, ctx: Context) -> AffineForms | None:
-        """The first that has one."""
-        found = self.first.affine(element[0], rows, ctx)
-        return self.second.affine(element[1], rows, ctx) if found is None else found
-
-    def corner(self, element: tuple[Any, Any], rows: Rows, ctx: Context) -> Tensor | None:
-        """The first that has one."""
-        found = self.first.corner(element[0], rows, ctx)
-        return self.second.corner(element[1], rows, ctx) if found is None else found
-
-    def refute(self, element: tuple[Any, Any], spec: Spec, refuted: Tensor, ctx: Context) -> Refutation | None:
-        """The better where both have one."""
-        one, two = self.first.refute(element[0], spec, refuted, ctx), self.second.refute(element[1], spec, refuted, ctx)
-        return two if one is None else one if two is None else one.joined(two)
-
     def take(self, element: tuple[Any, Any], index: Tensor) -> tuple[Any, Any]:
         """Both."""
         return self.first.take(element[0], index), self.second.take(element[1], index)
 
-    def memory(self, graph: Graph, numerics: Numerics) -> int:
-        """Both."""
-        return self.first.memory(graph, numerics) + self.second.memory(graph, numerics)
+    def parameters(self, node: Node, ctx: Context) -> Tensor | None:
+        """The first that has some: both read the same ones."""
+        found = self.first.parameters(node, ctx)
+        return self.second.parameters(node, ctx) if found is None else found
 
 
 class Wrapper(Domain[Any]):
     """A domain that walks as another one, its base, and adds to what the base proves: refinements derive from it.
 
-    Special rules and everything a wrapper does not override are the base's.
+    Special rules, traits and everything a wrapper does not override are the base's.
     """
 
     @property
@@ -95,14 +113,9 @@ class Wrapper(Domain[Any]):
         """The domain that walks."""
 
     @property
-    def needs_reference(self) -> bool:
-        """If the base does."""
-        return self.walker.needs_reference
-
-    @property
-    def differentiable(self) -> bool:
-        """If the base does."""
-        return self.walker.differentiable
+    def traits(self) -> Traits:
+        """The base's; a wrapper that changes one replaces it in these."""
+        return self.walker.traits
 
     def enclose(self, node: Node, interval: Interval, ctx: Context) -> Any:
         """The base's."""
@@ -126,14 +139,6 @@ class Wrapper(Domain[Any]):
         """The base's."""
         return self.walker.hull(element, ctx)
 
-    def affine(self, element: Any, rows: Rows, ctx: Context) -> AffineForms | None:
-        """The base's."""
-        return self.walker.affine(element, rows, ctx)
-
-    def corner(self, element: Any, rows: Rows, ctx: Context) -> Tensor | None:
-        """The base's."""
-        return self.walker.corner(element, rows, ctx)
-
     def take(self, element: Any, index: Tensor) -> Any:
         """The base's."""
         return self.walker.take(element, index)
@@ -141,11 +146,3 @@ class Wrapper(Domain[Any]):
     def parameters(self, node: Node, ctx: Context) -> Tensor | None:
         """The base's."""
         return self.walker.parameters(node, ctx)
-
-    def refute(self, element: Any, spec: Spec, refuted: Tensor, ctx: Context) -> Refutation | None:
-        """The base's."""
-        return self.walker.refute(element, spec, refuted, ctx)
-
-    def memory(self, graph: Graph, numerics: Numerics) -> int:
-        """The base's."""
-        return self.walker.memory(graph, numerics)

@@ -7,9 +7,9 @@ from math import isnan
 from typing import Any
 
 from absint.contract.common_options import DomainChoice
-from absint.engine.domain import DOMAINS, Domain
-from absint.engine.domain_names import domain_of as domain_from
 from absint.errors import AbsintError, UsageError
+from absint.search.names import Method, class_of, method_names
+from absint.search.names import domain_of as domain_from
 
 # Fields of domains that have a word on the command line: field -> what it is. Which domains have it, their classes say.
 _OPTIONS = {
@@ -18,8 +18,8 @@ _OPTIONS = {
 }
 
 
-def domain_of(options: DomainChoice) -> Domain[Any]:
-    """The domain with its options; what is given by its word comes before what `--domain name:option=value` says.
+def domain_of(options: DomainChoice) -> Method:
+    """The domain or strategy with its options; what is given by its word comes before what `--domain name:option=value` says.
 
     Raises UsageError E-DOMAIN-UNKNOWN or -OPTION, E-SOLVER-UNKNOWN, SolverError where the solver cannot be used, PluginError
     where the domain cannot be made.
@@ -54,13 +54,13 @@ def _word(name: str) -> str:
 
 def _hint(name: str) -> str:
     """Which domains have such an option; those of plug-ins that do not load are left out."""
-    having = ", ".join(one for one in DOMAINS if name in _known(one))
+    having = ", ".join(one for one in method_names() if name in _known(one))
     return f"domains that have one: {having}" if having else "absint domains lists every domain's options"
 
 
 def _known(domain: str) -> set[str]:
     try:
-        cls: Any = DOMAINS.get(domain)
+        cls: Any = class_of(domain)
     except AbsintError:
         return set()
     return {f.name for f in fields(cls) if f.init} if is_dataclass(cls) else set()

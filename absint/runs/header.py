@@ -17,13 +17,13 @@ from absint.contract.common_options import RunOptions
 from absint.contract.document import Facts, Json, Section
 from absint.contract.options import options_of
 from absint.contract.run import Run
-from absint.engine.domain import Domain
 from absint.model.content_digest import content_digest, graph_digest
 from absint.model.graph import Graph
 from absint.model.layout import named
 from absint.problem.dataset import Dataset
 from absint.registry import own_version
 from absint.runs.inputs import by_channel
+from absint.search.names import Method, source_of
 
 
 def versions() -> dict[str, str]:
@@ -40,8 +40,8 @@ def installed(package: str) -> str | None:
         return None
 
 
-def domain_options(domain: Domain[Any]) -> dict[str, Any]:
-    """A domain's options and their values."""
+def domain_options(domain: Method) -> dict[str, Any]:
+    """The options of a domain or strategy, and their values."""
     values: dict[str, Any] = {f.name: getattr(domain, f.name) for f in fields(domain) if f.init} if is_dataclass(domain) else {}
     return {name: value if isinstance(value, (bool, int, float, str)) else repr(value) for name, value in values.items()}
 
@@ -55,11 +55,11 @@ def model_of(graph: Graph, path: str) -> dict[str, Any]:
     }
 
 
-def domain_shown(domain: Domain[Any], stated: object) -> dict[str, Any]:
-    """What a report says of the domain. stated: as the user named it."""
+def domain_shown(domain: Method, stated: object) -> dict[str, Any]:
+    """What a report says of the domain or strategy. stated: as the user named it."""
     cls = type(domain)
     name = stated.partition(":")[0] if isinstance(stated, str) else cls.__name__.lower()
-    return {"name": name, "class": f"{cls.__module__}.{cls.__qualname__}", "options": domain_options(domain), "source": domain.source}
+    return {"name": name, "class": f"{cls.__module__}.{cls.__qualname__}", "options": domain_options(domain), "source": source_of(domain)}
 
 
 def header_of(run: Run[Any]) -> dict[str, Json]:

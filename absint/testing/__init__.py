@@ -1,6 +1,18 @@
-"""The conformance kit: what every operator, domain and solver must satisfy, as one call for plug-in authors."""
+"""The conformance kit: what operators, domains, strategies and solvers must satisfy, as one call for plug-in authors."""
 
-from absint.testing.kit import FLOAT64, MIXED, SINGLE, Check, ContractError, check_domain, check_op, check_solver, domain_checks, op_checks
+from absint.testing.kit import (
+    FLOAT64,
+    MIXED,
+    SINGLE,
+    Check,
+    ContractError,
+    check_domain,
+    check_op,
+    check_solver,
+    check_strategy,
+    domain_checks,
+    op_checks,
+)
 
 __all__ = [
     "FLOAT64",
@@ -11,6 +23,7 @@ __all__ = [
     "check_domain",
     "check_op",
     "check_solver",
+    "check_strategy",
     "domain_checks",
     "op_checks",
 ]

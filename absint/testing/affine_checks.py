@@ -14,6 +14,7 @@ from absint.engine.affine_forms import AffineForms
 from absint.engine.context import Context
 from absint.engine.domain import Domain
 from absint.engine.forward import analyse
+from absint.engine.from_relaxations import forms_at_input
 from absint.engine.rows import Rows
 from absint.model.families.nonlinear import Nonlinear
 from absint.testing.networks import SCALES, case, network
@@ -60,7 +61,7 @@ def _wrong(weight: Tensor, bias: Tensor, points: Any, values: ExactTensor, sign:
 
 def _check_affine(domain: Domain[Any]) -> Failures:
     """Forms of every entry of a node enclose its exact values at vertices and samples of boxes; nothing where there are none."""
-    if type(domain).affine is Domain.affine:
+    if not domain.traits.relaxations:
         return
     for name in _NETS:
         for scale in _SCALES:
@@ -88,12 +89,12 @@ def _of_nodes(domain: Domain[Any], ctx: Context, points: list[Any], exact: list[
     result = analyse(domain, ctx, frozenset(node.name for node in asked))
     for node in asked:
         rows = Rows.units(node.name, torch.ones((ctx.batch, *node.shape), dtype=torch.bool))
-        forms = domain.affine(result.kept[node.name], rows, result.ctx)
+        forms = forms_at_input(domain.traits, rows, result.ctx)
         if forms is not None:
             values = [one[node.name].reshape(len(many), -1) for one, many in zip(exact, points, strict=True)]
             yield from (f"node '{node.name}' ({type(node.op).__name__}): {line}" for line in false_forms(forms, rows, points, values))
 
 
 AFFINE: dict[str, KitClaim] = {
-    "affine": KitClaim(_check_affine, "`affine`: what the coefficients lost by rounding belongs into the constants"),
+    "affine": KitClaim(_check_affine, "`relax`, and that what the coefficients lost by rounding is in the constants"),
 }

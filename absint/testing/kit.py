@@ -1,8 +1,9 @@
-"""The conformance kit: what every operator, every abstract domain and every solver must satisfy, as one call for plug-in authors.
+"""The conformance kit: what operators, abstract domains, strategies and solvers must satisfy, as one call for plug-in authors.
 
-`check_op(MyOp(...), shapes)`, `check_domain(MyDomain)` and `check_solver(MySolver())` show each check on stderr while it runs, say
-"passed: N checks" on stdout, and raise ContractError with every failure, each a sentence: which claim, where, what came out, what is
-exact, what to look at. `op_checks(...)`, `domain_checks()` give the same as (name, function) pairs for pytest.mark.parametrize.
+`check_op(MyOp(...), shapes)`, `check_domain(MyDomain)`, `check_strategy(MyStrategy)` and `check_solver(MySolver())` show each check on
+stderr while it runs, say "passed: N checks" on stdout, and raise ContractError with every failure, each a sentence: which claim,
+where, what came out, what is exact, what to look at. `op_checks(...)`, `domain_checks()` give the same as (name, function) pairs for
+pytest.mark.parametrize.
 Truth is exact rational arithmetic on vertices and samples (see `absint.testing.truth`); all seeds are fixed. Passing proves
 nothing, but every check here has been seen to fail on an unsound variant (tests/mutants).
 """
@@ -12,14 +13,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from absint.engine.attempts import Beyond
 from absint.engine.domain import Domain
 from absint.model.families.linear import Linear
 from absint.model.families.nonlinear import Nonlinear
 from absint.model.op import Op, Shape
+from absint.search.strategy import Stage, Strategy
 from absint.solvers.interface import Solver
 from absint.testing.affine_checks import AFFINE
 from absint.testing.linear_checks import LINEAR
-from absint.testing.network_checks import DOMAIN, NET
+from absint.testing.network_checks import DOMAIN, ENCLOSED, NET
 from absint.testing.networks import NETS
 from absint.testing.nonlinear_checks import NONLINEAR, IntervalTable
 from absint.testing.report import Check, ContractError, KitClaim, run_checks
@@ -28,7 +31,8 @@ from absint.testing.solver_checks import solver_checks
 from absint.testing.truth import FLOAT64, MIXED, SINGLE, Reference
 
 __all__ = [
-    "FLOAT64", "MIXED", "SINGLE", "Check", "ContractError", "check_domain", "check_op", "check_solver", "domain_checks", "op_checks",
+    "FLOAT64", "MIXED", "SINGLE", "Check", "ContractError", "check_domain", "check_op", "check_solver", "check_strategy", "domain_checks",
+    "op_checks",
 ]
 
 
@@ -65,18 +69,39 @@ def check_domain(domain: Domain[Any] | type[Domain[Any]], *, quiet: bool = False
     """Check one abstract domain (an instance, or a class whose parameters all have defaults).
 
     Runs small networks of every built-in operator family on boxes of relative width 0 to 1 at magnitudes 1e-30 to 1e30, in
-    float64 and with float32 matrices (all-float32 where `mixed` is False), against exact values on vertices and samples; then rows
-    of networks that only move or scale their input, whose exact bounds are known; then splits, overflow, batching, free slopes,
-    float32 executions, affine bounds.  quiet: show nothing.  Raises ContractError E-CONTRACT listing every failure.
+    float64 and with float32 matrices (all-float32 where its traits say that it keeps none), against exact values on vertices and
+    samples; then rows of networks that only move or scale their input, whose exact bounds are known; then splits, overflow, batching,
+    free slopes, float32 executions, affine bounds.  quiet: show nothing.  Raises ContractError E-CONTRACT listing every failure.
     """
     subject = domain() if isinstance(domain, type) else domain
     run_checks([check for _, check in domain_checks()], subject, quiet=quiet)
 
 
-def domain_checks() -> list[tuple[str, Check]]:
-    """(name, check) for every check of `check_domain`; each is called with a domain instance."""
-    found = [Check(f"net/{name}", NET, (name,)) for name in NETS]
+def check_strategy(strategy: Strategy | type[Strategy], *, quiet: bool = False) -> None:
+    """Check one strategy (an instance, or a class whose parameters all have defaults), stage by stage.
+
+    The checks of `check_domain` on the domain of every stage, and whatever a stage says of whole disjuncts beyond its domain, against
+    the same exact values. Of equal stages one is checked.  quiet: show nothing.  Raises ContractError E-CONTRACT listing the failures
+    of the first stage that has any.
+    """
+    subject = strategy() if isinstance(strategy, type) else strategy
+    stages = subject.stages()
+    if not stages or not all(isinstance(stage, Stage) for stage in stages):
+        raise ContractError("E-CONTRACT", "stages() gives something else than one Stage or more", where=type(subject).__name__)
+    for stage in (stage for k, stage in enumerate(stages) if stage not in stages[:k]):
+        checks = [replace(check, name=f"{stage.label}: {check.name}") for _, check in domain_checks(stage.beyond)]
+        run_checks(checks, stage.domain, quiet=quiet)
+
+
+def domain_checks(beyond: Beyond | None = None) -> list[tuple[str, Check]]:
+    """(name, check) for every check of `check_domain`; each is called with a domain instance.
+
+    beyond: of the stage that the domain walks for; what it says of whole disjuncts is held to the exact values, too.
+    """
+    more = () if beyond is None else (beyond,)
+    found = [Check(f"net/{name}", NET, (name, *more)) for name in NETS]
     found += [Check(name, claim) for name, claim in (ROWS | DOMAIN | AFFINE).items()]
+    found += [Check(name, claim, more) for name, claim in ENCLOSED.items()]
     return [(check.name, check) for check in found]
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from absint.engine.attempts import Beyond, whole_disjuncts
 from absint.engine.context import Context
 from absint.engine.domain import Domain
 from absint.engine.forward import analyse, kept_bounds, margins, row_bounds, tensor_bounds
@@ -29,14 +30,14 @@ def _context(c: BoxCase, num: Numerics) -> Context:
     return Context(network(c.name, c.scale), c.region, num)
 
 
-def _proved(domain: Domain[Any], ctx: Context, c: BoxCase) -> Failures:
+def _proved(domain: Domain[Any], ctx: Context, c: BoxCase, beyond: Beyond | None) -> Failures:
     """Margins, what is said of whole disjuncts, and the bounds of all nodes enclose the exact values; by one analysis."""
     result = analyse(domain, replace(ctx, target=c.spec), frozenset(node.name for node in ctx.graph.nodes))
     found = row_bounds(domain, result.element, result.ctx, c.spec)
     wrong = outside(found.lower, found.upper, c.rows, c.rows)
     if wrong is not None:
         yield f"margins (rows of the property): {wrong}"
-    refuted = domain.refute(result.element, c.spec, c.spec.refutation(found.lower), result.ctx)
+    refuted = whole_disjuncts(domain, result.ctx, c.spec, c.spec.refutation(found.lower), beyond)
     if refuted is not None:  # each row is a disjunct; +inf says that no input is left
         wrong = outside(refuted.lower, torch.full_like(refuted.lower, inf), c.rows, c.rows)
         if wrong is not None:
@@ -47,10 +48,10 @@ def _proved(domain: Domain[Any], ctx: Context, c: BoxCase) -> Failures:
             yield f"bounds of node '{name}' ({type(ctx.graph[name].op).__name__}): {wrong}"
 
 
-def _enclosed(domain: Domain[Any], ctx: Context, c: BoxCase) -> Failures:
+def _enclosed(domain: Domain[Any], ctx: Context, c: BoxCase, beyond: Beyond | None) -> Failures:
     where = f"net '{c.name}' at magnitude {c.scale:g} in {format_label(ctx.numerics)}"
     try:
-        yield from (f"{where}: {line}" for line in _proved(domain, ctx, c))
+        yield from (f"{where}: {line}" for line in _proved(domain, ctx, c, beyond))
     except UnsupportedError as error:
         # A refusal is no false proof where float32 cannot hold the constants; elsewhere nothing would be left to check.
         if all(ctx.graph.fits(dtype) for dtype in (ctx.numerics.dtype, ctx.numerics.vector)):
@@ -59,45 +60,45 @@ def _enclosed(domain: Domain[Any], ctx: Context, c: BoxCase) -> Failures:
         yield f"{where}: {raised(error)}"
 
 
-def _check_net(domain: Domain[Any], name: str) -> Failures:
+def _check_net(domain: Domain[Any], name: str, beyond: Beyond | None = None) -> Failures:
     """Bounds of all nodes, and of the property's rows, enclose their exact values at vertices and samples of boxes."""
     for scale in SCALES:
         for num in formats(domain):
             c = case(name, scale)
-            yield from _enclosed(domain, _context(c, num), c)
+            yield from _enclosed(domain, _context(c, num), c, beyond)
 
 
-def _check_overflow(domain: Domain[Any]) -> Failures:
+def _check_overflow(domain: Domain[Any], beyond: Beyond | None = None) -> Failures:
     """Sums beyond the largest float: an infinite bound, never NaN and never a finite one by nextafter."""
     for name in ("gemm", "relu", "residual", "conv", "maximum", "leaky-negative", "sigmoid"):
         for num, scale in zip(formats(domain), (1e307, 1e38), strict=True):
             c = case(name, scale)
-            yield from _enclosed(domain, _context(c, num), c)
+            yield from _enclosed(domain, _context(c, num), c, beyond)
 
 
-def _check_underflow(domain: Domain[Any]) -> Failures:
+def _check_underflow(domain: Domain[Any], beyond: Beyond | None = None) -> Failures:
     """Products below the smallest normal number, magnified afterwards."""
     for num, scale in zip(formats(domain), (1e-300, 1e-30), strict=True):
         c = case("tiny", scale)
-        yield from _enclosed(domain, _context(c, num), c)
+        yield from _enclosed(domain, _context(c, num), c, beyond)
 
 
-def _check_subnormal(domain: Domain[Any]) -> Failures:
+def _check_subnormal(domain: Domain[Any], beyond: Beyond | None = None) -> Failures:
     """Subnormal inputs under huge weights: gamma times a magnitude must not underflow to nothing."""
     c = case("huge", 1e-310)
-    yield from _enclosed(domain, _context(c, FLOAT64), c)
+    yield from _enclosed(domain, _context(c, FLOAT64), c, beyond)
 
 
-def _check_known(domain: Domain[Any]) -> Failures:
+def _check_known(domain: Domain[Any], beyond: Beyond | None = None) -> Failures:
     """Bounds proved elsewhere are met in; NaN and infinite ones change nothing."""
     for num in formats(domain):
         for name in ("relu", "residual", "maximum", "tanh"):
             c = case(name, 1.0)
             ctx = _context(c, num)
             proved = analyse(domain, ctx).ctx.known
-            yield from _enclosed(domain, replace(ctx, known=dict(proved)), c)
+            yield from _enclosed(domain, replace(ctx, known=dict(proved)), c, beyond)
             void = {k: Interval(-_nothing(v.lower), _nothing(v.upper)) for k, v in proved.items()}
-            yield from (f"known bounds of NaN and infinity: {line}" for line in _enclosed(domain, replace(ctx, known=void), c))
+            yield from (f"known bounds of NaN and infinity: {line}" for line in _enclosed(domain, replace(ctx, known=void), c, beyond))
 
 
 def _nothing(like: Tensor) -> Tensor:
@@ -200,7 +201,7 @@ def _half(
         yield "margins are +inf where the split is not known to be empty, or finite where it is"
 
 
-def _check_slopes(domain: Domain[Any]) -> Failures:
+def _check_slopes(domain: Domain[Any], beyond: Beyond | None = None) -> Failures:
     """Every choice of the free slopes a domain offers is sound."""
     for name in ("relu", "leaky-2.5", "leaky-negative", "tanh", "maximum"):
         for num in formats(domain):
@@ -211,7 +212,7 @@ def _check_slopes(domain: Domain[Any]) -> Failures:
             for seed in range(3):
                 random = torch.Generator().manual_seed(seed)
                 slopes = {k: torch.rand(v.shape, generator=random, dtype=v.dtype) for k, v in starts.items() if v is not None}
-                yield from _enclosed(domain, replace(ctx, slopes=slopes), c)
+                yield from _enclosed(domain, replace(ctx, slopes=slopes), c, beyond)
 
 
 def _wide_net() -> tuple[Graph, BoxRegion, Spec, Any]:
@@ -275,15 +276,18 @@ def _check_float32(domain: Domain[Any]) -> Failures:
 
 NET = KitClaim(_check_net, "the transformer of the operator named, or the rounding of its result")
 DOMAIN: dict[str, KitClaim] = {
-    "overflow": KitClaim(_check_overflow, "`num.down` and `num.up`, which turn overflows and NaN into infinite bounds"),
-    "underflow": KitClaim(_check_underflow, "`num.floor` and `num.vector_floor`: what a product loses by underflow is no share of it"),
-    "subnormal": KitClaim(_check_subnormal, "terms such as gamma * |x|, which vanish for subnormal x before a weight magnifies them"),
-    "known": KitClaim(_check_known, "how bounds in `ctx.known` are met: `Interval.meet` ignores NaN"),
     "zero-width": KitClaim(_check_zero_width, "what else than rounding widens the bounds"),
     "unrounded": KitClaim(_check_unrounded, "rounding terms that do not come from `ctx.numerics`, or are far too large"),
     "batch": KitClaim(_check_batch, "sums, maxima or memories that run over the batch axis"),
     "take": KitClaim(_check_take, "`take`: each tensor of the element, in the order of `index`"),
     "split": KitClaim(_check_split, "how `ctx.known` is used where a split is assumed, and `ctx.empty`"),
-    "slopes": KitClaim(_check_slopes, "`relax`: lines must hold for every slope in [0, 1] that `ctx.slopes` may contain"),
     "float32-semantics": KitClaim(_check_float32, "`ctx.noise`: what a float32 execution may add at each node"),
+}
+# These also hold what a stage says of whole disjuncts to the exact values.
+ENCLOSED: dict[str, KitClaim] = {
+    "overflow": KitClaim(_check_overflow, "`num.down` and `num.up`, which turn overflows and NaN into infinite bounds"),
+    "underflow": KitClaim(_check_underflow, "`num.floor` and `num.vector_floor`: what a product loses by underflow is no share of it"),
+    "subnormal": KitClaim(_check_subnormal, "terms such as gamma * |x|, which vanish for subnormal x before a weight magnifies them"),
+    "known": KitClaim(_check_known, "how bounds in `ctx.known` are met: `Interval.meet` ignores NaN"),
+    "slopes": KitClaim(_check_slopes, "`relax`: lines must hold for every slope in [0, 1] that `ctx.slopes` may contain"),
 }

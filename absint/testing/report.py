@@ -16,6 +16,7 @@ from absint.engine.domain import DOMAINS
 from absint.errors import PluginError
 from absint.model.op import OPS
 from absint.numeric.backend import numeric_mode
+from absint.search.strategy import STRATEGIES
 from absint.solvers.interface import SOLVERS
 from absint.testing.truth import Failures
 
@@ -84,7 +85,7 @@ def raised(error: BaseException) -> str:
 
 def registered(subject: Any) -> str:
     """The name that the subject's author registered it by, with its kind; that of its class where it is not registered."""
-    for registry in (DOMAINS, OPS, SOLVERS):
+    for registry in (DOMAINS, STRATEGIES, OPS, SOLVERS):
         name = registry.name_of(type(subject))
         if name is not None:
             return f"{registry.noun} '{name}'"

@@ -37,7 +37,7 @@ _BITS = 2400  # fixed point of transcendental values: far below the smallest flo
 
 def formats(domain: Domain[Any]) -> tuple[Numerics, Numerics]:
     """What a domain runs in: float64, and float32 matrices or, where it keeps none, float32 throughout."""
-    return (FLOAT64, MIXED) if domain.mixed else (FLOAT64, SINGLE)
+    return (FLOAT64, MIXED) if domain.traits.mixed else (FLOAT64, SINGLE)
 
 
 def format_label(num: Numerics) -> str:

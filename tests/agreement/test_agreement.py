@@ -5,12 +5,13 @@ Nothing here is timed. The problems are those of agreement_nets.py; the answers 
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
-from agreement import ask, excess, faults, told, undecided
+from agreement import ask, excess, faults, stages, told, undecided
 from agreement_nets import BATCH, case, permuted
 
-from absint.engine.domain import DOMAINS
-from absint.engine.domain_names import domain_of
+from absint.search.names import method_names
 from absint.solvers import solver
 from absint.testing.kit import FLOAT64, MIXED, SINGLE
 from absint.verdict import Assurance, Reason, Verdict
@@ -30,10 +31,10 @@ PHASES, BOXES = "exact:inputs=0", "exact:nodes=2,boxes=100"
 
 def bounds(name, seeds):
     """No bound of a row, of a disjunct or of a node is beyond the exact values, in float64 and with float32."""
-    lines, near, rows, domain = [], 0, 0, domain_of(WITHIN.get(name, name))
-    for seed in seeds:
-        for numerics in (FLOAT64, MIXED if domain.mixed else SINGLE):
-            found, close = excess(case(seed), domain, numerics)
+    lines, near, rows = [], 0, 0
+    for seed, stage in product(seeds, stages(WITHIN.get(name, name))):
+        for numerics in (FLOAT64, MIXED if stage.domain.traits.mixed else SINGLE):
+            found, close = excess(case(seed), stage, numerics)
             lines, near, rows = lines + found, near + close, rows + BATCH * case(seed).spec.bias.shape[1]
     assert lines == []
     assert near >= rows // 4, "the bounds are vacuous"
@@ -51,12 +52,12 @@ def verdicts(domain, seeds, complete=False, **options):
     return results
 
 
-@pytest.mark.parametrize("name", DOMAINS.names())
+@pytest.mark.parametrize("name", method_names())
 def test_no_bound_of_a_domain_exceeds_the_exact_one(name):
     bounds(name, SOME)
 
 
-@pytest.mark.parametrize("name", DOMAINS.names())
+@pytest.mark.parametrize("name", method_names())
 def test_no_verdict_of_a_domain_is_false(name):
     verdicts(name, SOME)
 
@@ -143,7 +144,7 @@ def test_an_instance_does_not_depend_on_its_batch(domain):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", DOMAINS.names())
+@pytest.mark.parametrize("name", method_names())
 def test_no_domain_is_wrong_on_hundreds(name):
     bounds(name, SLOW)
     verdicts(name, SLOW)

@@ -16,8 +16,6 @@ import absint
 from absint.analyses.query.answering import QueryAnswer, verify_query
 from absint.analyses.verify import ProofSettings
 from absint.engine.context import Context
-from absint.engine.domain import DOMAINS
-from absint.engine.forward import attempt
 from absint.model.graph import GraphBuilder
 from absint.model.ops.affine import Affine
 from absint.model.ops.gemm import Gemm
@@ -28,6 +26,7 @@ from absint.numeric.rounding import Numerics
 from absint.problem.query import read_query
 from absint.problem.regions.region import BoxRegion
 from absint.problem.spec import ATTAINED, Spec
+from absint.search.names import strategy_of
 
 DOMAINS_ = ["box", "zonotope", "deeppoly", "exact", "auto"]
 HEAD = "(declare-const X_0 Real)(declare-const Y_0 Real)(assert (<= X_0 1.0))(assert (>= X_0 -1.0))"
@@ -69,7 +68,7 @@ def test_beyond_an_attained_end_is_unsat(tail, asked, domain, tmp_path):
 def run(domain, graph, spec, low, high, num=None):
     ctx = Context(graph, BoxRegion(low, high), num or Numerics())
     with numeric_mode(), torch.no_grad():
-        found = attempt(DOMAINS.get(domain)(), ctx, spec)
+        found = strategy_of(domain).stages()[-1].attempt(ctx, spec)
         best = spec.refutation(found.interval.lower)
         return best if found.refuted is None else torch.fmax(best, found.refuted.to(best))
 

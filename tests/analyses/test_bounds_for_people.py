@@ -18,6 +18,7 @@ from absint.model.ops.relu import Relu
 from absint.numeric.backend import Budget
 from absint.problem.regions import ball
 from absint.problem.regions.region import BoxRegion, LinfBall
+from absint.search.names import domain_of, method_names, walker_of
 from absint.testing.networks import case, network
 from absint.testing.truth import ExactTensor, evaluate
 
@@ -69,7 +70,7 @@ def test_a_tensor_that_is_called_all_is_that_tensor():
 
 
 def differentiable():
-    return [name for name in DOMAINS.names() if DOMAINS.get(name)().differentiable]
+    return [name for name in method_names() if walker_of(name).traits.differentiable]
 
 
 def ends(graph, region, how, *, grad):
@@ -132,9 +133,9 @@ def test_without_gradients_none_are_recorded():
 
 
 def test_a_domain_whose_bounds_are_a_solvers_is_refused():
-    assert {"box", "zonotope", "deeppoly", "alpha", "auto"} <= set(differentiable())
+    assert {"box", "zonotope", "deeppoly", "alpha", "auto", "exact", "milp"} <= set(differentiable())
     region = case("relu", 1.0).region
-    for domain in (DOMAINS.get("refine")(), DOMAINS.get("exact")(), Product(DOMAINS.get("box")(), DOMAINS.get("milp")())):
+    for domain in (domain_of("refine"), Product(DOMAINS.get("box")(), walker_of("refine"))):
         error = refused("E-GRADIENT", lambda d=domain: tensor_intervals(network("relu", 1.0), region, ["x"], BoundingSettings(d)))
         assert "deeppoly" in error.hint
         assert "refine" not in error.hint
@@ -207,14 +208,19 @@ def test_coefficients_that_do_not_fit_are_refused_before_the_work():
     refused("E-TENSOR", lambda: affine_bounds(graph, case("conv", 1.0).region, ["?"], settings()))
 
 
-def test_forms_of_the_wrong_shape_are_a_plug_ins_fault():
-    class Short(DOMAINS.get("deeppoly")):
-        """Leaves rows out."""
+def test_coefficients_of_a_strategy_are_those_of_its_walker():
+    graph, region = network("relu", 1.0), case("relu", 1.0).region
+    mine, its = (affine_bounds(graph, region, ["x"], BoundingSettings(domain)) for domain in (domain_of("exact"), walker_of("exact")))
+    assert mine["x"].lower_weight.tolist() == its["x"].lower_weight.tolist()
 
-        def affine(self, element, rows, ctx):
-            found = super().affine(element, rows, ctx)
-            return type(found)(found.lower[1:], found.lower_bias, found.upper, found.upper_bias)
+
+def test_a_relaxation_of_the_wrong_kind_is_a_plug_ins_fault():
+    class Short(DOMAINS.get("deeppoly")):
+        """Returns something else than lines."""
+
+        def relax(self, node, inputs, ctx):
+            return inputs
 
     with pytest.raises(AbsintError) as caught:
-        affine_bounds(network("relu", 1.0), case("relu", 1.0).region, ["x"], BoundingSettings(Short()))
+        affine_bounds(network("relu", 1.0), case("relu", 1.0).region, [network("relu", 1.0).output.name], BoundingSettings(Short()))
     assert caught.value.code == "E-PLUGIN-CONTRACT"

@@ -19,10 +19,10 @@ from absint.analyses.bounds.record import BoundsRecord, BoundsRow, TensorBounds,
 from absint.analyses.bounds.widths import BoundingSettings, groups_of
 from absint.contract.analysis import Failure, Item
 from absint.contract.record import lines_of, record_of, row_of
-from absint.engine.domain_names import domain_of
 from absint.errors import AbsintError
 from absint.numeric.backend import DeadlineError
 from absint.problem.regions import ball
+from absint.search.names import domain_of
 from absint.verdict import Reason
 
 NET = str(samples.network_path("mnist_relu_3x50"))

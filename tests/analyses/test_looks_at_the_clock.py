@@ -21,11 +21,11 @@ from absint.attacks import ATTACKS, Search
 from absint.domains.generators import Dense, Pace
 from absint.encode.expressions import product
 from absint.engine.domain import DOMAINS
-from absint.engine.domain_names import domain_of
 from absint.model.ops.gemm import Gemm
 from absint.model.work import heaviest, work
 from absint.numeric import backend
 from absint.numeric.backend import Budget, DeadlineError
+from absint.search.names import domain_of
 
 VECTORS = 40  # of the costliest node, in one step
 

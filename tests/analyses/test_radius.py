@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from math import inf, sqrt
-from typing import Any
+from typing import Any, ClassVar
 
 import bundled
 import numpy as np
@@ -22,7 +22,7 @@ from absint.analyses.verify.portfolio import Portfolio
 from absint.analyses.verify.settings import ProofSettings
 from absint.attacks import ATTACKS, Search
 from absint.engine.context import Context
-from absint.engine.domain import DOMAINS, Domain
+from absint.engine.domain import DOMAINS, Traits
 from absint.engine.rows import Rows, Sense
 from absint.errors import AbsintError, InputError, PluginError, UsageError
 from absint.model.graph import Graph, GraphBuilder
@@ -30,6 +30,7 @@ from absint.model.ops.gemm import Gemm
 from absint.numeric.interval import Interval
 from absint.problem.regions.region import LinfBall
 from absint.problem.spec import Spec
+from absint.search.names import Method, domain_of
 from absint.verdict import InstanceResult, Reason, Verdict
 
 Box = DOMAINS.get("box")
@@ -40,9 +41,9 @@ def linear(weight: Tensor, bias: Tensor) -> Graph:
     return build.graph(build.add(Gemm(weight, bias), ("x",)))
 
 
-def options(upper: str = "0.256", tolerance: str = "0.001", domain: str | Domain[Any] = "zonotope", **more: Any) -> BisectionSettings:
+def options(upper: str = "0.256", tolerance: str = "0.001", domain: str | Method = "zonotope", **more: Any) -> BisectionSettings:
     own = {name: more.pop(name) for name in ("norm", "clip", "fan", "carry") if name in more}
-    chosen = DOMAINS.get(domain)() if isinstance(domain, str) else domain
+    chosen = domain_of(domain)
     return BisectionSettings(Fraction(upper), Fraction(tolerance), ProofSettings(chosen, **{"attack": None, **more}), **own)
 
 
@@ -231,13 +232,10 @@ def test_what_is_carried_holds_in_the_smaller_ball_and_comes_from_the_last_that_
 class Moody(Box):  # type: ignore[misc, valid-type]
     """Proves exactly the radii in `yes`: no monotone domain."""
 
+    # What it does not prove, the engine's own box may not prove for it.
+    stated: ClassVar[Traits] = Traits(mixed=False, alone=True)
     yes: frozenset[int] = frozenset()
     asked: list[int] = field(default_factory=list)
-
-    @property
-    def alone(self) -> bool:
-        """What it does not prove, the engine's own box may not prove for it."""
-        return True
 
     def bounds(self, element: Any, rows: Rows, ctx: Context, sense: Sense) -> Interval:
         found = super().bounds(element, rows, ctx, sense)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from costly import images
 
 from absint.analyses.verify import ProofSettings, verify
-from absint.engine.domain_names import domain_of
+from absint.search.names import domain_of, strategy_of
 
 
 def test_each_search_and_each_proof_is_told():
     told = []
-    verify(images(4, "0.03"), ProofSettings(domain_of("auto"), on_stage=told.append))
+    verify(images(4, "0.03"), ProofSettings(strategy_of("auto"), on_stage=told.append))
     assert told[0] == "counterexamples, 4 inputs"
     assert told[1] == "box, 4 inputs"
     assert any(stage.startswith("zonotope") for stage in told)

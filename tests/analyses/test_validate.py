@@ -348,7 +348,7 @@ def test_a_calibration_with_other_settings_is_refused(tmp_path, domain, options,
 
 
 def test_options_of_the_domain_are_bound(tmp_path):
-    from absint.engine.domain_names import domain_of
+    from absint.search.names import domain_of
 
     fitted().save_state(tmp_path / "c.json")
     validator = RadiusValidator(linear(), domain_of("zonotope:max_generators=7"), domain_text="zonotope", rate="0.05")

@@ -9,35 +9,27 @@ from typing import Any
 import pytest
 import torch
 from bundled import digits, mnist
+from costly import Stages
 
 import absint
 from absint.analyses.verify import ProofSettings, robustness, verify
 from absint.engine.context import Context
-from absint.engine.domain import DOMAINS, Domain
+from absint.engine.domain import DOMAINS
 from absint.engine.rows import Rows, Sense
 from absint.errors import PluginError
 from absint.model.graph import Node
 from absint.numeric.decimal import parse_eps
 from absint.numeric.interval import Interval
 from absint.problem.regions.region import LinfBall
+from absint.search.names import Method, class_of
 from absint.verdict import InstanceResult
 
 
-def named(name: str, **options: Any) -> Domain[Any]:
-    return DOMAINS.get(name)(**options)
+def named(name: str, **options: Any) -> Method:
+    return class_of(name)(**options)
 
 
 Box, Zonotope = DOMAINS.get("box"), DOMAINS.get("zonotope")
-
-
-@dataclass(frozen=True)
-class Stages(Box):  # type: ignore[misc, valid-type]
-    """A portfolio of given members."""
-
-    members: tuple[Domain[Any], ...] = ()
-
-    def portfolio(self) -> tuple[Domain[Any], ...]:
-        return self.members
 
 
 @dataclass(frozen=True)
@@ -51,7 +43,7 @@ class Spy(Box):  # type: ignore[misc, valid-type]
         return super().start(node, ctx)
 
 
-def run(domain: Domain[Any], eps: str = "0.02", count: int = 12, **options: Any) -> list[InstanceResult]:
+def run(domain: Method, eps: str = "0.02", count: int = 12, **options: Any) -> list[InstanceResult]:
     graph, (images, labels) = mnist(), digits()
     region = LinfBall(images[:count], parse_eps(eps))
     return verify(robustness(graph, region, labels[:count], eps=eps), ProofSettings(domain, **options))

@@ -20,11 +20,11 @@ from absint.analyses.verify import ProofSettings, decided, verify
 from absint.analyses.verify.patches import decided_patches, verify_patches
 from absint.engine.context import Context
 from absint.engine.domain import DOMAINS
-from absint.engine.domain_names import domain_of
 from absint.model.graph import Node
 from absint.model.ops.gemm import Gemm
 from absint.problem.query import read_query
 from absint.problem.regions import Patches
+from absint.search.names import domain_of
 from absint.verdict import InstanceResult, Verdict
 
 Box = DOMAINS.get("box")

@@ -14,12 +14,14 @@ PROMISED = {
     "op": {"OPS", "Composite", "Linear", "Nonlinear", "OnnxNode", "Op", "Shape", "register_import", "register_op", "unsupported"},
     "elementwise": {"Curvature", "Elementwise", "Jump", "KernelError", "Knot", "Piece"},
     "domain": {"DOMAINS", "BackwardDomain", "Band", "Context", "Domain", "Interval", "Node", "Product", "Relaxation", "Rows", "Sense",
-               "Wrapper", "box_rows", "register_domain", "rule"},
+               "Traits", "Wrapper", "box_rows", "register_domain", "rule"},
     "graph": {"Graph", "GraphBuilder", "Node", "Source", "chain"},
     "region": {"BoxRegion", "LinfBall", "Region", "parse_eps"},
     "regions": {"L1Ball", "L2Ball", "Patches", "Photometric", "ZonotopeRegion", "ball"},
     "spec": {"Refutation", "Spec"},
-    "testing": {"ContractError", "check_domain", "check_op", "check_solver", "domain_checks", "op_checks"},
+    "strategy": {"STRATEGIES", "Programs", "Refutation", "Splitting", "Stage", "Strategy", "Tactic", "register_strategy",
+                 "solvers_of", "strategy_of", "walker_of"},
+    "testing": {"ContractError", "check_domain", "check_op", "check_solver", "check_strategy", "domain_checks", "op_checks"},
 }
 
 

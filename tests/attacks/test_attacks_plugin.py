@@ -20,7 +20,7 @@ import torch
 import absint
 from absint.attacks import ATTACKS, Search, falsify
 from absint.numeric.backend import numeric_mode
-from absint.engine.domain import DOMAINS
+from absint.search.names import method_names
 from absint.region import LinfBall, parse_eps
 from absint.problem.spec import Spec
 absint.load_plugin(sys.argv[2])
@@ -33,7 +33,7 @@ share = torch.rand(6, 400, *graph.input.shape, generator=generator, dtype=torch.
 share[:, ::2] = share[:, ::2].round()
 points = (center[:, None] + 0.3 * (2 * share - 1)).clamp(0, 1)
 values = graph(points.flatten(0, 1)).reshape(6, 400, -1).numpy()
-for name in DOMAINS.names():
+for name in method_names():
     try:
         bounds = absint.bounds(graph, center.numpy(), "0.3", domain=name)[graph.output.name]
     except absint.AbsintError as error:

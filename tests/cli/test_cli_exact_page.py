@@ -11,7 +11,7 @@ import typer
 from places import ROOT
 
 from absint.cli.main import build
-from absint.engine.domain import DOMAINS
+from absint.search.strategy import STRATEGIES
 
 PAGE = (ROOT / "docs/exact.md").read_text(encoding="utf-8")
 TEXT = re.findall(r"```text\n(.*?)```", PAGE, flags=re.DOTALL)
@@ -46,5 +46,5 @@ def test_options_and_domains_exist():
     table = PAGE.partition("## Options")[2].partition("## Solvers")[0]
     for words, domains in re.findall(r"^\| `(--[^`]*)` \| ([^|]*) \|", table, flags=re.MULTILINE):
         names = re.findall(r"(\w+)=", words) or [words.split()[0].removeprefix("--").replace("-", "_")]
-        having = {name for name in ("refine", "exact", "milp") if set(names) <= {f.name for f in fields(DOMAINS.get(name))}}
+        having = {name for name in ("refine", "exact", "milp") if set(names) <= {f.name for f in fields(STRATEGIES.get(name))}}
         assert having == ({"refine", "exact", "milp"} if domains == "all three" else set(domains.split(", "))), words

@@ -9,7 +9,7 @@ import pytest
 HEAD = """
     from dataclasses import dataclass, replace
     import torch
-    from absint.engine.domain import Domain, Interval, register_domain
+    from absint.engine.domain import Domain, Interval, Traits, register_domain
     from absint.domains.box import Box
     from absint.reports.interface import Format, register_format
 """
@@ -64,7 +64,7 @@ def test_a_domain_that_breaks(verify, plugin, name, body, base, error, format_):
 
 def test_a_domain_whose_bounds_are_nan_proves_nothing(verify, plugin):
     body = """
-        alone = True    # else the engine's own box proves these
+        stated = Traits(mixed=False, alone=True)    # else the engine's own box proves these
 
         def bounds(self, element, rows, ctx, sense):
             found = super().bounds(element, rows, ctx, sense)

@@ -16,22 +16,26 @@ from absint.solvers import choice, highs
 WORD = """
     from dataclasses import dataclass
     import torch
-    from absint.engine.domain import register_domain
+    from absint.domain import Interval, Traits
     from absint.domains.box import Box
-    from absint.numeric.interval import Interval
-    from absint.problem.spec import Refutation
+    from absint.strategy import Refutation, Stage, Strategy, register_strategy
 
-    @register_domain("word")
-    @dataclass(frozen=True)
-    class Word(Box):
-        say: bool = True
-        alone = True       # what it leaves open, the engine's own box leaves open, too
+    class Blind(Box):
+        stated = Traits(mixed=False, alone=True)       # what it leaves open, the engine's own box leaves open, too
 
         def bounds(self, element, rows, ctx, sense):
             found = super().bounds(element, rows, ctx, sense)
             return Interval(torch.full_like(found.lower, -1.0).minimum(found.lower), found.upper)
 
-        def refute(self, element, spec, refuted, ctx):
+    @register_strategy("word")
+    @dataclass(frozen=True)
+    class Word(Strategy):
+        say: bool = True
+
+        def stages(self):
+            return (Stage(Blind(), self.said, "word"),)
+
+        def said(self, ctx, spec, refuted):
             claimed = torch.full(refuted.shape, -1.0, dtype=torch.float64)
             claimed[::2] = 0.5 if self.say else -1.0
             said = ("E-SOLVER-HANG: the solver 'x' did not end; highs takes over", "E-SOLVER-NAN: no numbers")

@@ -17,7 +17,6 @@ import numpy as np
 import torch
 
 from absint.engine.context import Context
-from absint.engine.domain import DOMAINS
 from absint.engine.forward import analyse, margins, tensor_bounds
 from absint.errors import UnsupportedError
 from absint.model.families.elementwise import Curvature, Elementwise, KernelError, Piece
@@ -36,6 +35,7 @@ from absint.numeric.interval import Interval
 from absint.numeric.rounding import Numerics, cast_down, cast_up, gamma
 from absint.problem.regions.region import BoxRegion, LinfBall
 from absint.problem.spec import Spec
+from absint.search.names import walker_of
 from absint.testing.kit import FLOAT64, MIXED, SINGLE, check_op
 from absint.testing.truth import ExactTensor, evaluate, outside
 
@@ -49,7 +49,7 @@ def claim(function):
 
 
 def domain(name):
-    return DOMAINS.get(name)()
+    return walker_of(name)
 
 
 def chain(shape, *ops):
@@ -227,7 +227,7 @@ PER_DOMAIN = {f.__name__: f for f in (point_dot, wide_dot, spec_dot, underflow, 
 
 
 def settings(name):
-    return {"float64": FLOAT64} | ({"mixed": MIXED} if domain(name).mixed else {"float32": SINGLE})
+    return {"float64": FLOAT64} | ({"mixed": MIXED} if domain(name).traits.mixed else {"float32": SINGLE})
 
 
 # ---- backward substitution ----------------------------------------------------------------------------------------------

@@ -7,9 +7,9 @@ from math import inf
 
 import numpy as np
 import torch
+from walkers import WALKERS
 
 from absint.engine.context import Context
-from absint.engine.domain import DOMAINS
 from absint.engine.forward import margins
 from absint.model.ops.gemm import Gemm
 from absint.model.ops.relu import Relu
@@ -32,7 +32,7 @@ def every_disjunct_must_be_refuted():
 
 @claim
 def equality_is_no_proof():
-    for name in DOMAINS.names():
+    for name in WALKERS:
         for num in (*settings(name).values(), replace(FLOAT64, rounding=False)):
             tie(name, num)
     spec = rows([1.0])
@@ -51,7 +51,7 @@ def an_empty_split_closes_only_its_instance():
     graph = chain((2,), Gemm(torch.eye(2, dtype=torch.float64)), Relu())
     region = BoxRegion(torch.zeros(3, 2, dtype=torch.float64), torch.ones(3, 2, dtype=torch.float64))
     node = graph.nodes[1].name
-    for name in DOMAINS.names():
+    for name in WALKERS:
         for num in settings(name).values():
             upper = torch.full((3, 2), inf, dtype=num.vector)
             upper[1, 0] = -1.0

@@ -4,39 +4,53 @@ from __future__ import annotations
 
 import pytest
 import torch
+from walkers import WALKERS
 
 from absint.engine.domain import DOMAINS
 from absint.engine.product import Product
 from absint.problem.spec import Refutation
-from absint.testing.kit import ContractError, check_domain, domain_checks
+from absint.search.names import strategy_of, walker_of
+from absint.search.strategy import Stage, Strategy
+from absint.testing.kit import ContractError, check_domain, check_strategy, domain_checks
 
 VARIANTS = {
-    **{name: lambda name=name: DOMAINS.get(name)() for name in DOMAINS.names()},
+    **{name: lambda name=name: walker_of(name) for name in WALKERS},
     # As all of them, at a part of the time.
     "alpha": lambda: DOMAINS.get("alpha")(steps=6, inner=3),
-    "exact": lambda: DOMAINS.get("exact")(nodes=20),
-    "refine": lambda: DOMAINS.get("refine")(neurons=2),
     "zonotope-without-box": lambda: DOMAINS.get("zonotope")(product=False),
     "zonotope-reduced": lambda: DOMAINS.get("zonotope")(max_generators=6),
     "crown": lambda: DOMAINS.get("deeppoly")(every_layer=False),
     "zonotope-x-deeppoly": lambda: Product(DOMAINS.get("zonotope")(), DOMAINS.get("deeppoly")()),
 }
+# Stages that ask programs beyond their domain, at a part of the time.
+STAGES = {name: lambda name=name: strategy_of(name).stages()[-1] for name in ("milp", "exact:nodes=20", "refine:neurons=2")}
 CHECKS = dict(domain_checks())
-# Domains that solve programs take minutes for the whole kit, most of it with numbers that no solver can handle: the rest is `slow`.
-SOLVING = {"exact", "milp", "refine"}
+# What solves programs takes minutes for the whole kit, most of it with numbers that no solver can handle: the rest is `slow`.
 QUICK = {"net/relu", "net/residual", "net/maximum", "net/sigmoid", "subnormal", "zero-width", "known", "batch", "take", "float32-semantics"}
 
 
 def cases():
     for variant in VARIANTS:
         for check in CHECKS:
-            long = variant in SOLVING and check not in QUICK
+            long = variant == "refine" and check not in QUICK
             yield pytest.param(variant, check, marks=pytest.mark.slow if long else (), id=f"{variant}-{check}")
 
 
 @pytest.mark.parametrize(("variant", "check"), list(cases()))
 def test_domain_keeps_its_contract(variant, check):
     CHECKS[check](VARIANTS[variant]())
+
+
+def stages():
+    for stage in STAGES:
+        for check in CHECKS:
+            yield pytest.param(stage, check, marks=() if check in QUICK else pytest.mark.slow, id=f"{stage}-{check}")
+
+
+@pytest.mark.parametrize(("stage", "check"), list(stages()))
+def test_a_stage_keeps_the_contract_of_its_domain_and_refutes_nothing_that_holds(stage, check):
+    one = STAGES[stage]()
+    dict(domain_checks(one.beyond))[check](one.domain)
 
 
 def test_every_failure_is_listed_at_once():
@@ -55,12 +69,14 @@ def test_every_failure_is_listed_at_once():
 
 
 def test_a_false_refutation_is_noticed():
-    class Eager(DOMAINS.get("box")):
+    def eager(ctx, spec, refuted):
         """Refutes every disjunct."""
+        return Refutation(torch.full_like(refuted, 1e9))
 
-        def refute(self, element, spec, refuted, ctx):
-            return Refutation(torch.full_like(refuted, 1e9))
+    class Eager(Strategy):
+        def stages(self):
+            return Stage(DOMAINS.get("box")()), Stage(DOMAINS.get("box")(), eager, "eager")
 
     with pytest.raises(ContractError) as caught:
-        CHECKS["net/relu"](Eager())
-    assert "refuted disjuncts" in "".join(caught.value.details)
+        check_strategy(Eager, quiet=True)
+    assert any("eager: net/relu" in line and "refuted disjuncts" in line for line in caught.value.details)

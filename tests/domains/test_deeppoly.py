@@ -14,10 +14,11 @@ import torch
 from places import ROOT, SHARED
 
 import absint
+from absint.engine.attempts import attempt
 from absint.engine.backward import walk as substitute
 from absint.engine.context import Context
 from absint.engine.domain import DOMAINS
-from absint.engine.forward import analyse, attempt, margins
+from absint.engine.forward import analyse, margins
 from absint.engine.rows import Rows, Sense
 from absint.errors import UsageError
 from absint.model.families.linear import Linear

@@ -9,9 +9,9 @@ import exact
 import numpy as np
 import pytest
 import torch
+from walkers import WALKERS
 
 from absint.engine.context import Context
-from absint.engine.domain import DOMAINS
 from absint.engine.forward import margins
 from absint.model.families.maximum import Maximum
 from absint.model.graph import GraphBuilder
@@ -22,6 +22,7 @@ from absint.model.ops.sum import Sum
 from absint.numeric.backend import numeric_mode
 from absint.problem.regions.region import BoxRegion
 from absint.problem.spec import Spec
+from absint.search.names import walker_of
 from absint.testing.kit import FLOAT64, MIXED, SINGLE
 
 NETS = 60  # of every remainder by 3, 4 and 5
@@ -61,13 +62,13 @@ def problem(seed):
     return graph, region, Spec.rows(weight.reshape(1, 1, 2), offset.reshape(1, 1)), truth
 
 
-@pytest.mark.parametrize("name", DOMAINS.names())
+@pytest.mark.parametrize("name", WALKERS)
 def test_margin_never_exceeds_the_exact_minimum(name):
-    domain = DOMAINS.get(name)()
+    domain = walker_of(name)
     tight = 0
     for seed in range(NETS):
         graph, region, spec, truth = problem(seed)
-        for num in (FLOAT64, MIXED if domain.mixed else SINGLE):
+        for num in (FLOAT64, MIXED if domain.traits.mixed else SINGLE):
             with numeric_mode(), torch.no_grad():
                 lower = float(margins(domain, Context(graph, region, num), spec)[0].lower[0, 0])
             assert lower == -torch.inf or Fraction(lower) <= truth, f"net {seed}: {lower!r} > {float(truth)!r}"

@@ -16,6 +16,7 @@ from absint.engine.backward.charges import Charges
 from absint.engine.context import Context
 from absint.engine.domain import DOMAINS
 from absint.engine.forward import analyse
+from absint.engine.from_relaxations import forms_at_input
 from absint.engine.product import Product
 from absint.engine.rows import Rows
 from absint.numeric.backend import numeric_mode
@@ -31,9 +32,9 @@ DEEPPOLY = DOMAINS.get("deeppoly")
 
 def forms_of(domain, ctx, name):
     with numeric_mode(), torch.no_grad():
-        result = analyse(domain, ctx, frozenset({name}))
+        result = analyse(domain, ctx)
         rows = Rows.units(name, torch.ones((ctx.batch, *ctx.graph[name].shape), dtype=torch.bool))
-        return domain.affine(result.kept[name], rows, result.ctx), rows
+        return forms_at_input(domain.traits, rows, result.ctx), rows
 
 
 def failures(name, num=MIXED, scale=1.0, domain=None):

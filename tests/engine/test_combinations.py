@@ -13,10 +13,10 @@ from test_slopes import boxes, network
 
 from absint.domains.alpha import Alpha
 from absint.domains.deeppoly import DeepPoly
+from absint.engine.attempts import attempt
 from absint.engine.backward import combinations
 from absint.engine.backward.combinations import Conjunctions, conjunctions
 from absint.engine.context import Context
-from absint.engine.forward import attempt
 from absint.model.graph import GraphBuilder
 from absint.model.ops.gemm import Gemm
 from absint.model.ops.relu import Relu

@@ -49,7 +49,7 @@ def domain(name: str) -> Domain[Any]:
 
 def context(graph: Graph, region: BoxRegion | LinfBall, dom: Domain[Any], dtype: torch.dtype = torch.float64, **more: Any) -> Context:
     numerics = Numerics(dtype)
-    return Context(graph, region, numerics if dom.mixed else numerics.single(), **more)
+    return Context(graph, region, numerics if dom.traits.mixed else numerics.single(), **more)
 
 
 @contextmanager

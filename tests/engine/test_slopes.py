@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from math import inf
@@ -14,13 +14,14 @@ from test_margins_below_exact_minimum import problem
 
 from absint.domains.alpha import Alpha
 from absint.domains.deeppoly import DeepPoly
+from absint.engine.attempts import attempt
 from absint.engine.backward import slopes as module
 from absint.engine.backward.slopes import Ascent, Slopes, SlopeSearch, improved
 from absint.engine.backward.surrogate import UnroundedNet, UnroundedRows, functionals
 from absint.engine.backward.walk import substitute
 from absint.engine.context import Context
 from absint.engine.domain import BackwardDomain, Interval, Relaxation
-from absint.engine.forward import analyse, attempt, margins
+from absint.engine.forward import analyse, margins
 from absint.engine.rows import Rows
 from absint.errors import UsageError
 from absint.model.graph import GraphBuilder
@@ -114,7 +115,8 @@ def test_margins_lie_between_plain_bounds_and_samples(activation):
         region = boxes(5, 3)
         spec = robust(graph, region)
         plain = margins(DeepPoly(), Context(graph, region, FLOAT64), spec)[0].lower
-        stages = [margins(d, Context(graph, region, FLOAT64), spec)[0].lower for d in Alpha(goal=inf).portfolio()]
+        contexts = [Context(graph, region, FLOAT64, inner_slopes=inner) for inner in (False, True)]
+        stages = [margins(Alpha(goal=inf), ctx, spec)[0].lower for ctx in contexts]
         assert bool((stages[0] >= plain).all())  # later ones need not be better everywhere: tighter bounds choose other lines
         found = torch.maximum(*stages)
         assert float((found - plain).mean()) > 1e-3
@@ -299,8 +301,8 @@ class Stranger(BackwardDomain):
     climbs: bool = True
 
     @property
-    def ascent(self):
-        return Ascent(goal=inf) if self.climbs else None
+    def traits(self):
+        return super().traits.ascending(Ascent(goal=inf)) if self.climbs else super().traits
 
     def relax(self, node, inputs, ctx):
         low, high = inputs[0].lower, inputs[0].upper
@@ -340,8 +342,9 @@ def test_a_domain_without_steps_is_the_plain_one():
     assert torch.equal(plain, none)
 
 
-def test_the_stages_end_with_the_whole():
-    stages = Alpha().portfolio()
-    assert [stage.inner for stage in stages] == [0, 10]
-    assert stages[-1] == Alpha()
-    assert replace(Alpha(), inner=0).portfolio() == (Alpha(inner=0),)
+def test_without_inner_slopes_it_is_the_domain_without_inner_steps():
+    graph, region = network(Relu()), boxes(3, 3)
+    spec = robust(graph, region)
+    light = margins(Alpha(), Context(graph, region, FLOAT64, inner_slopes=False), spec)[0].lower
+    assert torch.equal(light, margins(Alpha(inner=0), Context(graph, region, FLOAT64), spec)[0].lower)
+    assert not torch.equal(light, margins(Alpha(), Context(graph, region, FLOAT64), spec)[0].lower)

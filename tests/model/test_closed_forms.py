@@ -9,9 +9,10 @@ import pytest
 import torch
 from mpmath import mp, mpf
 
+from absint.engine.attempts import attempt
 from absint.engine.context import Context
 from absint.engine.domain import DOMAINS
-from absint.engine.forward import attempt, boxes, tensor_bounds
+from absint.engine.forward import boxes, tensor_bounds
 from absint.model.graph import GraphBuilder, chain
 from absint.model.ops.affine import Affine
 from absint.model.ops.gemm import Gemm

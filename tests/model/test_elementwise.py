@@ -246,7 +246,7 @@ def test_every_domain_carries_it_through_a_network(name):
     names = [n.name for n in graph.nodes]
     for domain in ("box", "zonotope", "deeppoly"):
         subject = DOMAINS.get(domain)()
-        for num in (FLOAT64, MIXED if subject.mixed else SINGLE):
+        for num in (FLOAT64, MIXED if subject.traits.mixed else SINGLE):
             with numeric_mode(), torch.no_grad():
                 bounds = tensor_bounds(subject, Context(graph, region, num), tuple(names))
                 values = graph.evaluate(x.reshape(-1, 3), names)

@@ -13,13 +13,12 @@ from absint.analyses.verify.portfolio import Portfolio
 from absint.analyses.verify.undecided import Undecided
 from absint.encode import builder
 from absint.numeric.interval import Interval
-from absint.search.bounders import disjuncts
+from absint.search.bounders import disjuncts, refined
 from absint.search.bounders import neurons as tighten
 from absint.search.bounders.disjuncts import _Instance
 from absint.search.branchers import inputs as splitting
 from absint.search.branchers.inputs import _Cover
 from absint.search.branchers.phases import Phases, _Search
-from absint.search.strategies import refine
 from mutants.planting import into
 
 MUTANTS = {}
@@ -154,7 +153,7 @@ def the_upper_side_with_the_wrong_sign(patch):
 
 @mutant((NEURON, HONEST))
 def neurons_of_every_instance_at_once(patch):
-    patch(refine, "tightened", rewritten(tighten.tightened, ("mine = wanted & (rows.instance.cpu() == k)", "mine = wanted")))
+    patch(refined, "tightened", rewritten(tighten.tightened, ("mine = wanted & (rows.instance.cpu() == k)", "mine = wanted")))
 
 
 @mutant(("test_each_instance_of_a_batch_has_bounds_of_its_own", "refine"), ("test_each_instance_of_a_batch_has_bounds_of_its_own", PHASES))

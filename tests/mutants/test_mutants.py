@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from contract import claims, claims_properties, test_domains  # noqa: F401  # it registers its own
 from contract.operators import INSTANCES
+from walkers import WALKERS
 
-from absint.engine.domain import DOMAINS
+from absint.search.names import walker_of
 from absint.testing.kit import check_op, domain_checks
 from mutants import mutants, operators, slopes  # noqa: F401  # each registers its own
 from mutants.planting import MUTANTS, assert_killed, plant
@@ -26,13 +27,13 @@ def run(killer):
         check_op(*INSTANCES[name]())
     else:
         domain, check = name.split("/", 1)
-        CHECKS[check](DOMAINS.get(domain)())
+        CHECKS[check](walker_of(domain))
 
 
 # Tests of every ordinary run, under the names that killers have here.
 UNMUTATED = {
     *(f"claim:{name}" for name in claims.CLAIMS),
-    *(f"per:{claim}/{domain}/{num}" for claim in claims.PER_DOMAIN for domain in DOMAINS.names() for num in claims.settings(domain)),
+    *(f"per:{claim}/{domain}/{num}" for claim in claims.PER_DOMAIN for domain in WALKERS for num in claims.settings(domain)),
     *(f"op:{name}" for name in INSTANCES),
     *(f"domain:{variant}/{check}" for variant, check in (case.values for case in test_domains.cases() if not case.marks)),
 }

@@ -13,7 +13,6 @@ import pytest
 import torch
 
 from absint.engine.domain import Domain
-from absint.engine.domain_names import domain_of
 from absint.errors import AbsintError, InternalError
 from absint.model.graph import Graph, GraphBuilder
 from absint.model.ops.gemm import Gemm
@@ -33,6 +32,8 @@ from absint.problem.live import (
 )
 from absint.problem.regions import InstanceRadii
 from absint.problem.regions.region import LinfBall, Region
+from absint.search.names import domain_of
+from absint.search.strategy import Strategy
 
 
 def small() -> Graph:
@@ -141,7 +142,7 @@ CASES = {
     "labels": (lambda v: labels_of(small(), v, 2), (torch.Tensor, type(None))),
     "norm": (norm_of, str),
     "clip": (clip_of, (tuple, type(None))),
-    "domain": (domain_of, Domain),
+    "domain": (domain_of, (Domain, Strategy)),
     "dtype": (dtype_of, torch.dtype),
     "device": (device_of, torch.device),
     "layout": (layout_of, (str, type(None))),

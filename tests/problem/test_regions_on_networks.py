@@ -66,7 +66,7 @@ def small(conv: bool = False, seed: int = 30) -> Graph:
 def context(graph: Graph, region: Region, name: str, dtype: torch.dtype = torch.float64, **more: Any) -> tuple[Any, Context]:
     dom = DOMAINS.get(name)()
     numerics = Numerics(dtype, **more)
-    return dom, Context(graph, region, numerics if dom.mixed else numerics.single())
+    return dom, Context(graph, region, numerics if dom.traits.mixed else numerics.single())
 
 
 def regions_on(x: Tensor) -> list[Region]:

@@ -31,7 +31,7 @@ ROWS = (
     ("registry", "verdict", "errors"),
 )
 # Thin re-exports for users and for plug-ins; nothing of ours imports them. tests/api/test_faces.py holds them to what they repeat.
-FACES = {"op", "elementwise", "domain", "graph", "region", "regions", "spec"}
+FACES = {"op", "elementwise", "domain", "graph", "region", "regions", "spec", "strategy"}
 BASICS = {"problem", "model", "numeric", "registry", "verdict", "errors"}
 # Plug-ins see the contract they implement, not the engine around it; a domain that solves programs may use the last two.
 PLUG_INS = {
@@ -220,7 +220,7 @@ def test_nothing_reaches_upward_through_others() -> None:
 
 @pytest.mark.parametrize(("module", "source", "culprit"), [
     # a domain reaches the forward walk through a solver: the breach that this rule was written for
-    ("absint.solvers.choice", "from absint.engine.forward import attempt", "absint.domains.zonotope"),
+    ("absint.solvers.choice", "from absint.engine.attempts import attempt", "absint.domains.zonotope"),
     ("absint.encode.segments", "from absint.search.branchers.phases import Phases", "absint.encode.network"),
     ("absint.numeric.interval", "from absint.engine.rows import Rows", "absint.problem.query"),
     ("absint.model.graph", "def f():\n    from absint.solvers.session import Session", "absint.frontends.onnx_reader"),
@@ -321,14 +321,16 @@ def operator_names() -> set[str]:
 
 
 def domain_names() -> set[str]:
-    """Class names and registered names of the domains."""
+    """Class names and registered names of the domains, and of the strategies made of them."""
     from absint.engine.domain import DOMAINS
+    from absint.search.strategy import STRATEGIES
 
-    files = [path for folder in ("domains", "absint/search/strategies") for path in sorted((ROOT / folder).glob("*.py"))]
-    bases = ("Domain", "Wrapper", "Programs")
+    folders = ("domains", "absint/search/bounders", "absint/search/strategies")
+    files = [path for folder in folders for path in sorted((ROOT / folder).glob("*.py"))]
+    bases = ("Domain", "Wrapper", "Strategy", "Programming")
     classes = {node.name for path in files for node in tree(path).body
                if isinstance(node, ast.ClassDef) and any(name in ast.unparse(base) for base in node.bases for name in bases)}
-    return {*classes, *map(repr, classes), *map(repr, DOMAINS.names())}
+    return {*classes, *map(repr, classes), *map(repr, DOMAINS.names()), *map(repr, STRATEGIES.names())}
 
 
 def named(source: ast.AST, names: set[str]) -> list[str]:
@@ -342,6 +344,7 @@ def _files(*rooms: str) -> list[tuple[str, Path]]:
 def test_the_name_lists_are_not_empty() -> None:
     assert {"Relu", "Gemm", "Conv", "Sum", "'MaxPool'", "'Add'"} <= operator_names()
     assert {"Box", "Zonotope", "DeepPoly", "'box'", "'zonotope'", "'deeppoly'"} <= domain_names()
+    assert {"Auto", "Exact", "Milp", "Refine", "Refined", "'auto'", "'exact'", "'milp'", "'refine'"} <= domain_names()
 
 
 @pytest.mark.parametrize(("module", "path"), _files("domains", "engine", "search", "attacks", "analyses"))

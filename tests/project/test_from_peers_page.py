@@ -8,7 +8,7 @@ import pytest
 from places import ROOT
 
 from absint.cli.main import build
-from absint.engine.domain import DOMAINS
+from absint.search.names import method_names
 
 PAGE = (ROOT / "docs/from-eran-and-auto-lirpa.md").read_text(encoding="utf-8")
 OURS = [cells[2] for cells in (line.split("|") for line in PAGE.splitlines() if line.startswith("| ")) if len(cells) == 5]
@@ -38,4 +38,4 @@ def test_every_option_of_ours_exists():
 def test_every_domain_of_ours_exists():
     domains = {name for text in OURS for name in re.findall(r"--domain ([a-z]+)|domain=\"([a-z]+)", text) for name in name if name}
     assert domains == {"box", "zonotope", "deeppoly", "refine", "exact", "milp"}
-    assert domains <= set(DOMAINS.names())
+    assert domains <= set(method_names())

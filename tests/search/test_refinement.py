@@ -21,8 +21,7 @@ from absint.analyses.verify import Problem, ProofSettings, verify
 from absint.domains.deeppoly import DeepPoly
 from absint.encode.network import encode
 from absint.engine.context import Context
-from absint.engine.domain_names import domain_of
-from absint.engine.forward import attempt, boxes
+from absint.engine.forward import boxes
 from absint.errors import AbsintError, InputError
 from absint.model.families.maximum import Maximum
 from absint.model.ops.exponential import Exp
@@ -37,6 +36,7 @@ from absint.problem.spec import Spec
 from absint.search.bounders import disjuncts as decide
 from absint.search.branchers.inputs import Splitting, cover
 from absint.search.branchers.phases import Effort, Phases
+from absint.search.names import domain_of, strategy_of
 from absint.solvers import Session
 from absint.verdict import Reason, Verdict
 
@@ -187,8 +187,9 @@ def test_models_are_of_the_whole_context():
     """Refinement of a batch answers the same bounds as of its second instance alone."""
     case = agreement_nets.case(27)
     one = case.region.take(torch.tensor([1]))
-    whole = attempt(domain_of("refine"), Context(case.graph, case.region, Numerics()), case.spec)
-    alone = attempt(domain_of("refine"), Context(case.graph, one, Numerics()), case.spec.take(torch.tensor([1])))
+    refine = strategy_of("refine").stages()[-1]
+    whole = refine.attempt(Context(case.graph, case.region, Numerics()), case.spec)
+    alone = refine.attempt(Context(case.graph, one, Numerics()), case.spec.take(torch.tensor([1])))
     for name, interval in alone.ctx.known.items():
         for side in ("lower", "upper"):
             assert torch.allclose(getattr(whole.ctx.known[name], side)[1], getattr(interval, side)[0], rtol=1e-9, atol=1e-12)

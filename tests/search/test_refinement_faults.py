@@ -22,7 +22,6 @@ from solver_contract import LIES, Liar, build, context, evaluate, gemm, networks
 
 from absint.analyses.verify import Problem, ProofSettings, verify
 from absint.encode.network import encode
-from absint.engine.domain_names import domain_of
 from absint.errors import AbsintError
 from absint.model.ops.gemm import Gemm
 from absint.model.ops.relu import Relu
@@ -30,6 +29,7 @@ from absint.numeric.rounding import Numerics
 from absint.problem.regions.region import BoxRegion
 from absint.problem.spec import Spec
 from absint.search.branchers.phases import Effort, Phases
+from absint.search.names import domain_of
 from absint.solvers import SOLVERS, Claim, Engine, Presence, Solver, SolverError, Status, choice, highs, pulp_solver, solver
 from absint.solvers.highs import Highs
 from absint.verdict import Assurance, Reason, Verdict
@@ -212,8 +212,8 @@ def test_no_lie_moves_a_bound_of_a_neuron(lie):
     enter(Planted(EVERY[lie]))
     for seed in (12, (27, 29)[list(EVERY).index(lie) % 2]):
         for effort in ("", ",timeout_milp=0.02"):
-            domain = domain_of(f"refine:solver=planted{effort}")
-            assert agreement.excess(agreement_nets.case(seed), domain, Numerics())[0] == []
+            (stage,) = agreement.stages(f"refine:solver=planted{effort}")[-1:]
+            assert agreement.excess(agreement_nets.case(seed), stage, Numerics())[0] == []
 
 
 def test_the_seeds_are_what_the_tests_need():
@@ -238,7 +238,7 @@ def test_the_truth_comes_out(domain):
 def test_each_instance_of_a_batch_has_bounds_of_its_own(domain):
     """A stage that is given several instances answers for each of them by its own region."""
     for seed in SEEDS:
-        assert agreement.excess(agreement_nets.case(seed), domain_of(domain), Numerics())[0] == []
+        assert agreement.excess(agreement_nets.case(seed), agreement.stages(domain)[-1], Numerics())[0] == []
 
 
 @pytest.mark.parametrize("nodes", [2, 5, 400])

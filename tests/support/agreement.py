@@ -11,10 +11,10 @@ from exact_cells import Net
 
 from absint.analyses.verify import ProofSettings, verify
 from absint.engine.context import Context
-from absint.engine.domain_names import domain_of
-from absint.engine.forward import attempt
 from absint.errors import UnsupportedError
 from absint.numeric.backend import numeric_mode
+from absint.search.names import domain_of, strategy_of, walker_of
+from absint.search.strategy import Stage
 from absint.verdict import Assurance, Verdict
 
 F = Fraction
@@ -74,14 +74,19 @@ def told(case, instance, line):
     return f"seed {case.seed} {case.kinds}, instance {instance}: {line}"
 
 
-def excess(case, domain, numerics):
+def stages(domain):
+    """What proves by the name: the domain that walks for it, and the last stage of its strategy, alone."""
+    return tuple(dict.fromkeys((Stage(walker_of(domain)), strategy_of(domain).stages()[-1])))
+
+
+def excess(case, stage, numerics):
     """Bounds of rows, of disjuncts and of every node that a run certifies and the exact values contradict; and how many rows are near.
 
     What is flagged as a solver's word certifies nothing. A format that does not hold the network's constants has no bounds.
     """
     try:
         with numeric_mode(), torch.no_grad():
-            found = attempt(domain, Context(case.graph, case.region, numerics), case.spec)
+            found = stage.attempt(Context(case.graph, case.region, numerics), case.spec)
     except UnsupportedError as error:
         if error.code != "E-DTYPE":
             raise

@@ -1,4 +1,4 @@
-"""Domains that take a known time, on a clock turned by hand, and portfolios of given members."""
+"""Domains that take a known time, on a clock turned by hand, and strategies of given members."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ from absint.model.families.linear import Linear
 from absint.model.graph import Node
 from absint.numeric.decimal import parse_eps
 from absint.problem.regions.region import LinfBall
+from absint.search.strategy import Stage, Strategy
 
 Box, Zonotope = DOMAINS.get("box"), DOMAINS.get("zonotope")
 
 
 @dataclass(frozen=True)
-class Stages(Box):  # type: ignore[misc, valid-type]
-    """A portfolio of given members."""
+class Stages(Strategy):
+    """Given domains, one after another; those that say `single` are given one instance after the other."""
 
     members: tuple[Domain[Any], ...] = ()
 
-    def portfolio(self) -> tuple[Domain[Any], ...]:
-        return self.members
+    def stages(self) -> tuple[Stage, ...]:
+        return tuple(Stage(member, one_by_one=getattr(member, "single", False)) for member in self.members)
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,6 @@ class Costly(Zonotope):  # type: ignore[misc, valid-type]
     cost: dict[float, float] = field(default_factory=dict)
     single: bool = True
     log: list[Any] = field(default_factory=list)
-
-    @property
-    def one_by_one(self) -> bool:
-        return self.single
 
     def start(self, node: Node, ctx: Context) -> Any:
         self.log.append(("start", ctx.batch))

@@ -75,8 +75,10 @@ class BoundsAnalysis(Analysis[BoundsOptions, BoundsRecord]):
 
     def about(self, run: Run[BoundsOptions]) -> Mapping[str, Json]:
         """The regions, the domains, and what a bound means."""
+        from absint.search.names import source_of
+
         asked: Asked = run.problem
-        domains = {label: {"class": _class(one.domain), "options": _options(one.domain), "source": one.domain.source}
+        domains = {label: {"class": _class(one.domain), "options": _options(one.domain), "source": source_of(one.domain)}
                    for label, one in asked.domains.items()}
         region = {"text": asked.region.text, **asked.region.property, "mean": _text(run.options.mean), "std": _text(run.options.std)}
         return {"region": region, "domains": domains,
@@ -163,6 +165,7 @@ class BoundsAnalysis(Analysis[BoundsOptions, BoundsRecord]):
     def document(self, records: Sequence[BoundsRecord], run: Run[BoundsOptions]) -> Document:
         """Bounds as arrays; where they are asked for, the widths of all inputs together."""
         from absint.analyses.bounds.summary import arrays, figure, rows_of, table, widths_by_layer
+        from absint.search.names import source_of
 
         asked: Asked = run.problem
         short = sum(record.reason is not None for record in records)
@@ -173,7 +176,7 @@ class BoundsAnalysis(Analysis[BoundsOptions, BoundsRecord]):
         clip = run.header["region"].get("clip")
         limits = "" if run.region is not None else ", no data range" if clip is None else f", data range [{clip[0]:g}, {clip[1]:g}]"
         lines = [("region", f"{asked.region.text}{limits}"), ("inputs", _inputs(run)),
-                 *(("domain", f"{label} ({one.domain.source or 'no source given'})") for label, one in asked.domains.items()),
+                 *(("domain", f"{label} ({source_of(one.domain) or 'no source given'})") for label, one in asked.domains.items()),
                  ("seconds", ", ".join(f"{domain} {spent:.2f}" for domain, spent in seconds.items()))]
         late = f"the limit of {run.timeout:g} s passed for {short} of {len(run.asked)} inputs; their bounds are infinite"
         title = f"{Path(run.header['model']['path']).name}: {_inputs(run)}, {asked.region.text}"

@@ -10,14 +10,13 @@ from typing import Any
 from absint.analyses.bounds.options import EPS, EVERY, FIRST, BoundsOptions
 from absint.analyses.bounds.tensors import names_of
 from absint.analyses.bounds.widths import BoundingSettings, layers
-from absint.engine.domain import Domain
-from absint.engine.domain_names import domain_of
 from absint.errors import UsageError
 from absint.model.graph import Graph
 from absint.model.model_files import check_model
 from absint.problem.asked_region import AskedRegion, Stated
 from absint.problem.live import clip_of, graph_of
 from absint.problem.regions.region import Region
+from absint.search.names import Method, domain_of
 
 UNFOLDED = "taken without its rewrites, which remove "
 
@@ -63,12 +62,12 @@ def domains(options: BoundsOptions) -> dict[str, BoundingSettings]:
             for label, domain in _labelled(options.domain).items()}
 
 
-def _labelled(choice: Any) -> dict[str, Domain[Any]]:
-    """Domains by name; an object by that of its class, counted where it is taken."""
+def _labelled(choice: Any) -> dict[str, Method]:
+    """Domains and strategies by name; an object by that of its class, counted where it is taken."""
     parts = split_domains(choice) if isinstance(choice, str) else choice if isinstance(choice, (list, tuple)) else (choice,)
     if not parts:
         raise UsageError("E-DOMAIN-UNKNOWN", "no domain is named", where="domain", hint="such as 'zonotope'; absint domains lists them")
-    found: dict[str, Domain[Any]] = {}
+    found: dict[str, Method] = {}
     for part in parts:
         domain = domain_of(part)
         label = part if isinstance(part, str) else type(domain).__name__.lower()

@@ -25,7 +25,7 @@ class BoundsOptions(DataOptions):
     plot: Path | None = option(None, "Draw the width by layer into a .png, .svg or .pdf file.", group=OUTPUT, common=True, python=False,
                                binds=False, writes="result")
     domain: Any = option("zonotope", "Abstract domains separated by commas: box,zonotope,deeppoly.", group=METHOD, common=True, kind=str,
-                         accepts="str | Domain[Any] | Sequence[str | Domain[Any]]")
+                         accepts="str | Domain[Any] | Strategy | Sequence[str | Domain[Any] | Strategy]")
     eps: Any = option(None, "Radius in raw input units: 0.01 or 2/255, taken exactly; or a,b,c by channel.", group=PROPERTY, shown=EPS,
                       common=True, kind=str, accepts=EPS_TYPES)
     norm: Any = option("linf", "Norm of the radius: linf, l2 or l1.", group=PROPERTY, common=True, kind=str, accepts="str | float")

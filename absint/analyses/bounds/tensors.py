@@ -15,15 +15,17 @@ from torch import Tensor
 from absint.analyses.bounds.widths import BoundingSettings, guarded, working_context
 from absint.engine.affine_forms import AffineForms
 from absint.engine.context import Context
-from absint.engine.domain import DOMAINS, Domain
+from absint.engine.domain import DOMAINS, Domain, Traits
 from absint.engine.forward import analyse, tensor_bounds
+from absint.engine.from_relaxations import forms_at_input
 from absint.engine.rows import Rows
-from absint.errors import PluginError, ResourceError, UnsupportedError, UsageError, shown
+from absint.errors import ResourceError, UnsupportedError, UsageError, shown
 from absint.model.graph import Graph
 from absint.model.import_check import check_import
 from absint.numeric.backend import numeric_mode
 from absint.numeric.interval import Interval
 from absint.problem.regions.region import Region
+from absint.search.names import Method, called
 
 FloatArray = npt.NDArray[np.float64]
 _NEAR, _LISTED = 3, 8    # names that a message about an unknown one shows
@@ -79,14 +81,14 @@ def tensor_intervals(graph: Graph, region: Region, names: Sequence[str], setting
     Sound as `bounds` is. Raises UnsupportedError E-GRADIENT for a domain whose bounds rest on what a solver returned.
     """
     chosen = {name: graph.find(name).name for name in names}
-    if grad and not settings.domain.differentiable:
-        raise UnsupportedError("E-GRADIENT", "what this domain takes from a solver has no gradient", where=_called(settings.domain),
-                               hint=f"domains with gradients: {', '.join(_having(lambda d: d.differentiable))}")
+    if grad and not settings.walker.traits.differentiable:
+        raise UnsupportedError("E-GRADIENT", "what this domain takes from a solver has no gradient", where=called(settings.domain),
+                               hint=f"domains with gradients: {', '.join(_having(lambda traits: traits.differentiable))}")
     _compare(graph, region)
     network = _afresh(graph) if grad else graph
     ctx = working_context(network, region, settings)
     with numeric_mode(), torch.set_grad_enabled(grad):
-        found = guarded(settings.domain, lambda: tensor_bounds(settings.domain, ctx, tuple(dict.fromkeys(chosen.values()))))
+        found = guarded(settings.walker, lambda: tensor_bounds(settings.walker, ctx, tuple(dict.fromkeys(chosen.values()))))
     return {name: found[node] for name, node in chosen.items()}
 
 
@@ -135,9 +137,9 @@ def affine_bounds(graph: Graph, region: Region, names: Sequence[str], settings: 
     Raises UnsupportedError E-AFFINE for a domain that has no affine bounds, ResourceError E-MEMORY where the coefficients do not
     fit, E-TIMEOUT, PluginError where a domain raises, UnsupportedError E-IMPORT-MISMATCH.
     """
-    domain = settings.domain
-    if not _has_forms(type(domain)):
-        raise _without_forms(domain)
+    domain = settings.walker
+    if not domain.traits.relaxations:
+        raise _without_forms(settings.domain)
     chosen = {name: graph.find(name) for name in names}
     _compare(graph, region)
     ctx = working_context(graph, region, settings)
@@ -148,24 +150,22 @@ def affine_bounds(graph: Graph, region: Region, names: Sequence[str], settings: 
     nodes = {node.name for node in chosen.values()}
     with numeric_mode(), torch.no_grad():
         result = guarded(domain, lambda: analyse(domain, ctx, frozenset(nodes)))
-        found = {name: guarded(domain, lambda n=name: _forms(domain, n, result.kept[n], result.ctx))  # type: ignore[misc]
+        found = {name: guarded(domain, lambda n=name: _forms(domain, n, result.ctx))  # type: ignore[misc]
                  for name in sorted(nodes)}
     return {name: found[node.name] for name, node in chosen.items()}
 
 
-def _forms(domain: Domain[Any], name: str, element: Any, ctx: Context) -> AffineBounds:
+def _forms(domain: Domain[Any], name: str, ctx: Context) -> AffineBounds:
     """Of every entry of a node; the known bound where the domain has no affine one."""
     shape = (ctx.batch, *ctx.graph[name].shape)
     if any(interval.solver is not None and bool(interval.solver.any()) for interval in ctx.known.values()):
-        raise UnsupportedError("E-AFFINE", "bounds of inner tensors rest on a solver's word", where=_called(domain),
+        raise UnsupportedError("E-AFFINE", "bounds of inner tensors rest on a solver's word", where=called(domain),
                                hint="leave accept_solver away")
     rows = Rows.units(name, torch.ones(shape, dtype=torch.bool, device=ctx.numerics.device))
     parts = []
     for part in list(rows.chunks(ctx.budget.rows(_COPIES * 8 * ctx.graph.input.size))) or [rows]:
-        forms = domain.affine(element, part, ctx)
-        if forms is None:
-            raise _without_forms(domain)
-        _check(forms, len(part), ctx.graph.input.shape, domain)
+        forms = forms_at_input(domain.traits, part, ctx)
+        assert forms is not None, "asked of a domain that has a relaxation"
         parts.append(forms)
     forms = AffineForms.joined(parts)
     known = ctx.known[name].to(torch.float64)
@@ -176,37 +176,22 @@ def _forms(domain: Domain[Any], name: str, element: Any, ctx: Context) -> Affine
     return AffineBounds(_array(forms.lower, whole), _array(lower, shape), _array(forms.upper, whole), _array(upper, shape))
 
 
-def _check(forms: AffineForms, count: int, shape: tuple[int, ...], domain: Domain[Any]) -> None:
-    sizes = [tuple(t.shape) for t in (forms.lower, forms.upper, forms.lower_bias, forms.upper_bias)]
-    if sizes != [(count, *shape)] * 2 + [(count,)] * 2:
-        raise PluginError("E-PLUGIN-CONTRACT", f"affine returned shapes {sizes} for {count} rows", where=type(domain).__name__)
-
-
 def _array(values: Tensor, shape: tuple[int, ...]) -> FloatArray:
     return np.asarray(values.double().cpu().reshape(shape))
 
 
-def _has_forms(kind: type[Domain[Any]]) -> bool:
-    """Whether the class states `affine`; a wrapper or a product may still find that what it is made of does not."""
-    return kind.affine is not Domain.affine
+def _without_forms(domain: Method) -> UnsupportedError:
+    having = ", ".join(_having(lambda traits: bool(traits.relaxations)))
+    return UnsupportedError("E-AFFINE", "this domain has no affine bounds", where=called(domain), hint=f"domains that have them: {having}")
 
 
-def _without_forms(domain: Domain[Any]) -> UnsupportedError:
-    having = ", ".join(_having(lambda d: _has_forms(type(d))))
-    return UnsupportedError("E-AFFINE", "this domain has no affine bounds", where=_called(domain), hint=f"domains that have them: {having}")
-
-
-def _called(domain: Domain[Any]) -> str:
-    return DOMAINS.name_of(type(domain)) or type(domain).__name__
-
-
-def _having(trait: Callable[[Domain[Any]], bool]) -> list[str]:
+def _having(trait: Callable[[Traits], bool]) -> list[str]:
     """Names of the domains with a trait; those that cannot be made without options, or at all, are left out."""
     found = []
     for name in DOMAINS.names():
         try:
             domain = DOMAINS.get(name)()
-            if trait(domain):
+            if trait(domain.traits):
                 found.append(name)
         except Exception:
             continue

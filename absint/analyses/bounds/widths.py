@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from math import inf
 from typing import Any, TypeVar
 
@@ -26,6 +26,7 @@ from absint.numeric.backend import Budget, DeadlineError, default_memory, is_out
 from absint.numeric.interval import Interval
 from absint.numeric.rounding import Numerics
 from absint.problem.regions.region import Region
+from absint.search.names import Method, walker_of
 
 T = TypeVar("T")
 _FEW, _MANY = 16, 256      # instances bounded together: more are long unseen on large networks, and gain little on small ones
@@ -35,9 +36,12 @@ _FORMATS = {"float32": torch.float32, "float64": torch.float64}
 
 @dataclass(frozen=True)
 class BoundingSettings:
-    """How to bound. memory: bytes, None for half of the machine's.  seconds: for the whole call.  timeout: an instance."""
+    """How to bound. domain: one, or a strategy, which stands for its walker.
 
-    domain: Domain[Any]
+    memory: bytes, None for half of the machine's.  seconds: for the whole call.  timeout: an instance.
+    """
+
+    domain: Method
     dtype: str = "float64"
     device: str = "cpu"
     rounding: bool = True
@@ -53,6 +57,11 @@ class BoundingSettings:
             raise UsageError("E-BATCH", f"the batch size must be at least 1, not {self.batch}")
         if not (self.seconds > 0 and self.timeout > 0):
             raise UsageError("E-TIMEOUT", f"the time limit must be positive, not {min(self.seconds, self.timeout)}")
+
+    @cached_property
+    def walker(self) -> Domain[Any]:
+        """The domain that bounds; one object, by which substitutions remember things."""
+        return walker_of(self.domain)
 
 
 def bounds(graph: Graph, region: Region, nodes: Sequence[str], options: BoundingSettings) -> dict[str, TensorBounds]:
@@ -105,7 +114,7 @@ def batches(graph: Graph, region: Region, nodes: Sequence[str], options: Boundin
         with numeric_mode(), torch.no_grad():
             late = min(end, begin + options.timeout * len(group))
             ctx = replace(whole.take(torch.tensor(list(group))), budget=replace(whole.budget, deadline=late))
-            found = _in_time(graph, nodes, wanted, ctx, options.domain)
+            found = _in_time(graph, nodes, wanted, ctx, options.walker)
         if found is None and time.monotonic() >= end:
             raise _late()
         yield Batch(tuple(group), found, time.monotonic() - begin)
@@ -163,7 +172,7 @@ def _beside(graph: Graph, nodes: Iterable[str]) -> list[str]:
 
 def _batch_size(graph: Graph, numerics: Numerics, options: BoundingSettings, kept: int, memory: int) -> int:
     """Kept elements stay in memory until their bounds are read."""
-    need = options.domain.memory(graph, numerics) * min(kept, len(graph.nodes))
+    need = options.walker.traits.bytes_of(graph, numerics) * min(kept, len(graph.nodes))
     return max(1, min(_MANY, max(_FEW, _SMALL // max(1, need)), memory // 2 // max(1, need)))
 
 
@@ -177,7 +186,7 @@ def working_context(graph: Graph, region: Region, options: BoundingSettings) -> 
 def working_numerics(options: BoundingSettings) -> Numerics:
     """The number formats. Raises UsageError or ResourceError E-DEVICE."""
     numerics = Numerics(_FORMATS[options.dtype], device=backend.device(options.device), rounding=options.rounding)
-    return numerics if options.domain.mixed else numerics.single()
+    return numerics if options.walker.traits.mixed else numerics.single()
 
 
 def _late() -> ResourceError:

@@ -22,7 +22,6 @@ from absint.analyses.radius.bracket import Bracket, RadiusAnswer
 from absint.analyses.radius.record import RadiusResult
 from absint.analyses.verify.portfolio import Portfolio
 from absint.analyses.verify.settings import ProofSettings
-from absint.engine.domain import chosen_domain
 from absint.errors import InputError, PluginError, UsageError
 from absint.model.graph import Graph
 from absint.model.import_check import check_import
@@ -34,6 +33,7 @@ from absint.numeric.interval import Interval
 from absint.problem.problem import Problem, check_classes
 from absint.problem.regions import ball
 from absint.problem.spec import Spec
+from absint.search.names import domain_of
 from absint.verdict import InstanceResult, Reason, Verdict
 
 __all__ = ["BisectionSettings", "Bracket", "RadiusAnswer", "RadiusResult", "halvings", "radii", "radius", "steps_to"]
@@ -335,7 +335,7 @@ class _Chunk:
         if nearest <= proved:
             step = self.options.step
             raise PluginError("E-CONTRADICTION", f"input {self.names[slot]} has a witness within {float(nearest * step):g}, and "
-                              f"{float(proved * step):g} was certified", where=str(chosen_domain(self.options.verify.domain)),
+                              f"{float(proved * step):g} was certified", where=str(domain_of(self.options.verify.domain)),
                               hint="the domain or an operator is unsound: run absint.testing.kit on it")
 
     def _result(self, slot: int, bracket: Bracket, labels: list[int] | None) -> RadiusResult:

@@ -27,7 +27,7 @@ class FittedOptions(ValidationOptions):
     """Of those that find a threshold. What a rule makes of radii is no part of the radii: a journal serves every rate and window."""
 
     domain: Any = option("zonotope", "Abstract domain, with options after a colon: zonotope:max_generators=500.", group=METHOD, common=True,
-                         kind=str, accepts="str | Domain[Any]", binds=False)
+                         kind=str, accepts="str | Domain[Any] | Strategy", binds=False)
     upper: Any = option("0.256", "Largest radius looked for, in raw input units, exact.", group=PROPERTY, common=True, kind=str,
                         accepts=_NUMBER)
     tolerance: Any = option("0.001", "Radii are found to less than this.", group=PROPERTY, common=True, kind=str, accepts=_NUMBER)

@@ -34,7 +34,6 @@ from absint.analyses.validate.record import Basis, Decision
 from absint.analyses.validate.window import SlidingWindow, WindowRule, filled, order_statistic
 from absint.analyses.verify import decided
 from absint.analyses.verify.settings import ProofSettings
-from absint.engine.domain import Domain, chosen_domain
 from absint.errors import InputError, UsageError
 from absint.model.content_digest import model_digest
 from absint.model.graph import Graph
@@ -45,6 +44,7 @@ from absint.problem.dataset import Dataset
 from absint.problem.problem import check_classes, robustness
 from absint.problem.regions import ball
 from absint.registry import own_version
+from absint.search.names import Method, domain_of
 from absint.verdict import Verdict
 
 MODES = ("threshold", "distribution")
@@ -67,7 +67,7 @@ class ValidatorOptions:
     Raises UsageError E-MODE, E-RATE, E-EPS, E-RADIUS, and whatever ProofSettings raises.
     """
 
-    domain: str | Domain[Any]
+    domain: str | Method
     domain_text: str = ""
     rate: Radius = "0.03"
     mode: str = "threshold"
@@ -103,7 +103,7 @@ class ValidatorOptions:
 
     def binding(self, graph: Graph) -> dict[str, Any]:
         """JSON-ready: all that radii, and so a calibration, depend on."""
-        domain = chosen_domain(self.search.verify.domain)
+        domain = domain_of(self.search.verify.domain)
         values: dict[str, Any] = {f.name: getattr(domain, f.name) for f in fields(domain)} if is_dataclass(domain) else {}
         name = self.domain_text or (self.domain if isinstance(self.domain, str) else type(domain).__name__.lower())
         return {
@@ -124,7 +124,7 @@ class RadiusValidator:
     valid is a statistical statement, and depends on calibration inputs like those to come.
     """
 
-    def __init__(self, graph: Graph, domain: str | Domain[Any], **options: Any) -> None:
+    def __init__(self, graph: Graph, domain: str | Method, **options: Any) -> None:
         known = [f.name for f in fields(ValidatorOptions) if f.init and f.name != "domain"]
         unknown = sorted(set(options) - set(known))
         if unknown:

@@ -1,4 +1,4 @@
-"""How `verify` decides a batch: search for a witness, then the domain's stages, each on what is undecided.
+"""How `verify` decides a batch: search for a witness, then the strategy's stages, each on what is undecided.
 
 Every stage is given what was proved before it: bounds of nodes (`known`) and of the property's rows. A stage computes in
 float32 first where its domain keeps matrices; what stays undecided by rounding alone is done again in float64 before
@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import partial
 from math import inf
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,9 +18,8 @@ from torch import Tensor
 from absint.analyses.verify.settings import ProofSettings
 from absint.analyses.verify.undecided import Undecided, misclassified
 from absint.attacks import ATTACKS, Attack, Given, Search, falsify
+from absint.engine.attempts import Attempt
 from absint.engine.context import Context
-from absint.engine.domain import Domain, chosen_domain
-from absint.engine.forward import Attempt, attempt
 from absint.errors import AbsintError, InternalError, PluginError, UnsupportedError, UsageError
 from absint.model.passes import PASSES
 from absint.model.work import work as products_of
@@ -31,6 +29,8 @@ from absint.numeric.interval import Interval
 from absint.numeric.rounding import Numerics
 from absint.problem.problem import Problem
 from absint.problem.spec import Spec
+from absint.search.names import strategy_of
+from absint.search.strategy import Stage
 from absint.verdict import InstanceResult, Reason, Verdict
 
 # A generator tensor of about this size stays in the last-level cache of a CPU core; measured in benchmarks/RESULTS.md.
@@ -56,7 +56,8 @@ class Portfolio:
     def __init__(self, problem: Problem, options: ProofSettings,
                  on_left: Callable[[Tensor, Mapping[str, Interval]], None] | None = None, allowed: Sequence[float] | None = None) -> None:
         self.problem, self.options, self.on_left = problem, options, on_left
-        domain = chosen_domain(options.domain)
+        self.strategy = strategy_of(options.domain)
+        self.stages = self.strategy.stages()
         self.name = options.domain if isinstance(options.domain, str) else type(options.domain).__name__.lower()
         self.device = backend.device(options.device)
         self.memory = options.memory or default_memory()
@@ -65,7 +66,6 @@ class Portfolio:
         self.spent = [0.0] * len(problem.index)
         self.attack: Attack | None = ATTACKS.get(options.attack)() if options.attack else None
         self.formats = self._formats()
-        self.domains = domain.portfolio()
 
     def _formats(self) -> list[Numerics]:
         options, graph = self.options, self.problem.graph
@@ -125,7 +125,7 @@ class Portfolio:
         most = Budget(rate=backend.rate(self.device)).pieces(products_of(self.problem.graph))
         if self.options.batch is not None:
             return min(self.options.batch, most)
-        need = max(domain.memory(self.problem.graph, numerics) for numerics in self.formats for domain in self.domains)
+        need = max(stage.domain.traits.bytes_of(self.problem.graph, numerics) for numerics in self.formats for stage in self.stages)
         fit = self.memory // max(1, need)
         if self.device.type == "cpu":
             fit = min(fit, max(4, 3 * _CACHE_BYTES // max(1, need)))
@@ -154,13 +154,13 @@ class Portfolio:
     def _decide(self, work: Undecided) -> Generator[Decided, None, None]:
         parts, searched = [work], False
         yield from self._searched(parts, _FIRST)
-        for domain in self.domains:
-            if domain.exhaustive and not searched:
+        for stage in self.stages:
+            if stage.exhaustive and not searched:
                 yield from self._searched(parts, _LAST)
                 searched = True
-            parts = [one for part in parts for one in (part.separate() if domain.one_by_one else [part])]
-            yield from self._proved(parts, domain)
-            if domain is not self.domains[-1]:
+            parts = [one for part in parts for one in (part.separate() if stage.one_by_one else [part])]
+            yield from self._proved(parts, stage)
+            if stage is not self.stages[-1]:
                 yield from self._searched([part for part in parts if part.corner is not None], _CORNER)
         if not searched:
             yield from self._searched(parts, _LAST)
@@ -213,34 +213,34 @@ class Portfolio:
 
     # ---- proofs ------------------------------------------------------------------------------------------------
 
-    def _proved(self, parts: list[Undecided], domain: Domain[Any]) -> Generator[Decided, None, None]:
-        """One domain on the undecided instances, in each number format that may decide them.
+    def _proved(self, parts: list[Undecided], stage: Stage) -> Generator[Decided, None, None]:
+        """One stage on the undecided instances, in each number format that may decide them.
 
         What takes instances one by one shares the time for everything evenly among them: none takes that of the others.
         """
         open_ = [part for part in parts if len(part)]
         for number, part in enumerate(open_):
             now = time.monotonic()
-            until = now + (self.end - now) / (len(open_) - number) if domain.one_by_one else inf
+            until = now + (self.end - now) / (len(open_) - number) if stage.one_by_one else inf
             part.again = torch.ones(len(part), dtype=torch.bool)
-            for numerics in self.formats if domain.mixed else [n.single() for n in self.formats]:
+            for numerics in self.formats if stage.domain.traits.mixed else [n.single() for n in self.formats]:
                 if not bool(part.again.any()):
                     break
-                self._say(type(domain).__name__.lower(), part)
-                yield from self._stage(part, partial(self._prove, part, domain, numerics), until)
+                self._say(stage.label, part)
+                yield from self._stage(part, partial(self._prove, part, stage, numerics), until)
 
-    def _prove(self, work: Undecided, domain: Domain[Any], numerics: Numerics, budget: Budget) -> None:
+    def _prove(self, work: Undecided, stage: Stage, numerics: Numerics, budget: Budget) -> None:
         """One attempt at all undecided instances; what it proves is reported."""
-        label = f"{type(domain).__name__.lower()} {str(numerics.dtype).removeprefix('torch.')}"
+        label = f"{stage.label} {str(numerics.dtype).removeprefix('torch.')}"
         try:
             with work.clock():
-                points = self._attempt(work, domain, numerics, budget)
+                points = self._attempt(work, stage, numerics, budget)
             if points is not None:
                 self._replay(work, points, budget, label)
         except Exception as error:
             if not is_out_of_memory(error) or len(work) > 1:
                 raise
-            # A smaller batch does not exist, but another domain may need less.
+            # A smaller batch does not exist, but another stage may need less.
             work.reason[0], work.again = Reason.MEMORY, torch.zeros(1, dtype=torch.bool)
             return
         proved = work.margin.cpu() > 0
@@ -252,15 +252,15 @@ class Portfolio:
         if self.options.accept_solver and numerics.rounding:
             work.trust(torch.tensor([reason is Reason.SOLVER for reason in work.reason], dtype=torch.bool), label)
 
-    def _attempt(self, work: Undecided, domain: Domain[Any], numerics: Numerics, budget: Budget) -> Tensor | None:
+    def _attempt(self, work: Undecided, stage: Stage, numerics: Numerics, budget: Budget) -> Tensor | None:
         """Learn what one analysis proves of all undecided instances, and which of them a finer format may decide (`work.again`).
 
-        Returns the domain's candidates for witnesses, if it has any.
+        Returns the stage's candidates for witnesses, if it has any.
         """
         known = {name: interval.to(numerics.vector) for name, interval in work.known.items()}
         ctx = Context(work.part.graph, work.part.region, numerics, budget, known=known)
         with torch.no_grad():
-            found = self._guarded(work, domain, ctx)
+            found = self._guarded(work, stage, ctx)
             self._contradiction(work, found)
         refuted, whole = _refuted(found, work.spec), found.whole
         fresh = torch.fmax(work.refuted, refuted.to(work.refuted)).amin(1).cpu() if work.spec.disjuncts else work.margin.cpu()
@@ -274,17 +274,17 @@ class Portfolio:
         work.again = ~(fresh + _SLACK_FACTOR * slack <= 0)
         return None if whole is None else whole.points
 
-    def _guarded(self, work: Undecided, domain: Domain[Any], ctx: Context) -> Attempt:
+    def _guarded(self, work: Undecided, stage: Stage, ctx: Context) -> Attempt:
         """The engine, with a stranger's exceptions turned into one coded error."""
         try:
-            return attempt(domain, ctx, work.spec, corner=self.attack is not None, proved=work.refuted)
+            return stage.attempt(ctx, work.spec, corner=self.attack is not None, proved=work.refuted)
         except (AbsintError, DeadlineError):
             raise
         except Exception as error:
             if is_out_of_memory(error):
                 raise
-            module = type(domain).__module__
-            kind = InternalError if module.startswith("absint.") else PluginError
+            ours = all(type(part).__module__.startswith("absint.") for part in (self.strategy, stage.domain))
+            kind = InternalError if ours else PluginError
             raise kind("E-DOMAIN-RAISED", f"the domain raised {type(error).__name__}: {error}", where=self.name,
                        hint="run absint.testing.kit.check_domain on it; --debug shows the traceback") from error
 
@@ -320,7 +320,7 @@ class Portfolio:
         work.falsified(found.witnesses, "attack")
 
     def _replay(self, work: Undecided, points: Tensor, budget: Budget, label: str) -> None:
-        """Prove candidates (n, *input) of a domain, NaN where there is none, and drop the instances that they falsify.
+        """Prove candidates (n, *input) of a stage, NaN where there is none, and drop the instances that they falsify.
 
         What is not falsified by its candidate has it as a start of the next search.
         """

@@ -63,13 +63,21 @@ class Ascent:
                 raise UsageError("E-ASCENT", f"{name} is {getattr(self, name)}", where=f"ascent option '{name}'",
                                  hint="steps and inner are at least 0, rate and decay in (0, 1], goal >= 0, share in (0, 1)")
 
+    def steps_at(self, node: str, ctx: Context) -> int:
+        """For the rows of a node."""
+        return self.steps if node == ctx.graph.output.name else self.inner if ctx.inner_slopes else 0
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True)
 class Slopes:
-    """What a domain states of its relaxation: `relax`, and the start values of its free slopes."""
+    """What a domain states of its relaxation: `relax`, the start values of its free slopes, and how these are optimised.
+
+    ascent: None leaves the slopes at their start values.
+    """
 
     relax: Relax
     parameters: Parameters
+    ascent: Ascent | None = None
 
 
 def improved(rows: Rows, found: Interval, ctx: Context, slopes: Slopes, ascent: Ascent, spent: float = 0.0) -> Interval:
@@ -79,7 +87,7 @@ def improved(rows: Rows, found: Interval, ctx: Context, slopes: Slopes, ascent: 
     spent: seconds that the plain bounds took; so much, and more, is left for each node after this one.
     Sound: every end is the plain one or one proved by `substitute`.
     """
-    steps = ascent.steps if rows.node == ctx.graph.output.name else ascent.inner
+    steps = ascent.steps_at(rows.node, ctx)
     todo = open_rows(rows, found, ctx, ascent.goal).nonzero().flatten()
     if not steps or not len(todo):
         return found

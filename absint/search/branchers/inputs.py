@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from absint.engine.attempts import attempt
 from absint.engine.context import Context
 from absint.engine.domain import Domain
-from absint.engine.forward import attempt
 from absint.model.work import work
 from absint.numeric.backend import DeadlineError
 from absint.numeric.interval import Interval
@@ -117,7 +117,7 @@ class _Cover:
         self.point: Tensor | None = None
         entries = sum(node.size for node in ctx.graph.nodes)
         self.room = ctx.budget.memory // (2 * 2 * 8 * entries)
-        fit = ctx.budget.memory // max(1, 2 * how.domain.memory(ctx.graph, ctx.numerics))
+        fit = ctx.budget.memory // max(1, 2 * how.domain.traits.bytes_of(ctx.graph, ctx.numerics))
         self.batch = max(1, min(_BATCH, ctx.budget.pieces(work(ctx.graph)), fit))
 
     def run(self) -> Cover:

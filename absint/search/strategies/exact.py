@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from math import inf
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from absint.engine.domain import Domain
 from absint.search.bounders.disjuncts import Tactic
 from absint.search.branchers.inputs import Splitting
-from absint.search.strategies.refine import Programs, Refine
+from absint.search.names import strategy_of
+from absint.search.strategies.programming import Programming
+from absint.search.strategies.refine import Refine
+from absint.search.strategy import Stage
 
 # LPs for one disjunct in the search before neurons are refined; measured in benchmarks/RESULTS.md.
 _SHORT = 200
 
 
 @dataclass(frozen=True)
-class Exact(Programs):
+class Exact(Programming):
     """Decides every property of a piecewise-linear network over boxes, given time; elsewhere the best that its relaxation gives.
 
     Regions of few inputs are also halved, with the base's bounds of the halves, before a search over phases grows long.
@@ -33,21 +35,17 @@ class Exact(Programs):
     inputs: int = 12
     boxes: int = 1 << 16
 
-    @property
-    def exhaustive(self) -> bool:
-        """Yes: also a search with a count of LPs may be a long one on a large network."""
-        return True
-
-    def portfolio(self) -> tuple[Domain[Any], ...]:
-        """The base's stages, a short search, then neurons refined by LP before the long one.
+    def stages(self) -> tuple[Stage, ...]:
+        """The base's, a short search, then neurons refined by LP before the long one.
 
         Most instances that the base leaves open take a few LPs, less than a refinement; those that do not gain from tighter
         relaxations at every node of the search.
         """
         if 0 < self.nodes <= _SHORT:
-            return super().portfolio()
+            return super().stages()
         short = replace(self, nodes=_SHORT, inputs=0)
-        return *self.walker.portfolio(), short, Refine(self.base, self.solver, self.undecided, timeout_lp=self.timeout_lp), self
+        refine = Refine(self.base, self.solver, self.undecided, timeout_lp=self.timeout_lp)
+        return *strategy_of(self.base).stages(), short.last, refine.last, self.last
 
     @property
     def tactic(self) -> Tactic:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from absint.search.bounders.disjuncts import Tactic
-from absint.search.strategies.refine import Programs
+from absint.search.strategies.programming import Programming
 
 
 @dataclass(frozen=True)
-class Milp(Programs):
+class Milp(Programming):
     """One MILP for each disjunct that the base and its LP leave open. What it proves is the solver's word: see --accept-solver.
 
     timeout_milp: seconds of one MILP.  timeout_lp: of the LP before it.
@@ -21,11 +21,6 @@ class Milp(Programs):
     source: ClassVar[str] = "Tjeng et al., ICLR 2019, section 4"
     timeout_milp: float = 60.0
     timeout_lp: float = 30.0
-
-    @property
-    def exhaustive(self) -> bool:
-        """Yes: a MILP's time is no function of its size."""
-        return True
 
     @property
     def tactic(self) -> Tactic:

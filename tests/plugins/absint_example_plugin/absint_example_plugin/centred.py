@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from absint.domain import Context, Domain, Interval, Node, Numerics, Rows, Sense, box_rows, register_domain
+from absint.domain import Context, Domain, Interval, Node, Numerics, Rows, Sense, Traits, box_rows, register_domain
 from absint.op import Linear
 
 
@@ -32,8 +32,7 @@ class Centred(Domain[Disc]):
     Source: Rump, Fast and Parallel Interval Arithmetic, BIT 39, 1999, section 2.
     """
 
-    source = "Rump 1999, BIT 39, section 2"
-    mixed = False  # it keeps no matrices, so there is nothing to gain from matrices in float32
+    stated = Traits("Rump 1999, BIT 39, section 2", mixed=False)  # it keeps no matrices: nothing is gained from matrices in float32
 
     def enclose(self, node: Node, interval: Interval, ctx: Context) -> Disc:
         """The centre rounds; the radius pays for it."""

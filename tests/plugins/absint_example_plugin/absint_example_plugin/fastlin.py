@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
-from absint.domain import BackwardDomain, Context, Interval, Node, Relaxation, register_domain
+from absint.domain import BackwardDomain, Context, Interval, Node, Relaxation, Traits, register_domain
 from absint.op import Nonlinear
 
 ABSINT_CONTRACT = 1
@@ -21,7 +20,7 @@ class FastLin(BackwardDomain):
     Source: Weng et al., Towards Fast Computation of Certified Robustness for ReLU Networks, ICML 2018, section 3.3.
     """
 
-    source: ClassVar[str] = "Weng et al., ICML 2018, section 3.3"
+    stated = Traits("Weng et al., ICML 2018, section 3.3")
 
     def relax(self, node: Node, inputs: tuple[Interval, ...], ctx: Context) -> Relaxation:
         """The band as two parallel planes."""

@@ -1,0 +1,80 @@
+"""One run of a domain on a property: rows, combinations of rows, and what a search asks beyond them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from math import inf
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from absint.engine.context import Context
+from absint.engine.domain import Domain
+from absint.engine.forward import Walked, analyse, row_bounds
+from absint.engine.from_relaxations import combined, least_corner
+from absint.engine.rows import Rows
+from absint.numeric.interval import Interval
+from absint.problem.spec import Refutation, Spec
+
+# What a search asks of whole disjuncts, over what one analysis knows: (context, property, (batch, disjuncts) best bounds so far) ->
+# what it proves, claims and found beside that; None for nothing. Sound where nothing is flagged as a solver's word.
+Beyond = Callable[[Context, Spec, Tensor], Refutation | None]
+
+
+@dataclass(frozen=True, eq=False)
+class Attempt:
+    """One run of a domain on a property.
+
+    interval: as `margins` returns it.  ctx: with `known` total.  corner: (batch, *input) float64, a point of the region's hull
+    where the row that decides an instance's margin is least by the domain's relaxation; a place to start an attack, no more.
+    whole: what is known of whole disjuncts, by combinations of rows and by what was asked beyond them; None for nothing.
+    """
+
+    interval: Interval
+    ctx: Context
+    corner: Tensor | None = None
+    whole: Refutation | None = None
+
+    @property
+    def refuted(self) -> Tensor | None:
+        """(batch, disjuncts) sound bounds of whole disjuncts, -inf where there is none; None for nowhere."""
+        return None if self.whole is None else self.whole.lower
+
+
+def attempt(domain: Domain[Any], ctx: Context, spec: Spec, *, corner: bool = False, proved: Tensor | None = None,
+            beyond: Beyond | None = None) -> Attempt:
+    """Bounds of the property's rows, and with `corner` the point that `Attempt` describes where the domain knows one.
+
+    proved: (batch, disjuncts) sound bounds found before; rows of a disjunct refuted by them are not asked again (-inf).
+    beyond: asked of the disjuncts that rows and their combinations leave open.
+    """
+    result = analyse(domain, replace(ctx, target=spec))
+    open_ = None if proved is None else ~(proved > 0)
+    found = row_bounds(domain, result.element, result.ctx, spec, None if open_ is None else open_[:, spec.disjunct])
+    best = spec.refutation(found.lower)
+    best = best if proved is None else torch.fmax(best, proved.to(best))
+    point = _deciding_corner(domain, result, spec, found.lower, best) if corner and len(spec.disjunct) else None
+    return Attempt(found, result.ctx, point, whole_disjuncts(domain, result.ctx, spec, best, beyond))
+
+
+def whole_disjuncts(domain: Domain[Any], ctx: Context, spec: Spec, best: Tensor, beyond: Beyond | None = None) -> Refutation | None:
+    """What an analysis knows of whole disjuncts beyond `best`, (batch, disjuncts), the best single row of each."""
+    whole = combined(domain.traits, spec, best, ctx)
+    if beyond is None:
+        return whole
+    more = beyond(ctx, spec, best if whole is None else torch.fmax(best, whole.lower.to(best)))
+    return more if whole is None else whole if more is None else whole.joined(more)
+
+
+def _deciding_corner(domain: Domain[Any], result: Walked[Any], spec: Spec, lower: Tensor, best: Tensor) -> Tensor | None:
+    """Of the disjunct least refuted, the row that refutes it best: where that one is least, the disjunct is nearest."""
+    lower = torch.nan_to_num(lower, nan=-inf, posinf=inf, neginf=-inf)
+    worst = best.argmin(1)
+    inside = spec.disjunct == worst[:, None]
+    # argmax finds the first entry where all are -inf: that must be one of the disjunct's own.
+    ranked = torch.where(inside, lower.clamp(min=torch.finfo(lower.dtype).min), torch.full_like(lower, -inf))
+    live = torch.zeros_like(inside).scatter_(1, ranked.argmax(1, keepdim=True), torch.ones_like(inside))
+    output = result.ctx.graph.output
+    return least_corner(domain.traits, Rows.of_spec(output.name, spec, output.shape, live), result.ctx)

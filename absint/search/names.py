@@ -1,0 +1,113 @@
+"""Domains and strategies as people name them: 'zonotope', 'exact', or 'zonotope:max_generators=500,product=false'."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import Field, fields, is_dataclass
+from math import isnan
+from typing import Any
+
+from absint.engine.domain import DOMAINS, Domain
+from absint.errors import AbsintError, PluginError, UsageError
+from absint.registry import Registry
+from absint.search.strategies.alone import Alone
+from absint.search.strategy import STRATEGIES, Strategy
+
+Method = Domain[Any] | Strategy
+
+
+def method_names() -> list[str]:
+    """Every name that `--domain` takes, sorted; loads nothing."""
+    return sorted({*DOMAINS, *STRATEGIES})
+
+
+def class_of(name: str) -> type[Method]:
+    """The class of that name.
+
+    Raises UsageError E-DOMAIN-UNKNOWN with near names; PluginError E-PLUGIN-DUPLICATE where both a domain and a strategy have
+    the name, E-PLUGIN-CONTRACT where what has it is neither.
+    """
+    registries = [registry for registry in (DOMAINS, STRATEGIES) if name in registry]
+    if not registries:
+        names = method_names()
+        near = difflib.get_close_matches(name.lower(), names, n=2, cutoff=0.5)
+        hint = f"did you mean {' or '.join(repr(n) for n in near)}?" if near else f"known: {', '.join(names)}"
+        raise UsageError("E-DOMAIN-UNKNOWN", f"there is no domain '{name}'", hint=hint)
+    if len(registries) > 1:
+        raise PluginError("E-PLUGIN-DUPLICATE", f"'{name}' is the name of a domain and of a strategy", where=name,
+                          hint="leave the plug-in away that brings one of them, or rename it")
+    registry, base = registries[0], Domain if registries[0] is DOMAINS else Strategy
+    cls: Any = registry.get(name)
+    if not (isinstance(cls, type) and issubclass(cls, base)):
+        raise PluginError("E-PLUGIN-CONTRACT", f"what is registered as {registry.noun} '{name}' is no subclass of {base.__name__}",
+                          where=name)
+    return cls
+
+
+def domain_of(choice: object) -> Method:
+    """A domain or a strategy from its name, with options after a colon, or the instance given.
+
+    Raises UsageError E-DOMAIN-UNKNOWN (with near names) or E-DOMAIN-OPTION, PluginError where the class cannot be used.
+    """
+    if isinstance(choice, (Domain, Strategy)):
+        return choice
+    if not isinstance(choice, str):
+        raise UsageError("E-DOMAIN-UNKNOWN", f"an object of type {type(choice).__name__} is no domain", where="domain",
+                         hint="the name of a domain such as 'zonotope' (absint domains lists them), or an instance of a Domain")
+    name, _, rest = choice.partition(":")
+    cls = class_of(name)
+    known: dict[str, Field[Any]] = {f.name: f for f in fields(cls) if f.init} if is_dataclass(cls) else {}
+    values: dict[str, Any] = {}
+    for item in filter(None, rest.split(",")):
+        key, _, value = item.partition("=")
+        if key not in known:
+            raise UsageError("E-DOMAIN-OPTION", f"domain '{name}' has no option '{key}'", hint=f"known: {', '.join(known) or 'none'}")
+        values[key] = _option(name, key, value, known[key].default)
+    try:
+        return cls(**values)
+    except AbsintError:
+        raise
+    except Exception as error:  # a stranger's code, or a class that leaves a method abstract
+        raise PluginError("E-PLUGIN-RAISED", f"the domain could not be made: {type(error).__name__}: {error}", where=name,
+                          hint="--debug shows the traceback; absint.testing.kit.check_domain tests a domain") from error
+
+
+def source_of(method: Method) -> str:
+    """Its citation; empty where it states none."""
+    return method.source if isinstance(method, Strategy) else method.traits.source
+
+
+def called(method: Method) -> str:
+    """The name by which its class is known, or else that of the class."""
+    registry: Registry[Any] = STRATEGIES if isinstance(method, Strategy) else DOMAINS
+    return registry.name_of(type(method)) or type(method).__name__
+
+
+def strategy_of(choice: object) -> Strategy:
+    """What `domain_of` gives, a domain as the strategy that is this domain alone."""
+    method = domain_of(choice)
+    return method if isinstance(method, Strategy) else Alone(method)
+
+
+def walker_of(choice: object) -> Domain[Any]:
+    """What `domain_of` gives, a strategy as the domain that stands for it."""
+    method = domain_of(choice)
+    return method.walker if isinstance(method, Strategy) else method
+
+
+def _option(domain: str, key: str, value: str, default: object) -> Any:
+    """The text of an option in the type of its default."""
+    try:
+        if isinstance(default, bool):
+            return {"true": True, "on": True, "1": True, "false": False, "off": False, "0": False}[value.lower()]
+        if isinstance(default, int):
+            number = int(value)
+            if number < 0:
+                raise ValueError
+            return number
+        if isinstance(default, float) and isnan(float(value)):
+            raise ValueError
+        return float(value) if isinstance(default, float) else value
+    except (KeyError, ValueError) as error:
+        raise UsageError("E-DOMAIN-OPTION", f"'{value}' is no value for option '{key}' of domain '{domain}'",
+                         hint=f"the default is {default!r}") from error

@@ -1,0 +1,81 @@
+"""Strategies: what decides the order of bounders, their shares of the time, and how far a search goes.
+
+A domain bounds, it never schedules; a strategy schedules, and bounds nothing itself. It is made of stages, each a domain that walks
+and what is asked of the disjuncts which that domain leaves open. Whoever runs them, `verify` say, knows neither.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, TypeVar
+
+from torch import Tensor
+
+from absint.engine.attempts import Attempt, Beyond, attempt
+from absint.engine.context import Context
+from absint.engine.domain import DOMAINS, Domain
+from absint.problem.spec import Spec
+from absint.registry import Registry
+
+S = TypeVar("S", bound="type[Strategy]")
+
+STRATEGIES: Registry[type[Strategy]] = Registry("strategy", "absint.strategies", beside=DOMAINS)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One bounder, on what is undecided when its turn comes. Two equal stages prove the same.
+
+    domain: walks.  beyond: asked of the disjuncts that its rows leave open, such as `Programs`; None for the domain alone.
+    name: what reports call it; empty for the domain's class.
+    inner_slopes: whether free slopes are optimised at inner nodes, too; without them a stage takes a tenth of the time.
+    exhaustive: it may use all the time there is, so that whatever else may decide an instance comes first.
+    one_by_one: it works on one instance after the other: then each is given to it alone, within its own time, and told at once.
+    """
+
+    domain: Domain[Any]
+    beyond: Beyond | None = None
+    name: str = ""
+    inner_slopes: bool = True
+    exhaustive: bool = False
+    one_by_one: bool = False
+
+    @property
+    def label(self) -> str:
+        """Its name in reports."""
+        return self.name or type(self.domain).__name__.lower()
+
+    def attempt(self, ctx: Context, spec: Spec, *, corner: bool = False, proved: Tensor | None = None) -> Attempt:
+        """What it proves of a property; see `absint.engine.attempts.attempt`."""
+        ctx = ctx if self.inner_slopes else replace(ctx, inner_slopes=False)
+        return attempt(self.domain, ctx, spec, corner=corner, proved=proved, beyond=self.beyond)
+
+
+class Strategy(ABC):
+    """How a verdict is looked for. Its options are the fields of its dataclass; `--domain NAME:options` names it.
+
+    Sound whatever its stages are: a verdict rests on what one of them proves, and nothing is inherited but proved bounds.
+    """
+
+    source: ClassVar[str] = ""        # citation, with section
+
+    @abstractmethod
+    def stages(self) -> tuple[Stage, ...]:
+        """At least one, in order, each on what those before it left undecided and with what they proved."""
+
+    @property
+    def walker(self) -> Domain[Any]:
+        """The domain that stands for it where bounds of tensors are asked for, or a base. Default: that of the last stage."""
+        return self.stages()[-1].domain
+
+
+def register_strategy(name: str) -> Callable[[S], S]:
+    """Class decorator: make the strategy known under `name` (plug-in files; packages may use entry points instead)."""
+
+    def enter(cls: S) -> S:
+        STRATEGIES.add(name, cls)
+        return cls
+
+    return enter
