@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from math import isfinite
 from typing import Any, ClassVar
@@ -51,6 +51,7 @@ class InstanceResult:
     stage: what decided: "attack", or a domain and its number format.  detail: what more there is to say of this one.
     notes: what solvers reported on the way, and where another thing is analysed than the model's file seems to show; each with its code.
     cut: the limit of the whole call ended it, not its own: with more time it deserves another try. Not part of the row.
+    evidence: what the verdict rests on, an `absint.engine.evidence.Evidence`, where `evidence=True` asked for it. Not part of the row.
     """
 
     index: int
@@ -68,6 +69,7 @@ class InstanceResult:
     stage: str | None = None
     cut: bool = False
     notes: tuple[str, ...] = ()
+    evidence: Any = field(default=None, compare=False, repr=False)
 
     COLUMNS: ClassVar = ("index", "label", "predicted", "verdict", "reason", "margin", "assurance", "eps", "domain", "time_s", "detail",
                          "stage", "witness", "notes")

@@ -1,8 +1,7 @@
-"""One run of a domain on a property: rows, combinations of rows, and what a search asks beyond them."""
+"""One run of a domain on a property: rows, and combinations of rows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import inf
 from typing import Any
@@ -18,10 +17,6 @@ from absint.engine.rows import Rows
 from absint.numeric.interval import Interval
 from absint.problem.spec import Refutation, Spec
 
-# What a search asks of whole disjuncts, over what one analysis knows: (context, property, (batch, disjuncts) best bounds so far) ->
-# what it proves, claims and found beside that; None for nothing. Sound where nothing is flagged as a solver's word.
-Beyond = Callable[[Context, Spec, Tensor], Refutation | None]
-
 
 @dataclass(frozen=True, eq=False)
 class Attempt:
@@ -29,7 +24,7 @@ class Attempt:
 
     interval: as `margins` returns it.  ctx: with `known` total.  corner: (batch, *input) float64, a point of the region's hull
     where the row that decides an instance's margin is least by the domain's relaxation; a place to start an attack, no more.
-    whole: what is known of whole disjuncts, by combinations of rows and by what was asked beyond them; None for nothing.
+    whole: what is known of whole disjuncts by combinations of rows; None for nothing.
     """
 
     interval: Interval
@@ -43,12 +38,10 @@ class Attempt:
         return None if self.whole is None else self.whole.lower
 
 
-def attempt(domain: Domain[Any], ctx: Context, spec: Spec, *, corner: bool = False, proved: Tensor | None = None,
-            beyond: Beyond | None = None) -> Attempt:
+def attempt(domain: Domain[Any], ctx: Context, spec: Spec, *, corner: bool = False, proved: Tensor | None = None) -> Attempt:
     """Bounds of the property's rows, and with `corner` the point that `Attempt` describes where the domain knows one.
 
     proved: (batch, disjuncts) sound bounds found before; rows of a disjunct refuted by them are not asked again (-inf).
-    beyond: asked of the disjuncts that rows and their combinations leave open.
     """
     result = analyse(domain, replace(ctx, target=spec))
     open_ = None if proved is None else ~(proved > 0)
@@ -56,16 +49,7 @@ def attempt(domain: Domain[Any], ctx: Context, spec: Spec, *, corner: bool = Fal
     best = spec.refutation(found.lower)
     best = best if proved is None else torch.fmax(best, proved.to(best))
     point = _deciding_corner(domain, result, spec, found.lower, best) if corner and len(spec.disjunct) else None
-    return Attempt(found, result.ctx, point, whole_disjuncts(domain, result.ctx, spec, best, beyond))
-
-
-def whole_disjuncts(domain: Domain[Any], ctx: Context, spec: Spec, best: Tensor, beyond: Beyond | None = None) -> Refutation | None:
-    """What an analysis knows of whole disjuncts beyond `best`, (batch, disjuncts), the best single row of each."""
-    whole = combined(domain.traits, spec, best, ctx)
-    if beyond is None:
-        return whole
-    more = beyond(ctx, spec, best if whole is None else torch.fmax(best, whole.lower.to(best)))
-    return more if whole is None else whole if more is None else whole.joined(more)
+    return Attempt(found, result.ctx, point, combined(domain.traits, spec, best, result.ctx))
 
 
 def _deciding_corner(domain: Domain[Any], result: Walked[Any], spec: Spec, lower: Tensor, best: Tensor) -> Tensor | None:

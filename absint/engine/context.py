@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from absint.engine.recorder import Recorder
 from absint.model.graph import Graph
 from absint.numeric.backend import Budget
 from absint.numeric.interval import Interval
@@ -31,6 +32,7 @@ class Context:
     there. Relaxations see them as the slopes of R instances. `take` drops them: they belong to rows, not to instances.
     inner_slopes: whether free slopes are optimised for rows of inner nodes, too, or for those of the output alone.
     memo: what substitutions on this very context compute once; a cache, checked against every field it depends on.
+    recorder: who is told what verdicts rest on, or None. `take` drops it, as whoever takes instances may go on to narrow them.
     """
 
     graph: Graph
@@ -47,6 +49,13 @@ class Context:
     row_slopes: Mapping[str, Tensor] = field(default_factory=dict)
     inner_slopes: bool = True
     memo: dict[object, object] = field(default_factory=dict, repr=False)
+    recorder: Recorder | None = field(default=None, repr=False)
+
+    @property
+    def recording(self) -> Recorder | None:
+        """The recorder where what is proved here holds for all of its regions: not under assumptions, nor over any other region."""
+        recorder = self.recorder
+        return recorder if recorder is not None and not self.assumed and recorder.region is self.region else None
 
     @property
     def batch(self) -> int:
@@ -73,7 +82,7 @@ class Context:
             known={k: v.take(index) for k, v in self.known.items()},
             assumed={k: v.take(index) for k, v in self.assumed.items()},
             reference=pick(self.reference), drift=pick(self.drift), noise=pick(self.noise), slopes=pick(self.slopes),
-            row_slopes={}, memo={},
+            row_slopes={}, memo={}, recorder=None,
         )
 
     def inputs(self, names: tuple[str, ...]) -> tuple[Interval, ...]:

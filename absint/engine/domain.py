@@ -16,10 +16,12 @@ import torch
 from torch import Tensor
 
 from absint.engine.affine_forms import AffineForms
-from absint.engine.backward.slopes import Ascent, Slopes, improved, open_rows
+from absint.engine.backward.slopes import Ascent, Slopes, improved, open_rows, start_slopes
 from absint.engine.backward.walk import substitute_each
 from absint.engine.closed_forms import met_band
 from absint.engine.context import Context
+from absint.engine.evidence import ROWS
+from absint.engine.evidence_records import Chosen
 from absint.engine.row_forms import RowForm, box_rows, row_products
 from absint.engine.rows import Rows, Sense
 from absint.errors import PluginError
@@ -195,6 +197,10 @@ class BackwardDomain(Domain[str]):
         inf = torch.full_like(low, torch.inf)
         plain = Interval(-inf if sense is Sense.UPPER else low, inf if sense is Sense.LOWER else high)
         (slopes,) = traits.relaxations
+        recorder = ctx.recording
+        if recorder is not None and rows.number is not None:
+            start = start_slopes(rows.node, ctx, slopes)
+            recorder.rows(rows, low, ROWS, {name: Chosen.of_instances(*choice, rows.instance) for name, choice in start.items()})
         return plain if slopes.ascent is None else improved(rows, plain, ctx, slopes, slopes.ascent, time.monotonic() - begin)
 
     def _relax(self, node: Node, inputs: tuple[Interval, ...], ctx: Context) -> Relaxation:

@@ -15,6 +15,7 @@ from absint.engine.attained_rows import lower_over
 from absint.engine.closed_forms import closed_form
 from absint.engine.context import Context
 from absint.engine.domain import Domain, transfer
+from absint.engine.evidence import BOX, ROWS
 from absint.engine.float32_executions import execution_noise
 from absint.engine.rows import Rows, Sense
 from absint.errors import PluginError, UnsupportedError
@@ -97,14 +98,23 @@ def row_bounds(domain: Domain[Any], element: Any, ctx: Context, spec: Spec, live
     if found.lower.shape != (len(rows),):
         raise PluginError("E-PLUGIN-CONTRACT", f"bounds returned shape {tuple(found.lower.shape)} for {len(rows)} rows",
                           where=type(domain).__name__)
-    best = no_lower(found.lower)
+    best, recorder = no_lower(found.lower), ctx.recording
+    if recorder is not None:
+        recorder.rows(rows, best, ROWS)
     if not (domain.traits.alone or best.requires_grad):
         # What is known of the output's entries may be attained, or come from a closed form; the domain's relaxations round.
-        best = torch.maximum(best, _of_the_box(rows, ctx).to(best))
+        box = _of_the_box(rows, ctx).to(best)
+        best = torch.maximum(best, box)
+        if recorder is not None:
+            recorder.rows(rows, box, BOX)
     lower = _spread_rows(best, live, -inf).reshape(spec.bias.shape)
     slack = None if found.slack is None else _spread_rows(found.slack, live, 0.0).reshape(spec.bias.shape)
     solver = _solver(found, rows, ctx)
     empty = ctx.empty
+    if recorder is not None:
+        recorder.void(empty)
+        if solver is not None:
+            recorder.distrust(solver)
     if bool(empty.any()):
         lower = torch.where(empty[:, None], torch.full_like(lower, inf), lower)
     return Interval(lower, torch.full_like(lower, inf), solver, slack)

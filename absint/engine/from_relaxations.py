@@ -10,7 +10,7 @@ from torch import Tensor
 
 from absint.engine.affine_forms import AffineForms, ascended_forms, backward_forms
 from absint.engine.backward.combinations import mixed_bounds
-from absint.engine.backward.walk import input_adjoints
+from absint.engine.backward.walk import at_input, input_adjoints
 from absint.engine.context import Context
 from absint.engine.domain import Traits
 from absint.engine.rows import Rows
@@ -27,6 +27,18 @@ def forms_at_input(traits: Traits, rows: Rows, ctx: Context) -> AffineForms | No
         return None
     slopes = traits.relaxations[0]
     return backward_forms(rows, slopes.relax, ctx) if slopes.ascent is None else ascended_forms(rows, ctx, slopes, slopes.ascent)
+
+
+def lower_forms(traits: Traits, rows: Rows, ctx: Context) -> tuple[Tensor, Tensor, Tensor] | None:
+    """A (R, *input), d (R,) and c (R, *input), float64, with A (x - c) + d <= row over each row's region; None without a relaxation.
+
+    By the first relaxation with the slopes it starts from: one walk, nothing optimised. d is -inf where nothing is known.
+    Sound for the very numbers returned, in exact real arithmetic. Raises DeadlineError.
+    """
+    if not traits.relaxations:
+        return None
+    weight, offset = at_input(rows, traits.relaxations[0].relax, ctx, 1.0)
+    return weight.double(), offset.double(), ctx.reference[ctx.graph.input.name].double()[rows.instance]
 
 
 def least_corner(traits: Traits, rows: Rows, ctx: Context) -> Tensor | None:

@@ -27,7 +27,7 @@ class Rows:
 
     instance: (R,) int64.  weight: (R, *shape) float64 and exact, or None for unit rows.  index: (R,) flat entry of a
     unit row, or None.  bias: (R,) float64, or None for zero.  grid: (batch, k) where every instance has exactly k rows,
-    so that the padded layout is a view.
+    so that the padded layout is a view.  number: (R,) int64, which row of the property each one is, or None.
     """
 
     node: str
@@ -36,6 +36,7 @@ class Rows:
     index: Tensor | None = None
     bias: Tensor | None = None
     grid: tuple[int, int] | None = None
+    number: Tensor | None = None
 
     @staticmethod
     def units(node: str, mask: Tensor) -> Rows:
@@ -49,17 +50,18 @@ class Rows:
         if live is None:
             batch, count = spec.bias.shape
             every = torch.arange(batch, device=spec.bias.device).repeat_interleave(count)
-            return Rows(node, every, spec.weight.reshape(-1, *shape), None, spec.bias.reshape(-1), (batch, count))
+            number = torch.arange(count, device=spec.bias.device).repeat(batch)
+            return Rows(node, every, spec.weight.reshape(-1, *shape), None, spec.bias.reshape(-1), (batch, count), number)
         instance, row = live.nonzero(as_tuple=True)
-        return Rows(node, instance, spec.weight[instance, row].reshape(-1, *shape), None, spec.bias[instance, row])
+        return Rows(node, instance, spec.weight[instance, row].reshape(-1, *shape), None, spec.bias[instance, row], number=row)
 
     def __len__(self) -> int:
         return len(self.instance)
 
     def take(self, part: slice | Tensor) -> Rows:
         """Some of the rows."""
-        weight, index, bias = (None if v is None else v[part] for v in (self.weight, self.index, self.bias))
-        return Rows(self.node, self.instance[part], weight, index, bias)
+        weight, index, bias, number = (None if v is None else v[part] for v in (self.weight, self.index, self.bias, self.number))
+        return Rows(self.node, self.instance[part], weight, index, bias, number=number)
 
     def chunks(self, size: int) -> Iterator[Rows]:
         """At most `size` rows each."""

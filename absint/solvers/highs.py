@@ -136,3 +136,5 @@ class _HighsEngine(Engine):
             _LEFT_RUNNING.append(self._highs)
         else:
             self._highs.clear()
+            # Options are cleared, too: a solve that an interrupt caught before its first step must not print.
+            self._highs.setOptionValue("output_flag", False)

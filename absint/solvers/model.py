@@ -195,7 +195,8 @@ class SolverAnswer:
 
     bound: every point of the model has an objective >= it: proved, in floating point; +inf where infeasible.
     infeasible: proved: the model has no point.  status, value, claimed (a MILP's bound): the solver's word alone.
-    point: (n,) finite numbers, or None; not checked.  multipliers: (m,) those behind `bound`.  troubles: what did not fit.
+    point: (n,) finite numbers, or None; not checked.  multipliers: (m,) those behind `bound`, a ray
+    behind `infeasible`.  troubles: what did not fit.
     """
 
     bound: float

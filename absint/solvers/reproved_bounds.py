@@ -106,9 +106,12 @@ class SafeBounds:
 
     def empty(self, ray: np.ndarray | None, lower: np.ndarray, upper: np.ndarray) -> bool:
         """Whether the ray proves that no x in the box satisfies the rows: its bound of the zero objective is positive."""
+        used = self.usable_ray(ray)
+        return used is not None and self.bound(used, np.zeros(len(lower)), lower, upper) > 0
+
+    def usable_ray(self, ray: np.ndarray | None) -> np.ndarray | None:
+        """(m,): of a ray what is used of it, its greatest entry 1; None where it is no ray."""
         if ray is None or np.shape(ray) != self.model.row_lower.shape or not np.isfinite(ray).all():
-            return False
+            return None
         most = float(np.abs(ray).max(initial=0.0))
-        if not most > 0:
-            return False
-        return self.bound(ray / most, np.zeros(len(lower)), lower, upper) > 0
+        return self.usable(ray / most) if most > 0 else None

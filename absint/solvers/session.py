@@ -161,7 +161,7 @@ class Session:
     def _judge(self, claim: Claim) -> SolverAnswer:
         """The one place where claims become an answer."""
         if self._safe.empty(claim.ray, self.lower, self.upper):
-            return SolverAnswer(inf, True, claim.status, multipliers=claim.ray)
+            return SolverAnswer(inf, True, claim.status, multipliers=self._safe.usable_ray(claim.ray))
         used = self._safe.usable(claim.multipliers)
         best = self._safe.bound(used, self.cost, self.lower, self.upper)
         if claim.status is not Status.OPTIMAL or claim.value is None or not abs(claim.value - best) <= _VALUE_TOLERANCE * (1 + abs(best)):

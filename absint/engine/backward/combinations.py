@@ -19,7 +19,9 @@ from absint.engine.attained_rows import lower_over, two_product, two_sum
 from absint.engine.backward.slopes import Ascent, Slopes, SlopeSearch, Steps
 from absint.engine.backward.surrogate import UnroundedRows
 from absint.engine.context import Context
+from absint.engine.evidence import BOX, COMBINATION
 from absint.engine.rows import Rows
+from absint.numeric.interval import Interval
 from absint.numeric.outward import down
 from absint.numeric.rounding import cast_down, gamma, smallest_normal
 from absint.problem.spec import ATTAINED, Spec
@@ -99,24 +101,34 @@ def mixed_bounds(spec: Spec, refuted: Tensor, ctx: Context, slopes: Slopes, asce
     parts = []
     with torch.no_grad():
         for start in range(0, len(which), search.block):
-            part = todo.take(slice(start, start + search.block))
-            parts.append(search.in_time(partial(_chunk, search, part), len(part.instance)))
+            part = slice(start, start + search.block)
+            parts.append(search.in_time(partial(_chunk, search, todo.take(part), which[part]), len(which[part])))
     out[todo.instance, which] = torch.cat(parts).to(out)
     return out
 
 
-def _chunk(search: SlopeSearch, todo: Conjunctions) -> Tensor:
-    """(Q,) sound bounds of the best combinations found."""
+def _chunk(search: SlopeSearch, todo: Conjunctions, which: Tensor) -> Tensor:
+    """(Q,) sound bounds of the best combinations found of the disjuncts `which` (Q,)."""
     net, output = search.net, search.ctx.graph.output
     share = todo.inside.double() / todo.inside.sum(1, keepdim=True)
     rows = UnroundedRows(net, output.name, todo.instance, {output.name: _top(todo, share, search)})
     share, free = _climb(rows, todo, share, search)
     weight, bias = todo.mix(share)
     mixed, box = Rows(output.name, todo.instance, weight.reshape(-1, *output.shape), None, bias), search.ctx.known[output.name].filled
-    proved = search.proved(mixed, rows.dense(free), 1.0)
-    proved = torch.maximum(proved, lower_over(mixed, box).to(proved))
-    if not search.ctx.numerics.rounding:
-        return proved
+    chosen = rows.dense(free)
+    walked = search.proved(mixed, chosen, 1.0)
+    proved = torch.maximum(walked, lower_over(mixed, box).to(walked))
+    found = _of_disjuncts(todo, share, proved, box) if search.ctx.numerics.rounding else proved
+    recorder = search.ctx.recording
+    if recorder is not None:
+        asked, by_box = (todo.instance, which), proved > walked
+        recorder.sums(asked, share, torch.where(by_box, -inf, found), COMBINATION, search.recorded(todo.instance, chosen))
+        recorder.sums(asked, share, torch.where(by_box, found, -inf), BOX)
+    return found
+
+
+def _of_disjuncts(todo: Conjunctions, share: Tensor, proved: Tensor, box: Interval) -> Tensor:
+    """(Q,) what bounds of the sums as they were rounded say of the disjuncts' greatest rows. box: of the output."""
     error = todo.mixing_error(share, box.magnitude.double().flatten(1)[todo.instance])
     total = torch.where(error == 0, proved.double(), down(proved.double() - error))
     return cast_down(attained_sum(_of_the_greatest(total, share), total, todo.strict & (share > 0)), proved.dtype)

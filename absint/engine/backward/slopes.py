@@ -22,9 +22,13 @@ from absint.engine.backward.charges import Relax
 from absint.engine.backward.surrogate import Parameters, UnroundedNet, UnroundedRows, functionals
 from absint.engine.backward.walk import substitute
 from absint.engine.context import Context
+from absint.engine.evidence import ROWS
+from absint.engine.evidence_records import Chosen
 from absint.engine.rows import Rows
 from absint.errors import UsageError
+from absint.model.families.elementwise import Elementwise
 from absint.model.families.nonlinear import Nonlinear
+from absint.model.graph import Node
 from absint.model.work import heaviest
 from absint.numeric.backend import DeadlineError
 from absint.numeric.interval import Interval
@@ -102,6 +106,33 @@ def improved(rows: Rows, found: Interval, ctx: Context, slopes: Slopes, ascent: 
         if bool((found.upper < inf).any()):
             upper[todo] = torch.fmin(upper[todo], -search.bounds(part, -1.0))
     return Interval(lower, upper, found.solver, found.slack)
+
+
+def start_slopes(node: str, ctx: Context, slopes: Slopes) -> dict[str, tuple[Tensor, Tensor]]:
+    """Which entries (batch, size) of the nodes up to one have a choice, and the free slopes (batch, size) that plain relaxations take.
+
+    As evidence, of a context that knows all that it will know of these nodes. Entries at which a function bends both ways are left
+    out: there no free slope says what plain lines are.
+    """
+    key = ("start slopes", id(getattr(slopes.relax, "__self__", slopes.relax)), node)
+    if key not in ctx.memo:
+        below = ctx.graph.nodes[: ctx.graph.position[node] + 1]
+        ctx.memo[key] = {one.name: found for one in below if (found := _start(one, ctx, slopes)) is not None}
+    kept = ctx.memo[key]
+    assert isinstance(kept, dict)
+    return kept
+
+
+def _start(node: Node, ctx: Context, slopes: Slopes) -> tuple[Tensor, Tensor] | None:
+    if not isinstance(node.op, Nonlinear) or len(node.inputs) != 1:
+        return None
+    start, inputs = slopes.parameters(node, ctx), ctx.inputs(node.inputs)
+    if start is None or start.shape[1:] != node.shape:
+        return None
+    mask = node.op.undecided(inputs)[0]
+    if isinstance(node.op, Elementwise):
+        mask = mask & node.op.one_way(inputs)
+    return mask.flatten(1), start.flatten(1)
 
 
 def open_rows(rows: Rows, found: Interval, ctx: Context, goal: float) -> Tensor:
@@ -197,7 +228,22 @@ class SlopeSearch:
         return torch.cat([self.in_time(partial(self._chunk, part, sign), len(part)) for part in rows.chunks(self.chunk)])
 
     def _chunk(self, rows: Rows, sign: float) -> Tensor:
-        return self.proved(rows, self.chosen(rows, sign), sign)
+        chosen = self.chosen(rows, sign)
+        found, recorder = self.proved(rows, chosen, sign), self.ctx.recording
+        if recorder is not None and rows.index is not None:
+            recorder.neurons(rows, int(sign), found, self.recorded(rows.instance, chosen))
+        elif recorder is not None and sign > 0:
+            recorder.rows(rows, found, ROWS, self.recorded(rows.instance, chosen))
+        return found
+
+    def recorded(self, instance: Tensor, chosen: dict[str, Tensor]) -> dict[str, Chosen]:
+        """Slopes (R, *shape) a node of rows of the instances (R,), where there is a choice, as evidence."""
+        found = {}
+        for name, values in chosen.items():
+            free = self.net.lines[name].free
+            assert free is not None
+            found[name] = Chosen.of_rows(free.reshape(self.ctx.batch, -1), values.flatten(1), instance)
+        return found
 
     def chosen(self, rows: Rows, sign: float) -> dict[str, Tensor]:
         """The best slopes seen for sign * rows, (R, *shape) a node; at most `chunk` rows."""
