@@ -122,7 +122,8 @@ def verify(
     mean: str | Sequence[float] | None = ..., std: str | Sequence[float] | None = ..., layout: str = ..., index: str | None = ...,
     clip: tuple[float, float] | str | None = ..., batch: int | None = ..., norm: str | float = ..., patch: str | None = ...,
     brightness: str | None = ..., contrast: str | None = ..., targets: ArrayLike | int | None = ..., rounding: bool = ...,
-    accept_solver: bool = ..., witness: str | Path | None = ..., on_record: Callable[[Any], None] | None = ..., progress: bool = ...,
+    accept_solver: bool = ..., evidence: bool = ..., witness: str | Path | None = ..., on_record: Callable[[Any], None] | None = ...,
+    progress: bool = ...,
 ) -> Results[InstanceResult]:
     """Prove that every input within eps of each given one (or under a patch, or a change of light) keeps its class."""
 
@@ -134,6 +135,6 @@ def verify_query(
     attack: str | None = ..., max_generators: int | None = ..., base: str | None = ..., solver: str | None = ...,
     neurons: int | None = ..., timeout_lp: float | None = ..., timeout_milp: float | None = ..., instances: str | Path | None = ...,
     serialise_assignments: str | Path | None = ..., batch: int | None = ..., rounding: bool = ..., accept_solver: bool = ...,
-    witness: str | Path | None = ..., on_record: Callable[[Any], None] | None = ..., progress: bool = ...,
+    evidence: bool = ..., witness: str | Path | None = ..., on_record: Callable[[Any], None] | None = ..., progress: bool = ...,
 ) -> QueryResult:
     """Answer a VNN-LIB query about a network: the first line of stdout is sat, unsat, unknown or timed-out."""

@@ -167,6 +167,19 @@ class Refutation:
     notes: tuple[tuple[int, str], ...] = ()
     limits: tuple[tuple[int, str], ...] = ()
 
+    def take(self, index: Tensor) -> Refutation:
+        """Positions `index` (k,) int64 on the CPU, without repeats."""
+        place = {int(old): new for new, old in enumerate(index.tolist())}
+
+        def pick(values: Tensor | None) -> Tensor | None:
+            return None if values is None else values[index.to(values.device)]
+
+        def told(texts: tuple[tuple[int, str], ...]) -> tuple[tuple[int, str], ...]:
+            return tuple((place[k], text) for k, text in texts if k in place)
+
+        return Refutation(self.lower[index.to(self.lower.device)], pick(self.claimed), pick(self.points), pick(self.late),
+                          told(self.notes), told(self.limits))
+
     def joined(self, other: Refutation) -> Refutation:
         """The better of both, disjunct by disjunct; points of the first that has one; open by a limit where both are."""
         claimed = _either(self.claimed, other.claimed, torch.fmax)

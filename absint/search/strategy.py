@@ -13,11 +13,13 @@ from typing import Any, ClassVar, TypeVar
 
 from torch import Tensor
 
-from absint.engine.attempts import Attempt, Beyond, attempt
+from absint.engine.attempts import Attempt, attempt
 from absint.engine.context import Context
 from absint.engine.domain import DOMAINS, Domain
 from absint.problem.spec import Spec
 from absint.registry import Registry
+from absint.search.bounders.refined import notes_of
+from absint.search.search import Beyond, ProofSearch, begin
 
 S = TypeVar("S", bound="type[Strategy]")
 
@@ -32,7 +34,8 @@ class Stage:
     name: what reports call it; empty for the domain's class.
     inner_slopes: whether free slopes are optimised at inner nodes, too; without them a stage takes a tenth of the time.
     exhaustive: it may use all the time there is, so that whatever else may decide an instance comes first.
-    one_by_one: it works on one instance after the other: then each is given to it alone, within its own time, and told at once.
+    one_by_one: its domain works on one instance after the other, or its search cannot go from one to another: then each is given
+    to it alone, within its own time, and told at once.
     """
 
     domain: Domain[Any]
@@ -50,7 +53,31 @@ class Stage:
     def attempt(self, ctx: Context, spec: Spec, *, corner: bool = False, proved: Tensor | None = None) -> Attempt:
         """What it proves of a property; see `absint.engine.attempts.attempt`."""
         ctx = ctx if self.inner_slopes else replace(ctx, inner_slopes=False)
-        return attempt(self.domain, ctx, spec, corner=corner, proved=proved, beyond=self.beyond)
+        return attempt(self.domain, ctx, spec, corner=corner, proved=proved)
+
+    def search(self, found: Attempt, spec: Spec, refuted: Tensor) -> ProofSearch | None:
+        """What it searches for beyond an attempt, given (batch, disjuncts) all bounds so far; None for nothing."""
+        return begin(self.beyond, found.ctx, spec, refuted)
+
+    @staticmethod
+    def notes(found: Attempt) -> tuple[tuple[int, str], ...]:
+        """(instance, what the user should know) of an attempt."""
+        return notes_of(found.ctx)
+
+
+@dataclass(frozen=True)
+class Falsification:
+    """A search for counterexamples of what is undecided when its turn comes.
+
+    effort: of the whole search, 1 is the usual one.  corners: only from where a relaxation was worst, and only where one was.
+    """
+
+    effort: float = 1.0
+    corners: bool = False
+
+
+# Before any proof, from relaxations' worst corners, and after the last proof failed.
+_SHORT, _CORNERS, _LONG = Falsification(0.25), Falsification(0.25, corners=True), Falsification(4.0)
 
 
 class Strategy(ABC):
@@ -64,6 +91,18 @@ class Strategy(ABC):
     @abstractmethod
     def stages(self) -> tuple[Stage, ...]:
         """At least one, in order, each on what those before it left undecided and with what they proved."""
+
+    def plan(self) -> tuple[Stage | Falsification, ...]:
+        """Proofs and searches for counterexamples, in order. Default: a short search before any proof, short ones from the worst
+        corners between stages, and a long one after the last, but before whatever may use all the time.
+        """
+        stages, searched = self.stages(), False
+        plan: list[Stage | Falsification] = [_SHORT]
+        for stage in stages:
+            if stage.exhaustive and not searched:
+                plan, searched = [*plan, _LONG], True
+            plan += [stage] if stage is stages[-1] else [stage, _CORNERS]
+        return (*plan, *(() if searched else (_LONG,)))
 
     @property
     def walker(self) -> Domain[Any]:

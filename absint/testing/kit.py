@@ -13,11 +13,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from absint.engine.attempts import Beyond
 from absint.engine.domain import Domain
 from absint.model.families.linear import Linear
 from absint.model.families.nonlinear import Nonlinear
 from absint.model.op import Op, Shape
+from absint.search.search import Beyond
 from absint.search.strategy import Stage, Strategy
 from absint.solvers.interface import Solver
 from absint.testing.affine_checks import AFFINE

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from absint.engine.attempts import Beyond, whole_disjuncts
 from absint.engine.context import Context
 from absint.engine.domain import Domain
 from absint.engine.forward import analyse, kept_bounds, margins, row_bounds, tensor_bounds
+from absint.engine.from_relaxations import combined
 from absint.errors import UnsupportedError
 from absint.model.families.linear import Linear
 from absint.model.graph import Graph
@@ -21,6 +21,7 @@ from absint.numeric.interval import Interval
 from absint.numeric.rounding import Numerics
 from absint.problem.regions.region import BoxRegion
 from absint.problem.spec import Spec
+from absint.search.search import Beyond, run_out
 from absint.testing.networks import NETS, SCALES, BoxCase, case, network
 from absint.testing.report import KitClaim, raised
 from absint.testing.truth import FLOAT64, ExactTensor, Failures, evaluate, format_label, formats, outside
@@ -37,8 +38,10 @@ def _proved(domain: Domain[Any], ctx: Context, c: BoxCase, beyond: Beyond | None
     wrong = outside(found.lower, found.upper, c.rows, c.rows)
     if wrong is not None:
         yield f"margins (rows of the property): {wrong}"
-    refuted = whole_disjuncts(domain, result.ctx, c.spec, c.spec.refutation(found.lower), beyond)
-    if refuted is not None:  # each row is a disjunct; +inf says that no input is left
+    best = c.spec.refutation(found.lower)
+    for refuted in (combined(domain.traits, c.spec, best, result.ctx), run_out(beyond, result.ctx, c.spec, best)):
+        if refuted is None:  # each row is a disjunct; +inf says that no input is left
+            continue
         wrong = outside(refuted.lower, torch.full_like(refuted.lower, inf), c.rows, c.rows)
         if wrong is not None:
             yield f"refuted disjuncts (rows of the property): {wrong}"

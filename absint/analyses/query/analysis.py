@@ -87,6 +87,9 @@ class QueryAnalysis(Analysis[QueryOptions, AnswerRecord]):
             raise UsageError("E-USAGE", f"{alien.word} has no meaning for a {'list of queries' if listed else 'VNN-LIB query'}",
                              hint="the list names networks and queries" if listed else "the query states the property, --timeout and "
                              "--domain say how to prove it")
+        if listed and options.evidence:
+            raise UsageError("E-EVIDENCE", "evidence does not leave the process it was found in", where=str(options.instances),
+                             hint="ask the queries one by one")
         if listed:
             return
         if options.query is None:

@@ -159,7 +159,8 @@ class Answering:
         position = result.index - first
         witness = self._proved(int(group.cell[position]), group.rows[position : position + 1], result.witness)
         if witness is None:
-            return replace(result, verdict=Verdict.UNKNOWN, reason=Reason.AMBIGUOUS, assurance=Assurance.NONE, witness=None)
+            return replace(result, verdict=Verdict.UNKNOWN, reason=Reason.AMBIGUOUS, assurance=Assurance.NONE, witness=None,
+                           evidence=None)
         self._found = witness, result.stage or result.domain
         return result
 

@@ -33,5 +33,7 @@ class QueryOptions(ProofChoice):
     batch: int | None = option(None, "Boxes analysed together.", group=LIMITS, shown="by memory", binds=False)
     rounding: bool = option(True, "Ignore rounding errors; proves nothing.", group=METHOD, word="--no-rounding")
     accept_solver: bool = option(False, "Count what rests on a solver's word alone as verified.", group=METHOD)
+    evidence: bool = option(False, "Keep what the answer rests on: slopes, multipliers, divisions, as `evidence` of its `results`.",
+                            group=METHOD, command=False, binds=False)
     witness: Path | None = option(None, "Folder for the counterexample found.", group=OUTPUT, common=True, binds=False,
                                  writes="result")

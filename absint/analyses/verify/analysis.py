@@ -59,6 +59,9 @@ class Verify(Analysis[VerifyOptions, InstanceResult]):
         from absint.attacks.witness_files import check_folder
 
         words_of(options)
+        if options.evidence and options.executor != "local":
+            raise UsageError("E-EVIDENCE", "evidence does not leave the process it was found in", where=f"executor={options.executor}",
+                             hint="leave the executor away, or the evidence")
         if options.witness is not None:
             check_folder(Path(options.witness))
 

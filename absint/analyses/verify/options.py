@@ -29,5 +29,7 @@ class VerifyOptions(ProofOptions):
                          accepts="ArrayLike | int | None")
     rounding: bool = option(True, "Ignore rounding errors; proves nothing.", group=METHOD, word="--no-rounding")
     accept_solver: bool = option(False, "Count what rests on a solver's word alone as verified.", group=METHOD)
+    evidence: bool = option(False, "Keep what each verdict rests on: slopes, multipliers, divisions, witnesses, as its `evidence`.",
+                            group=METHOD, command=False, binds=False)
     witness: Path | None = option(None, "Folder for the counterexamples found.", group=OUTPUT, common=True, binds=False,
                                  writes="result")

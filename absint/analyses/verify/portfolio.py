@@ -1,4 +1,4 @@
-"""How `verify` decides a batch: search for a witness, then the strategy's stages, each on what is undecided.
+"""How `verify` decides a batch: the strategy's searches for a witness and its stages in turn, each on what is undecided.
 
 Every stage is given what was proved before it: bounds of nodes (`known`) and of the property's rows. A stage computes in
 float32 first where its domain keeps matrices; what stays undecided by rounding alone is done again in float64 before
@@ -11,15 +11,18 @@ import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import partial
 from math import inf
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from absint.analyses.verify.attempted import Centres, refuted_by, slack_of
 from absint.analyses.verify.settings import ProofSettings
 from absint.analyses.verify.undecided import Undecided, misclassified
 from absint.attacks import ATTACKS, Attack, Given, Search, falsify
 from absint.engine.attempts import Attempt
 from absint.engine.context import Context
+from absint.engine.recorder import Recorder
 from absint.errors import AbsintError, InternalError, PluginError, UnsupportedError, UsageError
 from absint.model.passes import PASSES
 from absint.model.work import work as products_of
@@ -28,22 +31,19 @@ from absint.numeric.backend import Budget, DeadlineError, default_memory, is_out
 from absint.numeric.interval import Interval
 from absint.numeric.rounding import Numerics
 from absint.problem.problem import Problem
-from absint.problem.spec import Spec
 from absint.search.names import strategy_of
-from absint.search.strategy import Stage
+from absint.search.search import ProofSearch
+from absint.search.strategy import Falsification, Stage
 from absint.verdict import InstanceResult, Reason, Verdict
 
 # A generator tensor of about this size stays in the last-level cache of a CPU core; measured in benchmarks/RESULTS.md.
 _CACHE_BYTES = 24 << 20
-# Undecided by rounding alone: the margin would be positive if a few times the rounding terms were given back.
-_SLACK_FACTOR = 8.0
-# Where a domain does not say what rounding costs: of the outputs' known widths, more than was ever measured in float32.
-_ROUNDING_SHARE = 1e-4
-# Effort of the search before any proof, from a relaxation's worst corner, and after the last proof failed.
-_FIRST, _CORNER, _LAST = 0.25, 0.25, 4.0
+# Of the memory, what the evidence of a batch may take.
+_EVIDENCE = 4
 
 
 Decided = tuple[int, InstanceResult]
+_Found = TypeVar("_Found")
 
 
 class Portfolio:
@@ -136,6 +136,8 @@ class Portfolio:
         work: Undecided | None = None
         try:
             work = Undecided(self.problem, todo, self.device, self.name, self.spent)
+            if self.options.evidence:
+                work.recorder = Recorder.of(self.problem.region, self.memory / _EVIDENCE, self.options.semantics)
             yield from self._decide(work)
         except Exception as error:
             if not is_out_of_memory(error) or len(todo) > 1:
@@ -152,18 +154,14 @@ class Portfolio:
         yield from work.drain()
 
     def _decide(self, work: Undecided) -> Generator[Decided, None, None]:
-        parts, searched = [work], False
-        yield from self._searched(parts, _FIRST)
-        for stage in self.stages:
-            if stage.exhaustive and not searched:
-                yield from self._searched(parts, _LAST)
-                searched = True
-            parts = [one for part in parts for one in (part.separate() if stage.one_by_one else [part])]
-            yield from self._proved(parts, stage)
-            if stage is not self.stages[-1]:
-                yield from self._searched([part for part in parts if part.corner is not None], _CORNER)
-        if not searched:
-            yield from self._searched(parts, _LAST)
+        parts = [work]
+        for step in self.strategy.plan():
+            if isinstance(step, Falsification):
+                chosen = [part for part in parts if part.corner is not None] if step.corners else parts
+                yield from self._searched(chosen, step.effort)
+                continue
+            parts = [one for part in parts for one in part.separate()] if step.one_by_one else Undecided.together(parts)
+            yield from self._proved(parts, step)
         for part in parts:
             part.give_up()
             yield from self._told(part)
@@ -222,62 +220,104 @@ class Portfolio:
         for number, part in enumerate(open_):
             now = time.monotonic()
             until = now + (self.end - now) / (len(open_) - number) if stage.one_by_one else inf
-            part.again = torch.ones(len(part), dtype=torch.bool)
-            for numerics in self.formats if stage.domain.traits.mixed else [n.single() for n in self.formats]:
-                if not bool(part.again.any()):
+            for turn, numerics in enumerate(self.formats if stage.domain.traits.mixed else [n.single() for n in self.formats]):
+                if turn and not bool(part.again.any()):
                     break
                 self._say(stage.label, part)
-                yield from self._stage(part, partial(self._prove, part, stage, numerics), until)
+                begun: list[ProofSearch] = []
+                yield from self._stage(part, partial(self._prove, part, stage, numerics, begun), until)
+                for search in begun:
+                    yield from self._branched(part, search, stage, _label(stage, numerics), until)
 
-    def _prove(self, work: Undecided, stage: Stage, numerics: Numerics, budget: Budget) -> None:
-        """One attempt at all undecided instances; what it proves is reported."""
-        label = f"{stage.label} {str(numerics.dtype).removeprefix('torch.')}"
+    def _prove(self, work: Undecided, stage: Stage, numerics: Numerics, begun: list[ProofSearch], budget: Budget) -> None:
+        """One attempt at all undecided instances; what it proves is reported. begun: given the search that goes on from there."""
         try:
             with work.clock():
-                points = self._attempt(work, stage, numerics, budget)
-            if points is not None:
-                self._replay(work, points, budget, label)
+                found = self._attempt(work, stage, numerics, budget)
+                work.mark()
+                search = self._guarded(lambda: stage.search(found, work.spec, work.refuted), stage)
+            if search is not None:
+                begun.append(search)
+            self._settle(work, _label(stage, numerics))
         except Exception as error:
             if not is_out_of_memory(error) or len(work) > 1:
                 raise
             # A smaller batch does not exist, but another stage may need less.
-            work.reason[0], work.again = Reason.MEMORY, torch.zeros(1, dtype=torch.bool)
-            return
+            work.reason[0] = Reason.MEMORY
+
+    def _branched(self, work: Undecided, search: ProofSearch, stage: Stage, label: str, until: float) -> Generator[Decided, None, None]:
+        """A search, step by step, on what is undecided: what a step decides leaves, and so does what has had its time."""
+        try:
+            while True:
+                now = time.monotonic()
+                if now >= self.end:
+                    work.give_up(Reason.TIMEOUT, cut=True)
+                else:
+                    work.expire(self.allowed, 0.0)
+                yield from self._told(work)
+                search.keep(work.marked)
+                if not bool(search.open.any()):
+                    return
+                own = now + work.soonest(self.allowed) * len(work)
+                work.total = own >= min(self.end, until)
+                if now >= until:
+                    work.late()
+                    return
+                budget = Budget(self.memory, min(self.end, until, own), backend.rate(self.device))
+                with work.clock(), torch.no_grad():
+                    found = self._guarded(partial(search.step, budget), stage).take(work.origin)
+                    Centres(work, self.name).check_disjuncts(found.lower)
+                work.searched(found)
+                if found.points is not None:
+                    self._replay(work, found.points, budget, label)
+                self._settle(work, label)
+                yield from self._told(work)
+        except Exception as error:
+            if not is_out_of_memory(error) or len(work) != 1:
+                raise
+            work.reason[0] = Reason.MEMORY
+        finally:
+            search.close()
+
+    def _settle(self, work: Undecided, label: str) -> None:
+        """Report what is proved."""
         proved = work.margin.cpu() > 0
         usable = torch.tensor([reason is Reason.IMPRECISE for reason in work.reason], dtype=torch.bool)
-        if numerics.rounding:
+        if self.options.rounding:
             work.settle(Verdict.VERIFIED, None, proved & usable, label)
         else:
             work.settle(Verdict.LIKELY, Reason.UNROUNDED, proved & usable, label)
-        if self.options.accept_solver and numerics.rounding:
+        if self.options.accept_solver and self.options.rounding:
             work.trust(torch.tensor([reason is Reason.SOLVER for reason in work.reason], dtype=torch.bool), label)
 
-    def _attempt(self, work: Undecided, stage: Stage, numerics: Numerics, budget: Budget) -> Tensor | None:
-        """Learn what one analysis proves of all undecided instances, and which of them a finer format may decide (`work.again`).
-
-        Returns the stage's candidates for witnesses, if it has any.
-        """
+    def _attempt(self, work: Undecided, stage: Stage, numerics: Numerics, budget: Budget) -> Attempt:
+        """Learn what one analysis proves of all undecided instances."""
         known = {name: interval.to(numerics.vector) for name, interval in work.known.items()}
-        ctx = Context(work.part.graph, work.part.region, numerics, budget, known=known)
+        recorder = work.recording
+        ctx = Context(work.part.graph, work.part.region, numerics, budget, known=known, recorder=recorder)
+        if recorder is not None:
+            recorder.begin(_label(stage, numerics))
         with torch.no_grad():
-            found = self._guarded(work, stage, ctx)
-            self._contradiction(work, found)
-        refuted, whole = _refuted(found, work.spec), found.whole
-        fresh = torch.fmax(work.refuted, refuted.to(work.refuted)).amin(1).cpu() if work.spec.disjuncts else work.margin.cpu()
-        slack = _slack(found, work.spec).cpu()
-        solver = found.interval.solver
-        work.learn(refuted, ctx, found.ctx, solver, None if whole is None else whole.claimed)
+            found = self._guarded(lambda: stage.attempt(ctx, work.spec, corner=self.attack is not None, proved=work.refuted), stage)
+            centres = Centres(work, self.name)
+            centres.check_rows(found.interval.lower)
+            if found.refuted is not None:
+                centres.check_disjuncts(found.refuted)
+        refuted, whole = refuted_by(found, work.spec), found.whole
+        slack = slack_of(found, work.spec)
+        work.learn(refuted, ctx, found.ctx, found.interval.solver, None if whole is None else whole.claimed)
+        if recorder is not None:
+            recorder.commit()
         work.corner = work.corner if found.corner is None else found.corner
-        work.reasons(None if whole is None else whole.late, {} if whole is None else dict(whole.limits))
-        if whole is not None and whole.notes:
-            work.note(whole.notes)
-        work.again = ~(fresh + _SLACK_FACTOR * slack <= 0)
-        return None if whole is None else whole.points
-
-    def _guarded(self, work: Undecided, stage: Stage, ctx: Context) -> Attempt:
+        work.limit = [None] * len(work)
+        work.reasons()
+        work.note(stage.notes(found))
+        work.slack = slack.to(work.refuted)
+        return found
+    def _guarded(self, run: Callable[[], _Found], stage: Stage) -> _Found:
         """The engine, with a stranger's exceptions turned into one coded error."""
         try:
-            return stage.attempt(ctx, work.spec, corner=self.attack is not None, proved=work.refuted)
+            return run()
         except (AbsintError, DeadlineError):
             raise
         except Exception as error:
@@ -287,24 +327,6 @@ class Portfolio:
             kind = InternalError if ours else PluginError
             raise kind("E-DOMAIN-RAISED", f"the domain raised {type(error).__name__}: {error}", where=self.name,
                        hint="run absint.testing.kit.check_domain on it; --debug shows the traceback") from error
-
-    def _contradiction(self, work: Undecided, found: Attempt) -> None:
-        """A certified lower bound above a concrete value is a bug, in the domain or here: refuse the whole run."""
-        lower = found.interval.lower
-        outputs = work.part.graph(work.part.region.center.to(self.device))
-        values = work.spec.values(outputs)
-        size = 1e-6 * (1 + outputs.flatten(1).abs().amax(1, keepdim=True))
-        wrong = _above(lower, values, size)
-        if found.refuted is not None:
-            # A combination of a disjunct's rows is at most its greatest one.
-            greatest = work.spec.refutation(values)
-            wrong = wrong | _above(found.refuted.to(greatest), greatest, size)[:, work.spec.disjunct]
-        if bool(wrong.any()) or lower.shape != values.shape:
-            rows = [f"instance {work.part.index[int(i)]}, row {int(r)}: bound {float(lower[i, r]):.6g}, "
-                    f"value at the centre {float(values[i, r]):.6g}"
-                    for i, r in wrong.nonzero()[:3]]
-            raise PluginError("E-CONTRADICTION", "certified bounds exceed values that real inputs attain", where=self.name,
-                              details=rows, hint="the domain or an operator is unsound: run absint.testing.kit on it")
 
     # ---- witnesses ---------------------------------------------------------------------------------------------
 
@@ -338,24 +360,5 @@ class Portfolio:
         work.falsified({int(slots[slot]): witness for slot, witness in found.witnesses.items()}, label)
 
 
-def _refuted(found: Attempt, spec: Spec) -> Tensor:
-    """(n, disjuncts): the best bound of each disjunct, by one of its rows or by a combination of them."""
-    rows = spec.refutation(found.interval.lower)
-    # In float64: a bound rounded to nearest is none.
-    return rows if found.refuted is None else torch.fmax(rows.double(), found.refuted.to(rows.device, torch.float64))
-
-
-def _slack(found: Attempt, spec: Spec) -> Tensor:
-    """(n,) float64: about what rounding took from the margins; a guess by the outputs' widths where the domain does not say."""
-    if not spec.disjuncts:
-        return torch.zeros(len(spec.bias), dtype=torch.float64)
-    if found.interval.slack is not None:
-        return found.interval.slack.double().amax(1)
-    known = found.ctx.known[found.ctx.graph.output.name]
-    width = (known.upper.double() - known.lower.double()).flatten(1)
-    reach = torch.einsum("brn,bn->br", spec.weight.abs(), width).amax(1)
-    return torch.nan_to_num(_ROUNDING_SHARE * reach, nan=inf, posinf=inf)
-
-
-def _above(bound: Tensor, value: Tensor, size: Tensor) -> Tensor:
-    return (bound.double() > value + size + 1e-6 * value.abs()) & bound.isfinite()
+def _label(stage: Stage, numerics: Numerics) -> str:
+    return f"{stage.label} {str(numerics.dtype).removeprefix('torch.')}"

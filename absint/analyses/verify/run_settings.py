@@ -21,7 +21,8 @@ def settings_of(run: Run[Any]) -> ProofSettings:
     return ProofSettings(
         domain=run.domain, dtype=options.dtype, device=options.device, rounding=getattr(options, "rounding", True),
         semantics=options.semantics, batch=options.batch, memory=options.memory, attack=attack,
-        accept_solver=getattr(options, "accept_solver", False), timeout=run.timeout, total_timeout=run.left,
+        accept_solver=getattr(options, "accept_solver", False), evidence=getattr(options, "evidence", False),
+        timeout=run.timeout, total_timeout=run.left,
         on_stage=run.stage,
     )
 

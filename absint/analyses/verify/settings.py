@@ -19,7 +19,7 @@ class ProofSettings:
     batch: instances analysed together at most, None to size by memory.  attack: name of the falsifier, or None: it runs before
     any proof, and again from the corners of relaxations that did not prove enough.
     accept_solver: whether a proof that rests on an LP/MILP solver's word is reported as verified, with assurance `solver`; it is
-    unknown otherwise.  timeout: per instance, compared with its share of the wall
+    unknown otherwise.  evidence: whether results carry what they rest on.  timeout: per instance, compared with its share of the wall
     time (`time_s`).  total_timeout: for the whole call.  on_stage: told what is going on, in a few words.
     """
 
@@ -32,6 +32,7 @@ class ProofSettings:
     memory: int | None = None
     attack: str | None = "pgd"
     accept_solver: bool = False
+    evidence: bool = False
     timeout: float = inf
     total_timeout: float = inf
     on_stage: Callable[[str], None] | None = field(default=None, compare=False, repr=False)

@@ -13,10 +13,15 @@ from torch import Tensor
 
 from absint.attacks import Witness
 from absint.engine.context import Context
+from absint.engine.evidence import Evidence
+from absint.engine.recorder import Recorder
 from absint.numeric.interval import Interval
 from absint.problem.problem import Problem
-from absint.problem.spec import ATTAINED, Spec
+from absint.problem.spec import ATTAINED, Refutation, Spec
 from absint.verdict import Assurance, InstanceResult, Reason, Verdict
+
+# Undecided by rounding alone: the margin would be positive if a few times the rounding terms were given back.
+_SLACK_FACTOR = 8.0
 
 
 class Undecided:
@@ -27,10 +32,12 @@ class Undecided:
     claimed: (n, disjuncts) float64, the same where a solver's word counts.
     known: sound bounds of nodes, by any stage.
     corner: (n, *input) where the last relaxation that has one is worst, or None.
-    again: (n,) bool, those that a finer number format may decide.
+    slack: (n,) float64, about what rounding took from the margins in the last attempt.
+    origin: (n,) int64, each one's slot at the time of the last `mark`.  marks: how many there were.
     total: whether the deadline of the stage under way is that of the whole call, not that of an instance.
     spent: of every position of the problem, its share of the wall time so far; written to.
     left: positions given up, and what was known of them.  done: reported, and not yet taken by `drain`.
+    recorder: of the whole problem, where evidence is asked for.
     """
 
     def __init__(self, problem: Problem, positions: Tensor, device: torch.device, name: str, spent: list[float]) -> None:
@@ -47,14 +54,63 @@ class Undecided:
         self.reason: list[Reason] = [Reason.IMPRECISE] * len(positions)
         self.cut = [False] * len(positions)
         self.limit: list[str | None] = [None] * len(positions)
-        self.again = torch.ones(len(positions), dtype=torch.bool)
+        self.slack = torch.zeros(len(positions), dtype=torch.float64, device=device)
+        self.origin = torch.arange(len(positions))
+        self.marks = len(positions)
         self.total = False
         self.spent = spent
         self.ambiguous: set[int] = set()
         self.done: list[tuple[int, InstanceResult]] = []
+        self.recorder: Recorder | None = None
 
     def __len__(self) -> int:
         return len(self.positions)
+
+    @staticmethod
+    def together(parts: list[Undecided]) -> list[Undecided]:
+        """What is undecided in all parts of one batch, as one part; they are left empty. Nothing may wait in them."""
+        parts = [part for part in parts if len(part)]
+        if len(parts) < 2:
+            return parts
+        one = copy(parts[0])
+        one.positions = torch.cat([part.positions for part in parts])
+        one.part = one.problem.take(one.positions)
+        one.exact = one.part.spec
+        one.spec = one.exact.to(one.device)
+        for name in ("refuted", "claimed", "slack"):
+            setattr(one, name, torch.cat([getattr(part, name) for part in parts]))
+        names = [name for name in parts[0].known if all(name in part.known for part in parts)]
+        one.known = {name: Interval(torch.cat([part.known[name].lower for part in parts]),
+                                    torch.cat([part.known[name].upper for part in parts])) for name in names}
+        one.corner = None
+        if any(part.corner is not None for part in parts):
+            middles = [part.part.region.center.to(one.refuted) if part.corner is None else part.corner.to(one.refuted) for part in parts]
+            one.corner = torch.cat(middles)
+        for name in ("reason", "cut", "limit", "notes"):
+            setattr(one, name, [each for part in parts for each in getattr(part, name)])
+        one.ambiguous = set().union(*(part.ambiguous for part in parts))
+        one.done, one.left = [], (one.positions[:0], {})
+        one.mark()
+        for part in parts:
+            part._keep(torch.zeros(len(part), dtype=torch.bool))
+        return [one]
+
+    def mark(self) -> None:
+        """Begin to remember from which slots those that stay came."""
+        self.origin, self.marks = torch.arange(len(self)), len(self)
+
+    @property
+    def marked(self) -> Tensor:
+        """(marks,) bool: which of those at the time of the last `mark` are still undecided."""
+        out = torch.zeros(self.marks, dtype=torch.bool)
+        out[self.origin] = True
+        return out
+
+    @property
+    def again(self) -> Tensor:
+        """(n,) bool: those that a finer number format may decide: the margin would be positive if the rounding terms were given back."""
+        never = torch.tensor([reason is Reason.MEMORY for reason in self.reason], dtype=torch.bool)
+        return (~(self.margin + _SLACK_FACTOR * self.slack <= 0)).cpu() & ~never
 
     def separate(self) -> list[Undecided]:
         """Each undecided instance on its own; this batch is left empty."""
@@ -81,6 +137,17 @@ class Undecided:
         over = torch.tensor([allowed[k] - self.spent[k] <= left for k in self.positions.tolist()], dtype=torch.bool)
         if bool(over.any()):
             self._give_up(over, Reason.TIMEOUT)
+
+    @property
+    def recording(self) -> Recorder | None:
+        """Of those that are undecided."""
+        return None if self.recorder is None else self.recorder.over(self.part.region, self.positions)
+
+    def evidence(self, slot: int, witness: Witness | None = None) -> Evidence | None:
+        """What is known of one, or the witness; None where nobody asked."""
+        recorder = self.recording
+        found = None if recorder is None else recorder.evidence(slot, self.part.region, self.exact)
+        return found if found is None or witness is None else found.with_witness(witness.point, witness.output)
 
     @property
     def margin(self) -> Tensor:
@@ -124,16 +191,28 @@ class Undecided:
         self.known = {name: interval if tainted is None else _restored(interval, before.known.get(name), tainted)
                       for name, interval in after.known.items()}
 
-    def reasons(self, late: Tensor | None, limits: Mapping[int, str]) -> None:
-        """Why each instance would be unknown after this stage. late: (n,) where time ended it.  limits: slots that another limit ended."""
-        over = [False] * len(self) if late is None else late.tolist()
+    def searched(self, found: Refutation) -> None:
+        """Merge what a step of a search says."""
+        self.refuted = torch.fmax(self.refuted, found.lower.to(self.refuted))
+        for word in (self.refuted, found.claimed):
+            if word is not None:
+                self.claimed = torch.fmax(self.claimed, torch.nan_to_num(word.to(self.claimed), nan=-inf, posinf=inf, neginf=-inf))
+        for slot, text in found.limits:
+            self.limit[slot] = text
+        self.note(found.notes)
+        self.reasons()
+        for slot, over in enumerate([] if found.late is None else found.late.tolist()):
+            if over and self.reason[slot] in (Reason.IMPRECISE, Reason.OVERFLOW) and not float(self.margin[slot]) > 0:
+                self.reason[slot], self.cut[slot] = Reason.TIMEOUT, self.total
+
+    def reasons(self) -> None:
+        """Why each instance would be unknown now."""
         for slot, (value, word) in enumerate(zip(self.margin.tolist(), self.word.tolist(), strict=True)):
             open_ = not value > 0
             self.reason[slot] = (
-                Reason.SOLVER if 0 < word < inf and open_ else Reason.TIMEOUT if over[slot] and open_ else
-                Reason.LIMIT if slot in limits and open_ else
+                Reason.SOLVER if 0 < word < inf and open_ else Reason.LIMIT if self.limit[slot] is not None and open_ else
                 Reason.OVERFLOW if value == -inf else Reason.VACUOUS if value == inf else Reason.IMPRECISE)
-            self.cut[slot], self.limit[slot] = self.total and self.reason[slot] is Reason.TIMEOUT, limits.get(slot)
+            self.cut[slot] = False
 
     def late(self) -> None:
         """Time ended the stage under way before it proved anything."""
@@ -167,7 +246,7 @@ class Undecided:
         for slot, witness in witnesses.items():
             detail = (f"replayed at float distance {witness.distance:.3g}" if witness.output else
                       "proved; this graph has no reference model to replay in")
-            self._report(slot, Verdict.FALSIFIED, None, margin[slot], detail=detail, witness=witness.point, stage=stage)
+            self._report(slot, Verdict.FALSIFIED, None, margin[slot], detail=detail, witness=witness, stage=stage)
             left[slot] = False
         self._keep(left)
 
@@ -195,22 +274,23 @@ class Undecided:
         chosen = index.tolist()
         self.reason, self.cut = [self.reason[i] for i in chosen], [self.cut[i] for i in chosen]
         self.limit, self.notes = [self.limit[i] for i in chosen], [self.notes[i] for i in chosen]
-        self.again = self.again[index]
+        self.origin = self.origin[index]
         self.positions, self.part, self.exact = self.positions[index], self.part.take(index), self.exact.take(index)
         self.spec, self.refuted, self.claimed = self.spec.take(there), self.refuted[there], self.claimed[there]
+        self.slack = self.slack[there]
         self.known = {name: interval.take(there) for name, interval in self.known.items()} if len(index) else {}
         self.corner = None if self.corner is None else self.corner[there]
 
     def _report(self, slot: int, verdict: Verdict, reason: Reason | None, margin: float, *, detail: str | None = None,
-                witness: tuple[float, ...] | None = None, stage: str | None = None, assurance: Assurance | None = None,
+                witness: Witness | None = None, stage: str | None = None, assurance: Assurance | None = None,
                 cut: bool = False) -> None:
         k, problem = int(self.positions[slot]), self.problem
         falsified = Assurance.REPLAYED if problem.graph.source.model is not None else Assurance.SOUND
         assurance = assurance or {Verdict.VERIFIED: Assurance.SOUND, Verdict.FALSIFIED: falsified}.get(verdict, Assurance.NONE)
         result = InstanceResult(
             problem.index[k], verdict, *_classes(problem, k), reason, _shown(margin),
-            assurance, problem.eps, self.name, self.spent[k], detail, witness, stage, cut and reason is Reason.TIMEOUT,
-            self.notes[slot],
+            assurance, problem.eps, self.name, self.spent[k], detail, witness.point if witness else None, stage,
+            cut and reason is Reason.TIMEOUT, self.notes[slot], self.evidence(slot, witness),
         )
         self.done.append((k, result))
 

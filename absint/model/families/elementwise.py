@@ -120,6 +120,12 @@ class Elementwise(RealFunction):
 
     # ---- slopes ------------------------------------------------------------------------------------------------
 
+    def one_way(self, intervals: tuple[Interval, ...]) -> Tensor:
+        """Mask: f bends one way on [l, u], and lines follow from one free slope; without one `planes` takes that of `free_slope`."""
+        low, high, _ = self._finite(intervals[0])
+        convex = self._bent(low, high, Curvature.CONVEX)
+        return convex if bool(convex.all()) else convex | self._bent(low, high, Curvature.CONCAVE)
+
     def _bent(self, low: Tensor, high: Tensor, curvature: Curvature) -> Tensor:
         """Mask: f has only that curvature (or none) on [l, u]."""
         inside = torch.zeros_like(low, dtype=torch.bool)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import inf
 
 import numpy as np
@@ -16,14 +16,16 @@ import torch
 from torch import Tensor
 
 from absint.encode.network import Encoding, Layers, encode
+from absint.encode.recorded import program_of_node
 from absint.engine.context import Context
+from absint.engine.evidence import NeuronBounds
 from absint.engine.rows import Rows
 from absint.model.families.nonlinear import Nonlinear
 from absint.numeric.backend import DeadlineError
 from absint.numeric.interval import Interval
 from absint.numeric.rounding import cast_down
 from absint.search.branchers.phases import Effort, Phases
-from absint.solvers.model import ModelError, SolverError, Status
+from absint.solvers.model import ModelError, SolverAnswer, SolverError, Status
 
 # So many LPs of a layer in a row that end without an optimum: the numbers are beyond the solver, the others are left alone.
 _FAILURES = 8
@@ -89,21 +91,50 @@ class _Sweep:
         encoding = encode(self.ctx, k, self.layers)
         if encoding.unproved:
             return
-        failures = 0
-        with Phases(encoding.model, encoding.choices, how.solvers) as tree:
-            for sign in (1.0, -1.0):
-                for row in (mine & left(self.lower, self.upper)).nonzero().flatten().tolist():
-                    if time.monotonic() >= how.end or failures >= _FAILURES:
-                        return
-                    bound, solved = self._bound(tree, encoding, row, sign, how)
-                    failures = 0 if solved else failures + 1
-                    if sign > 0:
-                        self.lower[row] = max(float(self.lower[row]), bound)  # in this order: NaN is never the greater one
-                    else:
-                        self.upper[row] = min(float(self.upper[row]), -bound)
+        noted = None if self.ctx.recording is None else _Noted()
+        try:
+            with Phases(encoding.model, encoding.choices, how.solvers) as tree:
+                self._sides(tree, encoding, mine, how, left, noted)
+        finally:
+            if noted is not None:
+                self._record(noted, k, encoding, how)
 
-    def _bound(self, tree: Phases, encoding: Encoding, row: int, sign: float, how: Tightening) -> tuple[float, bool]:
-        """Of sign times one entry, from below, and whether the solver could do its work."""
+    def _sides(self, tree: Phases, encoding: Encoding, mine: Tensor, how: Tightening, left: Callable[[Tensor, Tensor], Tensor],
+               noted: _Noted | None) -> None:
+        failures = 0
+        for sign in (1.0, -1.0):
+            for row in (mine & left(self.lower, self.upper)).nonzero().flatten().tolist():
+                if time.monotonic() >= how.end or failures >= _FAILURES:
+                    return
+                bound, answer, solved = self._bound(tree, encoding, row, sign, how)
+                failures = 0 if solved else failures + 1
+                before = float(self.lower[row]) if sign > 0 else -float(self.upper[row])
+                if noted is not None and before < bound < inf:
+                    noted.add(row, int(sign), bound, answer)
+                if sign > 0:
+                    self.lower[row] = max(before, bound)  # in this order: NaN is never the greater one
+                else:
+                    self.upper[row] = -max(before, bound)
+
+    def _record(self, noted: _Noted, k: int, encoding: Encoding, how: Tightening) -> None:
+        """Tell the recorder what multipliers proved of one instance's entries; of branching only that it took place."""
+        recorder = self.ctx.recording
+        assert recorder is not None
+        assert self.rows.index is not None
+        if how.nodes > 1:
+            if noted.row:
+                recorder.note(k, f"bounds of entries of '{self.rows.node}' by branching are not recorded")
+            return
+        if noted.row:
+            program = program_of_node(encoding.model, encoding.blocks, self.ctx.graph, encoding.values[self.rows.node])
+            side = np.array(noted.side, dtype=np.int8)
+            recorder.programmed(k, NeuronBounds(
+                self.rows.node, self.rows.index.cpu().numpy()[noted.row], side, side * np.array(noted.bound),
+                program=recorder.program(program), multipliers=np.stack(noted.multipliers)))
+
+    def _bound(self, tree: Phases, encoding: Encoding, row: int, sign: float, how: Tightening
+               ) -> tuple[float, SolverAnswer | None, bool]:
+        """Of sign times one entry, from below, the answer that says so where it is one LP's, and whether the solver could do its work."""
         assert self.rows.index is not None
         unit = np.zeros(self.ctx.graph.output.size)
         unit[int(self.rows.index[row])] = sign
@@ -111,8 +142,26 @@ class _Sweep:
         effort = Effort(how.nodes, min(how.end, time.monotonic() + how.neuron), how.lp)
         if how.nodes <= 1:
             answer = tree.bound(target.cost, target.offset, effort)
-            return answer.bound, answer.status is Status.OPTIMAL
-        return tree.minimum(target.cost, target.offset, inf, effort).lower, True
+            return answer.bound, answer, answer.status is Status.OPTIMAL
+        return tree.minimum(target.cost, target.offset, inf, effort).lower, None, True
+
+
+@dataclass(eq=False)
+class _Noted:
+    """Sides of rows that were tightened, as evidence. Mutable."""
+
+    row: list[int] = field(default_factory=list)
+    side: list[int] = field(default_factory=list)
+    bound: list[float] = field(default_factory=list)
+    multipliers: list[np.ndarray] = field(default_factory=list)
+
+    def add(self, row: int, side: int, bound: float, answer: SolverAnswer | None) -> None:
+        """One side. answer: None where branching found it."""
+        self.row.append(row)
+        self.side.append(side)
+        self.bound.append(bound)
+        if answer is not None and answer.multipliers is not None:
+            self.multipliers.append(answer.multipliers)
 
 
 def _like(lower: Tensor, upper: Tensor, found: Interval) -> Interval:

@@ -1,29 +1,25 @@
-"""Programs over what a domain knows: what a stage asks of the disjuncts that its rows leave open."""
+"""What a stage asks of the disjuncts that its domain's rows leave open: programs over what is known, and halves of the region."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from torch import Tensor
 
 from absint.engine.context import Context
-from absint.problem.spec import Refutation, Spec
-from absint.search.bounders.disjuncts import Tactic, decide
-from absint.search.bounders.refined import notes_of
+from absint.problem.spec import Spec
+from absint.search.branching import Branching, Tactic
 
 
 @dataclass(frozen=True)
 class Programs:
-    """The disjuncts left open, each by the tactic: LPs, branching on phases or on inputs, a MILP, over the whole network at once.
+    """The disjuncts left open, by the tactic: LPs, branching on phases and on inputs, a MILP, each over the whole network at once.
 
-    Under float32 semantics nothing is asked: models are of the exact-real network.
+    Under float32 semantics no program is asked: models are of the exact-real network.
     """
 
     tactic: Tactic
 
-    def __call__(self, ctx: Context, spec: Spec, refuted: Tensor) -> Refutation | None:
-        """See `Beyond`; notes of the walk's own programs are passed on with those of the disjuncts."""
-        if ctx.numerics.float32_semantics or not spec.disjuncts:
-            return None
-        found = decide(ctx, spec, refuted, self.tactic)
-        return replace(found, notes=(*notes_of(ctx), *found.notes))
+    def __call__(self, ctx: Context, spec: Spec, refuted: Tensor) -> Branching | None:
+        """See `Beyond`."""
+        return Branching(ctx, spec, refuted, self.tactic) if spec.disjuncts else None

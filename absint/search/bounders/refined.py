@@ -11,7 +11,7 @@ from torch import Tensor
 
 from absint.engine.domain import Context, Domain, Interval, Rows, Sense, Traits, open_rows
 from absint.engine.product import Wrapper
-from absint.search.bounders.disjuncts import undecided
+from absint.search.bounders.models import undecided
 from absint.search.bounders.neurons import Tightening, tightened
 from absint.search.bounders.relevance import relevance
 

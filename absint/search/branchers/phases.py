@@ -9,16 +9,19 @@ the next branching: Achterberg, Koch and Martin, Branching rules revisited, Oper
 
 from __future__ import annotations
 
-import heapq
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from math import inf
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from absint.encode.builder import Choices
 from absint.numeric.outward import next_below
+from absint.search.branchers.brancher import Grown
+from absint.search.frontier import Frontier, Nodes
 from absint.solvers.interface import Solver
 from absint.solvers.model import Limits, Model, SolverAnswer, Status, Trouble
 from absint.solvers.session import Session
@@ -75,28 +78,6 @@ class Least:
     limit: str | None = None
 
 
-# Positions of alternatives, the last one first; a child shares its parent's, so that a node is small however deep it lies.
-_Imposed = tuple["_Imposed", int] | None
-
-
-def _positions(imposed: _Imposed) -> np.ndarray:
-    found = []
-    while imposed is not None:
-        imposed, position = imposed
-        found.append(position)
-    return np.array(found, dtype=np.int64)
-
-
-@dataclass(order=True, frozen=True)
-class _Node:
-    """An open node. branch: the alternatives it is to be branched on."""
-
-    bound: float
-    order: int
-    imposed: _Imposed = field(compare=False)
-    branch: _Branch = field(compare=False)
-
-
 @dataclass(frozen=True)
 class _Branch:
     """The alternatives of one choice, and how far from each of them the node's point is."""
@@ -105,19 +86,31 @@ class _Branch:
     distance: tuple[float, ...]
 
 
-class Phases:
-    """One LP under branching. Use as a context manager. solvers: as of `Session`."""
+@dataclass(eq=False)
+class Gains:
+    """What imposing each alternative (A,) has raised bounds by, per unit of distance: sums, and how often. Mutable."""
 
-    def __init__(self, model: Model, choices: Choices, solvers: tuple[str | Solver, ...]) -> None:
-        self.model, self.choices = model, choices
+    total: np.ndarray
+    count: np.ndarray
+
+    @staticmethod
+    def of(choices: Choices) -> Gains:
+        """Nothing seen yet."""
+        return Gains(np.zeros(len(choices.choice)), np.zeros(len(choices.choice)))
+
+
+class Phases:
+    """One LP under branching. Use as a context manager. solvers: as of `Session`.  gains: learnt before, and on the way."""
+
+    def __init__(self, model: Model, choices: Choices, solvers: tuple[str | Solver, ...], gains: Gains | None = None) -> None:
+        self.model, self.choices, self.gains = model, choices, Gains.of(choices) if gains is None else gains
         self.session = Session(model, solvers)
         self._first = np.flatnonzero(np.diff(choices.choice, prepend=-1))
         self._touched = np.zeros(0, dtype=np.int64)
+        self._cost: np.ndarray | None = None
         with np.errstate(over="ignore"):
             width = model.upper - model.lower
         self._scale = np.where(width > 0, width, 1.0)[choices.column]
-        # What imposing an alternative has raised bounds by, per unit of distance: sums, and how often.
-        self._gain, self._count = np.zeros(len(choices.choice)), np.zeros(len(choices.choice))
 
     def __enter__(self) -> Phases:
         return self
@@ -137,15 +130,35 @@ class Phases:
         Nodes proved above the goal are closed. test: of an LP's point that is not above the goal: True ends the search with it.
         Sound: `lower` rests on safe bounds alone.
         """
-        self.session.set_cost(cost)
-        return _Search(self, offset, goal, effort, test).run()
+        tree, frontier = PhaseTree(self, cost, offset, goal, test), Frontier(1, 1)
+        frontier.plant(0, tree.root(0))
+        while tree.point is None and not tree.spent(effort):
+            node = frontier.least(0, 0)
+            if node is None:
+                break
+            if test is None and bool(frontier.held[0, 0]) and float(node.bound) >= float(frontier.left[0, 0]):
+                frontier.restore(0)  # the least bound is that of a leaf that no branching raises
+                break
+            grown = tree.expand(node, effort)
+            frontier.settle(0, grown.open, grown.closed, grown.held)
+        left = int(frontier.counts[0, 0])
+        complete = tree.point is not None or not (left or bool(frontier.held[0, 0]))
+        late = not complete and left > 0 and effort.late
+        limit = None if complete or late else tree.limit(effort, left)
+        return Least(float(frontier.lower[0, 0]), tree.solved, tree.point, tree.near, complete, late, limit)
 
     def bound(self, cost: np.ndarray, offset: float, effort: Effort) -> SolverAnswer:
         """One LP without branching; the answer's bound is of cost.x + offset, rounded down."""
-        self.impose(_positions(None))
-        self.session.set_cost(cost)
+        self.aim(cost)
+        self.impose(np.zeros(0, dtype=np.int64))
         answer = self.session.solve(effort.limits)
         return replace(answer, bound=_plus(answer.bound, offset))
+
+    def aim(self, cost: np.ndarray) -> None:
+        """Minimise this from now on."""
+        if self._cost is not cost:
+            self.session.set_cost(cost)
+            self._cost = cost
 
     def impose(self, chosen: np.ndarray) -> None:
         """The column bounds of a node, by the positions of alternatives; they stay until the next one's."""
@@ -173,9 +186,9 @@ class Phases:
         violated[self.choices.choice[imposed]] = False
         if not violated.any():
             return None
-        seen = self._count.sum()
-        usual = self._gain.sum() / seen if seen else 1.0
-        expected = (self._gain + usual) / (self._count + 1) * off
+        seen = self.gains.count.sum()
+        usual = self.gains.total.sum() / seen if seen else 1.0
+        expected = (self.gains.total + usual) / (self.gains.count + 1) * off
         # The product of the worse and the better one: both children should gain, the lesser counts more.
         worse, better = np.minimum.reduceat(expected, self._first), np.maximum.reduceat(expected, self._first)
         score = np.maximum(worse, _LEAST_GAIN) * np.maximum(better, _LEAST_GAIN)
@@ -190,80 +203,86 @@ class Phases:
     def gained(self, position: int, distance: float, gain: float) -> None:
         """Remember what an alternative raised a bound by."""
         if distance > 0 and np.isfinite(gain):
-            self._gain[position] += gain / distance
-            self._count[position] += 1
+            self.gains.total[position] += gain / distance
+            self.gains.count[position] += 1
 
 
-class _Search:
-    """One call of `minimum`. Mutable."""
+class PhaseTree:
+    """One functional over one LP under branching: how a node is bounded and divided. Mutable.
 
-    def __init__(self, tree: Phases, offset: float, goal: float, effort: Effort, test: Callable[[np.ndarray], bool] | None) -> None:
-        self.tree, self.offset, self.goal, self.effort, self.test = tree, offset, goal, effort, test
-        self.heap: list[_Node] = []
-        self.stuck: list[float] = []       # bounds of nodes that nothing can be done about
-        self.closed = inf                  # the least bound of the nodes proved above the goal
-        self.nodes = 0
+    A node is the positions of the alternatives imposed on it (column `path`, -1 where it ends), the choice that it is to be divided
+    by (`choice`, -1 for a root that no LP was solved for), and how far its point is from that choice's alternatives (`distance`).
+    solved: LPs.  point: columns at which the test held.  near: see `Least`.
+    """
+
+    def __init__(self, phases: Phases, cost: np.ndarray, offset: float, goal: float, test: Callable[[np.ndarray], bool] | None = None,
+                 number: int = 0) -> None:
+        self.phases, self.cost, self.offset, self.goal, self.test, self.number = phases, cost, offset, goal, test, number
+        self.solved = 0
         self.blind = 0
         self.slow = False                  # an LP came to its own limit
         self.point: np.ndarray | None = None
         self.near: np.ndarray | None = None
+        self.why: list[tuple[np.ndarray, float, SolverAnswer]] | None = None    # of closed leaves: path, bound, what closed it
 
-    def run(self) -> Least:
-        """Until nothing is open, the test holds or a limit is reached."""
-        self._visit(None, -inf)
-        while self.heap and self.point is None and not self._spent and not self._settled:
-            node = heapq.heappop(self.heap)
-            for position, distance in zip(node.branch.positions, node.branch.distance, strict=True):
-                if self.point is not None or self._spent:
-                    self._push(node.bound, node.imposed, node.branch)  # what is left of it is as good as the whole
-                    break
-                bound = self._visit((node.imposed, position), node.bound)
-                # An empty child is worth what closes it, no more.
-                self.tree.gained(position, distance, min(bound, max(self.goal, node.bound) + abs(node.bound)) - node.bound)
-        left = [n.bound for n in self.heap] + self.stuck
-        complete = not left or self.point is not None
-        late = not complete and bool(self.heap) and self.effort.late
-        limit = None if complete or late else self._limit
-        return Least(min([self.closed, *left]), self.nodes, self.point, self.near, complete, late, limit)
+    @staticmethod
+    def root(number: int) -> Nodes:
+        """The undivided node of a tree."""
+        return _nodes(number, [(-inf, np.zeros(0, dtype=np.int64), None)])
 
-    @property
-    def _limit(self) -> str | None:
+    def spent(self, effort: Effort) -> bool:
+        """Whether its LPs or the time are used up."""
+        return self.solved >= effort.nodes or effort.late
+
+    def limit(self, effort: Effort, left: int) -> str | None:
         """Which limit of the search's own left something open; None where nothing more can be done."""
-        if self.heap and self.nodes >= self.effort.nodes:
-            return f"{self.effort.nodes:g} LPs for one disjunct"
+        if left and self.solved >= effort.nodes:
+            return f"{effort.nodes:g} LPs for one disjunct"
         if self.slow:
-            return f"{self.effort.lp:g} s of one LP"
+            return f"{effort.lp:g} s of one LP"
         return f"{_BLIND} branchings without a point to go by" if self.blind > _BLIND else None
 
-    @property
-    def _spent(self) -> bool:
-        return self.nodes >= self.effort.nodes or self.effort.late
+    def expand(self, nodes: Nodes, effort: Effort) -> Grown:
+        """Solve the children of nodes, one after the other, until the test holds or a limit is reached."""
+        self.phases.aim(self.cost)
+        found = _Leaves(self.number)
+        for k in range(len(nodes)):
+            path, choice = _imposed(nodes.columns["path"][k]), int(nodes.columns["choice"][k])
+            above = float(nodes.bound[k])
+            if choice < 0:
+                self._visit(found, path, above, effort)
+                continue
+            branch = self.phases.branch(choice)
+            # Every alternative is a child, whatever the column holds: one that is left out would count as closed.
+            distances = nodes.columns["distance"][k, : len(branch.positions)].tolist()
+            for position, distance in zip(branch.positions, distances, strict=True):
+                if self.point is not None or self.spent(effort):
+                    # What is left of it is as good as the whole.
+                    found.open.append((above, path, _Branch(branch.positions, tuple(nodes.columns["distance"][k].tolist()))))
+                    break
+                bound = self._visit(found, np.append(path, position), above, effort)
+                # An empty child is worth what closes it, no more.
+                self.phases.gained(position, distance, min(bound, max(self.goal, above) + abs(above)) - above)
+        return found.grown(self.phases)
 
-    @property
-    def _settled(self) -> bool:
-        """Whether nothing that waits can change the result: the least bound is that of a node that no branching raises."""
-        return self.test is None and bool(self.stuck) and self.heap[0].bound >= min(self.stuck)
-
-    def _push(self, bound: float, imposed: _Imposed, branch: _Branch) -> None:
-        heapq.heappush(self.heap, _Node(bound, -self.nodes, imposed, branch))
-
-    def _visit(self, imposed: _Imposed, above: float) -> float:
+    def _visit(self, found: _Leaves, path: np.ndarray, above: float, effort: Effort) -> float:
         """Solve one node: close it, test its point, or let it wait. Returns its bound."""
-        self.nodes += 1
-        chosen = _positions(imposed)
-        self.tree.impose(chosen)
-        own = self.effort.own
-        answer = self.tree.session.solve(self.effort.limits)
+        self.solved += 1
+        self.phases.impose(path)
+        own = effort.own
+        answer = self.phases.session.solve(effort.limits)
         self.slow = self.slow or (own and answer.status is Status.LIMIT)
         bound = max(above, _plus(answer.bound, self.offset))
         if bound > self.goal or bound == inf:
-            self.closed = min(self.closed, bound)
+            found.closed.append(bound)
+            if self.why is not None:
+                self.why.append((path, bound, answer))
             return bound
-        branch = self._next(answer, chosen)
+        branch = self._next(answer, path)
         if branch is None:
-            self.stuck.append(bound)
+            found.held.append(bound)
         else:
-            self._push(bound, imposed, branch)
+            found.open.append((bound, path, branch))
         return bound
 
     def _next(self, answer: SolverAnswer, imposed: np.ndarray) -> _Branch | None:
@@ -272,11 +291,11 @@ class _Search:
             return self._any(imposed)
         if self.test is not None and self.test(answer.point):
             self.point = answer.point
-        branch = self.tree.promising(answer.point, imposed)
+        branch = self.phases.promising(answer.point, imposed)
         if branch is not None:
             return branch
         with np.errstate(over="ignore", invalid="ignore"):
-            value = float(self.tree.session.cost @ answer.point) + self.offset
+            value = float(self.cost @ answer.point) + self.offset
         if value > self.goal + _NEAR * (1 + abs(value)):
             return self._any(imposed)  # the multipliers prove too little, not the relaxation
         # A child of this node has the very same point: no branching raises its bound.
@@ -288,10 +307,48 @@ class _Search:
         self.blind += 1
         if self.blind > _BLIND:
             return None
-        taken = set(self.tree.choices.choice[imposed].tolist())
-        left = (k for k in range(self.tree.choices.count) if k not in taken)
+        taken = set(self.phases.choices.choice[imposed].tolist())
+        left = (k for k in range(self.phases.choices.count) if k not in taken)
         choice = next(left, None)
-        return None if choice is None else self.tree.branch(choice)
+        return None if choice is None else self.phases.branch(choice)
+
+
+class _Leaves:
+    """What becomes of some nodes of one tree. Mutable."""
+
+    def __init__(self, tree: int) -> None:
+        self.tree = tree
+        self.open: list[tuple[float, np.ndarray, _Branch | None]] = []
+        self.closed: list[float] = []
+        self.held: list[float] = []
+
+    def grown(self, phases: Phases) -> Grown:
+        """As the frontier takes it."""
+        return Grown(_nodes(self.tree, self.open, phases) if self.open else None, self._leaves(self.closed), self._leaves(self.held))
+
+    def _leaves(self, bounds: list[float]) -> tuple[Tensor, Tensor] | None:
+        return (torch.full((len(bounds),), self.tree), torch.tensor(bounds, dtype=torch.float64)) if bounds else None
+
+
+def _nodes(tree: int, parts: list[tuple[float, np.ndarray, _Branch | None]], phases: Phases | None = None) -> Nodes:
+    """Nodes from (bound, path, what to divide them by)."""
+    depth, most = max(len(path) for _, path, _ in parts), max(0 if branch is None else len(branch.distance) for _, _, branch in parts)
+    path, distance = np.full((len(parts), depth), -1, dtype=np.int32), np.full((len(parts), most), -1.0)
+    choice = np.full(len(parts), -1, dtype=np.int64)
+    for k, (_, imposed, branch) in enumerate(parts):
+        path[k, : len(imposed)] = imposed
+        if branch is not None and phases is not None:
+            distance[k, : len(branch.distance)] = branch.distance
+            choice[k] = phases.choices.choice[branch.positions[0]]
+    bound = torch.tensor([bound for bound, _, _ in parts], dtype=torch.float64)
+    columns = {"path": torch.from_numpy(path), "choice": torch.from_numpy(choice), "distance": torch.from_numpy(distance)}
+    return Nodes(torch.full((len(parts),), tree), bound, columns)
+
+
+def _imposed(path: Tensor) -> np.ndarray:
+    """The positions in one row of the column `path`."""
+    found: np.ndarray = path[path >= 0].numpy().astype(np.int64)
+    return found
 
 
 def _plus(bound: float, offset: float) -> float:

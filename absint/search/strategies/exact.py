@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import ClassVar
 
-from absint.search.bounders.disjuncts import Tactic
-from absint.search.branchers.inputs import Splitting
+from absint.search.branchers.boxes import Splitting
+from absint.search.branching import Tactic
 from absint.search.names import strategy_of
 from absint.search.strategies.programming import Programming
 from absint.search.strategies.refine import Refine
@@ -32,7 +32,7 @@ class Exact(Programming):
     nodes: int = 0
     patience: int = 0
     timeout_lp: float = 30.0
-    inputs: int = 12
+    inputs: int = 32
     boxes: int = 1 << 16
 
     def stages(self) -> tuple[Stage, ...]:
@@ -43,7 +43,7 @@ class Exact(Programming):
         """
         if 0 < self.nodes <= _SHORT:
             return super().stages()
-        short = replace(self, nodes=_SHORT, inputs=0)
+        short = replace(self, nodes=_SHORT)
         refine = Refine(self.base, self.solver, self.undecided, timeout_lp=self.timeout_lp)
         return *strategy_of(self.base).stages(), short.last, refine.last, self.last
 

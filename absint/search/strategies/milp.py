@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from absint.search.bounders.disjuncts import Tactic
+from absint.search.branching import Tactic
 from absint.search.strategies.programming import Programming
 
 
@@ -19,6 +19,7 @@ class Milp(Programming):
     """
 
     source: ClassVar[str] = "Tjeng et al., ICLR 2019, section 4"
+    one_by_one: ClassVar[bool] = True    # a MILP has no turns
     timeout_milp: float = 60.0
     timeout_lp: float = 30.0
 

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 
 from absint.engine.domain import Domain
 from absint.errors import UsageError
-from absint.search.bounders.disjuncts import Tactic
 from absint.search.bounders.programs import Programs
+from absint.search.branching import Tactic
 from absint.search.names import strategy_of, walker_of
 from absint.search.strategy import Stage, Strategy
 from absint.solvers.choice import solvers_of
@@ -29,6 +29,7 @@ class Programming(Strategy):
 
     switched_off_by_zero: ClassVar[frozenset[str]] = frozenset()
     exhaustive: ClassVar[bool] = True    # also a search with a count of LPs may be a long one; a MILP's time is no function of its size
+    one_by_one: ClassVar[bool] = False
     base: str = "deeppoly"
     solver: str = "auto"
     undecided: int = 0
@@ -61,8 +62,9 @@ class Programming(Strategy):
 
     @property
     def last(self) -> Stage:
-        """The stage that the strategy adds to its base's. Programs are solved for one instance at a time."""
-        return Stage(self.walker, Programs(self.tactic), type(self).__name__.lower(), exhaustive=self.exhaustive, one_by_one=True)
+        """The stage that the strategy adds to its base's."""
+        name = type(self).__name__.lower()
+        return Stage(self.walker, Programs(self.tactic), name, exhaustive=self.exhaustive, one_by_one=self.one_by_one)
 
     def stages(self) -> tuple[Stage, ...]:
         """The base's, and the last."""

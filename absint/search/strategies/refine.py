@@ -7,9 +7,9 @@ from functools import cached_property
 from math import inf
 from typing import ClassVar
 
-from absint.search.bounders.disjuncts import Tactic
 from absint.search.bounders.neurons import Tightening
 from absint.search.bounders.refined import Refined
+from absint.search.branching import Tactic
 from absint.search.names import walker_of
 from absint.search.strategies.programming import Programming
 
@@ -26,6 +26,7 @@ class Refine(Programming):
     source: ClassVar[str] = "Singh et al., Boosting Robustness Certification, ICLR 2019, section 4"
     switched_off_by_zero: ClassVar[frozenset[str]] = frozenset({"timeout_milp"})
     exhaustive: ClassVar[bool] = False
+    one_by_one: ClassVar[bool] = True    # neurons are bounded by programs within the walk
     neurons: int = 0
     timeout_lp: float = 5.0
     timeout_milp: float = 0.0
