@@ -13,12 +13,14 @@ import agreement
 import agreement_nets
 import exact_cells
 import numpy as np
+import torch
 from exact_cells import Cell
 
 from absint.attacks.witness import Witness
-from absint.search.bounders import disjuncts, neurons
-from absint.search.branchers import inputs as splitting
-from absint.search.branchers import phases
+from absint.search.bounders import models, neurons
+from absint.search.branchers import boxes, phases
+from absint.search.branchers.by_phases import ByMixedPrograms
+from absint.search.frontier import Frontier
 from absint.solvers.session import Session
 from mutants.planting import into
 
@@ -31,7 +33,8 @@ ATTAINED = ("test_minima_are_attained_in_the_box",)
 JUDGE = ("test_false_claims_are_told",)
 SEEDS = ("test_the_seeds_provoke_what_they_are_for",)
 EXACT = ("verdicts", "exact:inputs=0", range(12))
-BOXES = ("verdicts", "exact:nodes=2,boxes=100", range(12))
+CUT_SHORT = ("verdicts", "exact:nodes=2,inputs=0", range(12))
+BOXES = ("verdicts", "exact:nodes=1,boxes=100", range(12))
 BELIEVED = ("test_milp_alone_proves_nothing",)
 REFINED = ("bounds", "refine:base=deeppoly", range(8))
 
@@ -165,21 +168,15 @@ def what_a_sibling_imposed_stays(patch):
     patch(phases.Phases, "impose", impose)
 
 
-@mutant(EXACT)
+@mutant(CUT_SHORT)
 def open_nodes_forgotten(patch):
-    real = phases._Search.run
-
-    def run(self):
-        found = real(self)
-        return replace(found, lower=self.closed)
-
-    patch(phases._Search, "run", run)
+    patch(Frontier, "lower", property(lambda self: self.left.clone()))
 
 
 @mutant(EXACT)
 def a_conjunction_without_its_constants(patch):
-    real = disjuncts.with_greatest
-    patch(disjuncts, "with_greatest", lambda model, costs, offsets: real(model, costs, np.maximum(offsets, 0.0)))
+    real = models.with_greatest
+    patch(models, "with_greatest", lambda model, costs, offsets: real(model, costs, np.maximum(offsets, 0.0)))
 
 
 @mutant(REFINED)
@@ -202,25 +199,20 @@ def neurons_a_little_too_narrow(patch):
 
 @mutant(BOXES)
 def half_of_each_box_lost(patch):
-    real = splitting._Cover._halved
-
-    def halved(self, boxes):
-        both = real(self, boxes)
-        return both.take(both.refuted.new_ones(len(boxes)).nonzero().flatten())
-
-    patch(splitting._Cover, "_halved", halved)
+    real = boxes.halves
+    patch(boxes, "halves", lambda nodes: real(nodes).take(torch.arange(len(nodes))))
 
 
 @mutant(BOXES)
 def boxes_left_over_count_for_nothing(patch):
-    real = splitting._Cover.run
-    patch(splitting._Cover, "run", lambda self: replace(real(self), lower=self.least.cpu()))
+    real = Frontier._nodes
+    patch(Frontier, "_nodes", lambda self, kind: real(self, kind)[: 1 - kind])
 
 
 @mutant(BELIEVED)
 def a_word_is_a_proof(patch):
-    real = disjuncts._Instance._learn
-    patch(disjuncts._Instance, "_learn", lambda self, target, bound, *, unproved: real(self, target, bound, unproved=False))
+    real = ByMixedPrograms.proved
+    patch(ByMixedPrograms, "proved", lambda self, lower: (real(self, lower)[1],) * 2)
 
 
 @mutant(EXACT)

@@ -12,13 +12,15 @@ import textwrap
 from absint.analyses.verify.portfolio import Portfolio
 from absint.analyses.verify.undecided import Undecided
 from absint.encode import builder
-from absint.numeric.interval import Interval
-from absint.search.bounders import disjuncts, refined
+from absint.search.bounders import models, refined
 from absint.search.bounders import neurons as tighten
-from absint.search.bounders.disjuncts import _Instance
-from absint.search.branchers import inputs as splitting
-from absint.search.branchers.inputs import _Cover
-from absint.search.branchers.phases import Phases, _Search
+from absint.search.bounders.models import Models
+from absint.search.branchers import boxes
+from absint.search.branchers.boxes import ByBoxes
+from absint.search.branchers.by_phases import ByMixedPrograms, ByPhases
+from absint.search.branchers.phases import Phases, PhaseTree
+from absint.search.candidates import Candidates
+from absint.search.frontier import Frontier
 from mutants.planting import into
 
 MUTANTS = {}
@@ -58,22 +60,33 @@ def a_child_forgotten(patch):
 
 @mutant((LEAST, 2), (LEAST, 5))
 def waiting_nodes_are_worth_more(patch):
-    edit(patch, _Search, "_push", ("_Node(bound,", "_Node(bound + 1.0,"))
+    edit(patch, PhaseTree, "_visit", ("found.open.append((bound,", "found.open.append((bound + 1.0,"))
 
 
-@mutant((LEAST, 5))
+@mutant((LEAST, 5), ("test_boxes_end_at_their_limits",))
 def what_waits_is_forgotten(patch):
-    edit(patch, _Search, "run", ("[n.bound for n in self.heap] + self.stuck", "self.stuck"))
+    patch(Frontier, "lower", property(lambda self: self.left.clone()))
+
+
+@mutant((LEAST, 2))
+def what_there_was_no_time_for_is_forgotten(patch):
+    edit(patch, PhaseTree, "expand", ("found.open.append((above,", "(lambda lost: None)((above,"))
 
 
 @mutant((LEAST, 400))
 def what_is_stuck_is_forgotten(patch):
-    edit(patch, _Search, "run", ("for n in self.heap] + self.stuck", "for n in self.heap]"))
+    edit(patch, PhaseTree, "_visit", ("found.held.append(bound)", "pass"))
 
 
 @mutant((LEAST, 400))
 def a_node_cut_short_is_forgotten(patch):
-    edit(patch, _Search, "run", ("bound = self._visit(", "bound = node.bound if position % 2 else self._visit("))
+    edit(patch, PhaseTree, "expand", ("bound = self._visit(", "bound = above if position % 2 else self._visit("))
+
+
+@mutant((LEAST, 5))
+def a_leaf_has_the_bound_of_another(patch):
+    change = "bound = max(above,", "bound = max(above, *found.closed, *found.held, *(b for b, *_ in found.open),"
+    edit(patch, PhaseTree, "_visit", change)
 
 
 @mutant((LEAST, 400))
@@ -83,12 +96,12 @@ def columns_keep_the_bounds_of_the_node_before(patch):
 
 @mutant(("test_a_bound_equal_to_the_goal_closes_nothing",))
 def a_goal_that_is_reached_is_passed(patch):
-    edit(patch, _Search, "_visit", ("bound > self.goal", "bound >= self.goal"))
+    edit(patch, PhaseTree, "_visit", ("bound > self.goal or", "bound >= self.goal or"))
 
 
 @mutant((TRUTH, PHASES))
 def a_goal_below_zero(patch):
-    edit(patch, _Instance, "_branched", ("target.offset, 0.0,", "target.offset + 1e-2 * (1 + abs(target.offset)), 0.0,"))
+    edit(patch, ByPhases, "_tree", ("target.offset, 0.0,", "target.offset + 1e-2 * (1 + abs(target.offset)), 0.0,"))
 
 
 # ---- conjunctions ---------------------------------------------------------------------------------------------------
@@ -96,13 +109,13 @@ def a_goal_below_zero(patch):
 
 @mutant((TRUTH, PHASES), (TRUTH, "refine"))
 def rows_of_a_conjunction_with_the_wrong_sign(patch):
-    patch(disjuncts, "with_greatest", rewritten(builder.with_greatest, ("sparse.csr_array(-costs)", "sparse.csr_array(costs)")))
+    patch(models, "with_greatest", rewritten(builder.with_greatest, ("sparse.csr_array(-costs)", "sparse.csr_array(costs)")))
 
 
 @mutant((TRUTH, PHASES), (TRUTH, "refine"))
 def rows_of_a_conjunction_with_the_wrong_offset(patch):
     change = "np.concatenate([model.row_lower, offsets])", "np.concatenate([model.row_lower, np.abs(offsets) + 1])"
-    patch(disjuncts, "with_greatest", rewritten(builder.with_greatest, change))
+    patch(models, "with_greatest", rewritten(builder.with_greatest, change))
 
 
 # ---- proofs and words -----------------------------------------------------------------------------------------------
@@ -110,22 +123,23 @@ def rows_of_a_conjunction_with_the_wrong_offset(patch):
 
 @mutant(WORD, ("test_no_lie_becomes_a_verdict", HONEST))
 def a_claim_is_a_proof(patch):
-    edit(patch, _Instance, "_learn", ("(self.claimed,) if unproved else", "(self.claimed, self.proved) if unproved else"))
+    real = ByMixedPrograms.proved
+    patch(ByMixedPrograms, "proved", lambda self, lower: (real(self, lower)[1],) * 2)
 
 
 @mutant(WORD)
 def a_word_is_learned_as_a_proof(patch):
-    edit(patch, Undecided, "learn", ("torch.fmax(self.refuted, refuted)", "torch.fmax(self.refuted, self.claimed)"))
+    edit(patch, Undecided, "searched", ("found.lower.to(self.refuted)", "(found.claimed if found.claimed is not None else found.lower)"))
 
 
 @mutant(WORD)
 def a_word_counts_unasked(patch):
-    edit(patch, Portfolio, "_prove", ("if self.options.accept_solver and", "if"))
+    edit(patch, Portfolio, "_settle", ("if self.options.accept_solver and", "if"))
 
 
 @mutant(("test_what_rounding_does_not_cover_is_no_word_either",))
 def a_word_counts_without_rounding(patch):
-    edit(patch, Portfolio, "_prove", ("self.options.accept_solver and numerics.rounding", "self.options.accept_solver"))
+    edit(patch, Portfolio, "_settle", ("self.options.accept_solver and self.options.rounding", "self.options.accept_solver"))
 
 
 @mutant(WORD)
@@ -135,12 +149,13 @@ def a_word_is_called_sound(patch):
 
 @mutant(("test_a_word_that_an_input_contradicts_is_not_taken",))
 def a_contradicted_word_is_taken(patch):
-    edit(patch, _Instance, "_mixed", ("if claimed > self._at_centre(", "if False and claimed > self._at_centre("))
+    edit(patch, ByMixedPrograms, "_mixed", ("if claimed > self._at_centre(", "if False and claimed > self._at_centre("))
 
 
 @mutant(("test_a_word_is_not_inherited_as_a_proof",))
-def halves_inherit_a_word(patch):
-    patch(splitting, "_but", lambda distrusted, old, new: Interval(new.lower, new.upper))
+def a_word_closes_a_box(patch):
+    real = boxes._trusted
+    patch(boxes, "_trusted", lambda found: real(found) | True)
 
 
 # ---- neurons, instances, candidates ---------------------------------------------------------------------------------
@@ -158,12 +173,13 @@ def neurons_of_every_instance_at_once(patch):
 
 @mutant(("test_each_instance_of_a_batch_has_bounds_of_its_own", "refine"), ("test_each_instance_of_a_batch_has_bounds_of_its_own", PHASES))
 def the_region_of_another_instance(patch):
-    edit(patch, _Instance, "run", ("encode(self.ctx, self.k,", "encode(self.ctx, self.ctx.batch - 1 - self.k,"))
+    edit(patch, Models, "of", ("encode(self.ctx, instance,", "encode(self.ctx, self.ctx.batch - 1 - instance,"))
 
 
 @mutant(("test_points_outside_the_box_end_no_search",))
 def candidates_outside_the_box(patch):
-    edit(patch, _Instance, "_test", ("point = torch.minimum(torch.maximum(point, hull.lower.cpu()), hull.upper.cpu())", "pass"))
+    edit(patch, Candidates, "columns",
+         ("point = torch.minimum(torch.maximum(point, hull.lower[part].cpu()), hull.upper[part].cpu())", "pass"))
 
 
 # ---- halved boxes ---------------------------------------------------------------------------------------------------
@@ -171,14 +187,20 @@ def candidates_outside_the_box(patch):
 
 @mutant(BOXES)
 def a_gap_between_the_halves(patch):
-    edit(patch, _Cover, "_halved", ("torch.cat([low, lower])", "torch.cat([low, (lower + high) / 2])"))
-
-
-@mutant(("test_boxes_end_at_their_limits",))
-def boxes_that_are_left_are_forgotten(patch):
-    edit(patch, _Cover, "run", ("[self.least, *(boxes.refuted.amin(0) for boxes in self.open)]", "[self.least]"))
+    start = '"lower": flat_low.scatter(1, where, '
+    edit(patch, boxes, "halves", (start + "middle)", start + "(middle + flat_high.gather(1, where)) / 2)"))
 
 
 @mutant(BOXES)
-def a_box_is_dropped_for_one_disjunct_of_nothing(patch):
-    edit(patch, _Cover, "_bounded", ("gone = (refuted > 0)", "gone = (refuted > -0.5)"))
+def a_box_is_closed_too_early(patch):
+    edit(patch, ByBoxes, "_bounded", ("done = replace(boxes, bound=bound), bound > 0", "done = replace(boxes, bound=bound), bound > -0.5"))
+
+
+@mutant(BOXES)
+def a_box_is_closed_by_the_bound_of_another(patch):
+    edit(patch, ByBoxes, "_bounded", ("torch.fmax(boxes.bound, best)", "torch.fmax(boxes.bound, best.max())"))
+
+
+@mutant(BOXES, (LEAST, 400))
+def a_child_is_lost_on_the_way_to_the_frontier(patch):
+    edit(patch, Frontier, "settle", ("self._push(kind, opened)", "self._push(kind, opened.take(torch.arange(len(opened) - 1)))"))

@@ -11,8 +11,8 @@ from absint.attacks.starts import StartWork
 from absint.domains.generators import Pace
 from absint.numeric import backend
 from absint.numeric.backend import Budget
-from absint.search.bounders import disjuncts
-from absint.search.branchers.phases import _Search
+from absint.search.branchers.by_phases import ByMixedPrograms
+from absint.search.branching import Branching
 from mutants.planting import into
 from mutants.refinement import rewritten
 
@@ -34,8 +34,8 @@ def a_retry_loses_what_was_not_told(patch):
 
 @mutant(("test_time_lost_to_a_batch_too_large_counts",))
 def a_retry_forgets_the_time(patch):
-    patch(Portfolio, "_batch", rewritten(Portfolio._batch, ("self.device, self.name, self.spent)\n        yield",
-                                                            "self.device, self.name, [0.0] * len(self.spent))\n        yield")))
+    patch(Portfolio, "_batch", rewritten(Portfolio._batch, ("self.device, self.name, self.spent)\n        if self",
+                                                            "self.device, self.name, [0.0] * len(self.spent))\n        if self")))
 
 
 @mutant(("test_counterexamples_are_out_before_any_proof_starts",), ("test_what_a_stage_proves_is_out_before_the_next_one_starts",),
@@ -141,22 +141,23 @@ LIMITS = ("test_a_count_of_programs_is_named", {})
 
 @mutant(LIMITS)
 def a_count_is_a_timeout(patch):
-    patch(_Search, "run", rewritten(_Search.run, ("self.effort.late", "self._spent")))
+    done = "if not bool(search.open.any()):\n"
+    patch(Portfolio, "_branched", rewritten(Portfolio._branched, (done, done + 16 * " " + "work.late()\n")))
 
 
 @mutant(LIMITS, ("test_the_seconds_of_a_mixed_program_are_named",))
 def limits_are_not_named(patch):
-    patch(disjuncts._Instance, "_ended", lambda self, target, limit: None)
+    patch(Branching, "_limits", lambda self, over: [])
 
 
 @mutant(("test_the_seconds_of_a_mixed_program_are_named",))
-def the_seconds_of_a_milp_are_a_timeout(patch):
-    patch(disjuncts._Instance, "_mixed", rewritten(disjuncts._Instance._mixed, ("own = self", "own = False and self")))
+def the_seconds_of_a_milp_are_forgotten(patch):
+    patch(ByMixedPrograms, "_mixed", rewritten(ByMixedPrograms._mixed, ("self._limits[tree] =", "_ =")))
 
 
-@mutant(("test_a_mixed_program_that_the_users_limit_ends_is_a_timeout",))
+@mutant(("test_a_mixed_program_that_a_share_of_the_whole_time_ends_is_a_timeout",))
 def the_users_limit_is_the_milps(patch):
-    patch(disjuncts._Instance, "_mixed", rewritten(disjuncts._Instance._mixed, ("own = self", "own = True or self")))
+    patch(ByMixedPrograms, "_mixed", rewritten(ByMixedPrograms._mixed, ("own = self", "own = True or self")))
 
 
 # ---- looks at the clock ---------------------------------------------------------------------------------------------

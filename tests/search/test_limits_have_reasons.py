@@ -90,6 +90,21 @@ def test_a_mixed_program_that_the_users_limit_ends_is_a_timeout(clock, monkeypat
     assert (found.verdict, found.reason) == (Verdict.UNKNOWN, Reason.LIMIT)
 
 
+def test_a_mixed_program_that_a_share_of_the_whole_time_ends_is_a_timeout(clock, monkeypatch):
+    """Two take turns, each with half of the time: what ends the first one is no limit of the method, either."""
+    real = Session.solve
+
+    def solve(self, limits=None):
+        if not self.model.mixed:
+            return real(self, limits)
+        clock.sleep(limits.seconds)
+        return SolverAnswer(-inf, False, Status.LIMIT)
+
+    monkeypatch.setattr(Session, "solve", solve)
+    found = asked((HARD, HARD), "0.05", "milp:solver=highs", total_timeout=50.0, targets=[TARGET, TARGET])
+    assert [(r.verdict, r.reason) for r in found] == [(Verdict.UNKNOWN, Reason.TIMEOUT)] * 2
+
+
 def test_without_a_limit_there_is_no_timeout():
     found = asked((EASY, HARD), "0.05", "exact:solver=highs,nodes=5")
     assert [r.reason for r in found] == [None, Reason.LIMIT]

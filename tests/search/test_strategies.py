@@ -34,11 +34,11 @@ SCHEDULES = {
     "refine": "deeppoly refine/1",
     "refine:base=alpha": "alpha/light alpha refine/1",
     "milp": "deeppoly milp/x1",
-    "exact": "deeppoly exact/x1 refine/1 exact/x1",
-    "exact:nodes=200": "deeppoly exact/x1",
-    "exact:base=zonotope": "zonotope exact/x1 refine/1 exact/x1",
-    "exact:base=refine": "deeppoly refine/1 exact/x1 refine/1 exact/x1",
-    "auto": "box zonotope deeppoly alpha/light alpha exact/x1 refine/1 exact/x1",
+    "exact": "deeppoly exact/x refine/1 exact/x",
+    "exact:nodes=200": "deeppoly exact/x",
+    "exact:base=zonotope": "zonotope exact/x refine/1 exact/x",
+    "exact:base=refine": "deeppoly refine/1 exact/x refine/1 exact/x",
+    "auto": "box zonotope deeppoly alpha/light alpha exact/x refine/1 exact/x",
     "auto:undecided=0": "box zonotope deeppoly alpha/light alpha",
 }
 

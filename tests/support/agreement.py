@@ -14,6 +14,7 @@ from absint.engine.context import Context
 from absint.errors import UnsupportedError
 from absint.numeric.backend import numeric_mode
 from absint.search.names import domain_of, strategy_of, walker_of
+from absint.search.search import run_out
 from absint.search.strategy import Stage
 from absint.verdict import Assurance, Verdict
 
@@ -87,6 +88,7 @@ def excess(case, stage, numerics):
     try:
         with numeric_mode(), torch.no_grad():
             found = stage.attempt(Context(case.graph, case.region, numerics), case.spec)
+            searched = run_out(stage.beyond, found.ctx, case.spec, proved(found, case.spec))
     except UnsupportedError as error:
         if error.code != "E-DTYPE":
             raise
@@ -99,12 +101,21 @@ def excess(case, stage, numerics):
         claims = {"row": (found.interval.lower[k], truth.rows)}
         if found.refuted is not None:
             claims["disjunct"] = (found.refuted[k], truth.disjuncts)
+        if searched is not None:
+            claims["searched disjunct"] = (searched.lower[k], truth.disjuncts)
         for what, (bounds, exact) in claims.items():
             lines += [told(case, k, f"{what} {i}: bound {b!r} above the exact {float(e)!r}")
                       for i, (b, e) in enumerate(zip(bounds.tolist(), exact, strict=True)) if certified and not below(b, e)]
         near += sum(b >= float(e) - 0.01 * float(case.scales[k]) for b, e in zip(found.interval.lower[k].tolist(), truth.rows, strict=True))
         lines += outside(case, k, found.ctx.known)
     return lines, near
+
+
+def proved(found, spec):
+    """(batch, disjuncts) what an attempt proves of disjuncts by rows or their combinations, nothing where it is a solver's word."""
+    best = spec.refutation(found.interval.lower)
+    best = best if found.refuted is None else torch.fmax(best, found.refuted.to(best))
+    return best if found.interval.solver is None else torch.where(found.interval.solver[:, None], -inf, best)
 
 
 def outside(case, k, known):

@@ -1,4 +1,4 @@
-"""Thrifty: a whole strategy. Boxes, then back-substitution, then one instance after the other a few linear programs, or a few halves."""
+"""Thrifty: a whole strategy. Boxes, then back-substitution, then a few linear programs an instance, or a few halves."""
 
 from __future__ import annotations
 
@@ -28,5 +28,5 @@ class Thrifty(Strategy):
         lines = walker_of("deeppoly")
         halves = Splitting(lines, inputs=6, boxes=self.boxes)
         tactic = Tactic(solvers_of("auto"), nodes=self.programs, lp=5.0, splitting=halves)
-        last = Stage(lines, Programs(tactic), "thrifty", exhaustive=True, one_by_one=True)
+        last = Stage(lines, Programs(tactic), "thrifty", exhaustive=True)
         return Stage(walker_of("box")), Stage(lines), last
