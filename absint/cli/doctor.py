@@ -19,7 +19,7 @@ import typer
 
 from absint.cli.domains import check_format
 from absint.cli.solver_checks import found_solvers
-from absint.errors import PluginError
+from absint.errors import PluginError, UsageError
 from absint.registry import load_entry
 
 _CONSTRAINTS = Path(__file__).resolve().parents[2] / "constraints.txt"
@@ -49,6 +49,7 @@ class Finding:
 def doctor(
     format_: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
     device: Annotated[str, typer.Option(help="The device whose kernels are tested.")] = "cpu",
+    kernels: Annotated[str, typer.Option(help="quick or full: whether long products and large batches are tested, too.")] = "quick",
     constraints: Annotated[Path | None, typer.Option(help="Tested versions to compare with.", show_default="the repository's")] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> Callable[[], int]:
@@ -56,16 +57,18 @@ def doctor(
 
     Exit code 0: all is fine, notes aside; 5: something is not, and its line says what mends it.
     """
-    return lambda: _execute(format_, device, constraints)
+    return lambda: _execute(format_, device, kernels, constraints)
 
 
-def _execute(format_: str, device: str, constraints: Path | None) -> int:
+def _execute(format_: str, device: str, kernels: str, constraints: Path | None) -> int:
     from absint.errors import InputError
 
     check_format(format_)
+    if kernels not in ("quick", "full"):
+        raise UsageError("E-USAGE", f"no such check: '{kernels}'", where="--kernels", hint="quick or full")
     if constraints is not None and not constraints.is_file():
         raise InputError("E-CONSTRAINTS", "no such file", where=str(constraints), hint="give the constraints.txt of absint's repository")
-    checks = [*all_checks(device), *_constrained(constraints or _CONSTRAINTS), *solver_checks()]
+    checks = [*all_checks(device, full=kernels == "full"), *_constrained(constraints or _CONSTRAINTS), *solver_checks()]
     if format_ == "json":
         sys.stdout.write(json.dumps({"ok": all(c.ok for c in checks), "checks": [asdict(c) for c in checks]}, indent=2) + "\n")
     else:
@@ -76,9 +79,9 @@ def _execute(format_: str, device: str, constraints: Path | None) -> int:
     return 0 if all(check.ok for check in checks) else 5
 
 
-def all_checks(device: str) -> Iterator[Finding]:
-    """Every check; one that itself fails is a failing line, never a crash."""
-    for checks in (_python, _packages, lambda: _devices(device), _memory, _samples, _plugins, lambda: _kernels(device)):
+def all_checks(device: str, *, full: bool = False) -> Iterator[Finding]:
+    """Every check; one that itself fails is a failing line, never a crash. full: the kernels' long cases, too."""
+    for checks in (_python, _packages, lambda: _devices(device), _memory, _samples, _plugins, lambda: _kernels(device, full=full)):
         try:
             yield from checks()
         except Exception as error:
@@ -136,12 +139,13 @@ def _devices(wanted: str) -> Iterator[Finding]:
 
     yield Finding("device cpu", True, f"{torch.get_num_threads()} threads, {platform.machine()}")
     for k in range(torch.cuda.device_count()):
-        properties = torch.cuda.get_device_properties(k)
-        yield Finding(f"device cuda:{k}", True, f"{properties.name}, {properties.total_memory / (1 << 30):.0f} GiB")
+        properties, free = torch.cuda.get_device_properties(k), torch.cuda.mem_get_info(k)[0]
+        size = f"{properties.total_memory / (1 << 30):.0f} GiB, {free / (1 << 30):.1f} free now"
+        yield Finding(f"device cuda:{k}", True, f"{properties.name}, {size}")
     try:
         backend.device(wanted)
     except AbsintError as error:
-        yield Finding(f"device {wanted}", False, error.what, "absint doctor --device cpu")
+        yield Finding(f"device {wanted}", False, "; ".join((error.what, *error.details)), "absint doctor --device cpu")
 
 
 def _memory() -> Iterator[Finding]:
@@ -198,17 +202,18 @@ def solver_checks() -> Iterator[Finding]:
         yield Finding(f"solver {solver.name}", solver.ok, solver.found, solver.mend, note=not solver.present or solver.limited)
 
 
-def _kernels(device: str) -> Iterator[Finding]:
-    """One line for each kernel that fails, or one for all of them."""
+def _kernels(device: str, *, full: bool) -> Iterator[Finding]:
+    """One line for each kernel that fails, or one for all of them. A device that failed its probe is looked at all the same."""
     from absint.errors import AbsintError
     from absint.numeric import backend
     from absint.numeric.kernels import check_kernels
 
     try:
         backend.device(device)
-    except AbsintError:
-        return  # said already
-    reports = check_kernels(device)
+    except AbsintError as error:
+        if error.code != "E-KERNELS":
+            return  # said already
+    reports = check_kernels(device, full=full)
     bad = [report for report in reports if not report.ok]
     mend = "pip install --force-reinstall torch" if device == "cpu" else "absint verify NET.onnx --device cpu"
     for report in bad:

@@ -138,33 +138,28 @@ def commands() -> set[str]:
     return {*OWN, *(name.partition(".")[0] for name in ANALYSES)}
 
 
-def _device_died(error: BaseException) -> bool:
-    """Whether CUDA itself failed; torch reports it as a RuntimeError, perhaps inside one of ours."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return isinstance(error, RuntimeError) and "CUDA error" in str(error)
+def _exhausted(error: BaseException) -> AbsintError | None:
+    """Memory that ran out or a device that is lost, perhaps inside one of our own errors."""
+    if "torch" not in sys.modules:      # only commands that compute import it
+        return ResourceError("E-MEMORY-OUT", "memory ran out") if isinstance(error, MemoryError) else None
+    from absint.numeric.backend import exhausted
 
-
-def _out_of_memory(error: BaseException) -> bool:
-    from absint.numeric.backend import is_out_of_memory  # torch is imported only by commands that compute
-
-    return is_out_of_memory(error)
+    return exhausted(error)
 
 
 def _coded(error: Exception, arguments: list[str]) -> AbsintError:
     """The same failure as one of our own errors."""
-    if _device_died(error) and getattr(error, "code", "") != "E-DEVICE":
-        return ResourceError("E-DEVICE-LOST", "the CUDA device failed while it computed; nothing is proved by this run",
-                             hint="run again with --device cpu; nvidia-smi shows the device's state")
-    if isinstance(error, AbsintError):
+    exhausted = _exhausted(error)
+    lost = exhausted is not None and exhausted.code == "E-DEVICE-LOST"      # inside an analysis: no fault of the analysis
+    if isinstance(error, AbsintError) and (not lost or error.code == "E-DEVICE"):
         return error
+    if exhausted is not None:
+        return exhausted
     message = getattr(error, "format_message", None)  # typer's usage errors
     if message is not None:
         command = next((word for word in arguments if word in commands()), "")
         return UsageError("E-USAGE", message().rstrip(".") or "Missing command", hint=f"see absint {command} --help".replace("  ", " "))
     text = str(error)
-    if _out_of_memory(error):
-        return ResourceError("E-MEMORY-OUT", "memory ran out", hint="use a smaller --batch or --memory, or --index 0:10")
     if isinstance(error, OSError) and error.errno in _DISK:
         return ResourceError("E-OUTPUT", f"the result cannot be written: {error.strerror}", hint="free some space, or use --out FILE")
     return InternalError(

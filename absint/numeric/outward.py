@@ -6,22 +6,19 @@ from math import inf
 from typing import overload
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from absint.numeric.rounding import no_lower, no_upper
+from absint.numeric.rounding import no_lower, no_upper, stepped
 
 
 def down(x: Tensor) -> Tensor:
     """The next number below, or -inf unless x is finite: a lower bound of what x was rounded from."""
-    x = no_lower(x)
-    return torch.nextafter(x, x.new_tensor(-inf))
+    return stepped(no_lower(x), -inf)
 
 
 def up(x: Tensor) -> Tensor:
     """The mirror image of `down`."""
-    x = no_upper(x)
-    return torch.nextafter(x, x.new_tensor(inf))
+    return stepped(no_upper(x), inf)
 
 
 @overload

@@ -8,6 +8,7 @@ docs/soundness.md derives every inequality used by the engine from these two fac
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 from math import inf
 
 import torch
@@ -76,16 +77,28 @@ class Numerics:
     def down(self, x: Tensor) -> Tensor:
         """A lower bound of x's exact value given that x errs by less than one rounding; -inf unless x is finite."""
         x = no_lower(x)
-        return torch.nextafter(x, x.new_tensor(-inf)) if self.rounding else x
+        return stepped(x, -inf) if self.rounding else x
 
     def up(self, x: Tensor) -> Tensor:
         """The mirror image of `down`."""
         x = no_upper(x)
-        return torch.nextafter(x, x.new_tensor(inf)) if self.rounding else x
+        return stepped(x, inf) if self.rounding else x
 
     def single(self) -> Numerics:
         """The same settings with vectors in the matrix format: what a domain without matrices wants."""
         return replace(self, vector=self.dtype)
+
+
+def stepped(x: Tensor, towards: float) -> Tensor:
+    """The next number of x's format towards -inf or inf; x itself where it is infinite that way, NaN where it is NaN."""
+    return torch.nextafter(x, _constant(towards, x.dtype, x.device))
+
+
+@cache
+def _constant(value: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A number as a tensor, made once a format and device: made anew, it would be copied there, and waited for, at every step."""
+    with torch.inference_mode(False):  # a tensor of the inference mode could not be used where gradients are tracked
+        return torch.full((), value, dtype=dtype, device=device)
 
 
 def is_power(x: Tensor) -> Tensor:
@@ -129,7 +142,7 @@ def no_upper_(x: Tensor) -> Tensor:
 def cast_up(x: Tensor, dtype: torch.dtype) -> Tensor:
     """Convert to `dtype` rounding towards +inf, so that a radius never shrinks by a cast. Overflow becomes +inf."""
     y = x.to(dtype)
-    return torch.where(y.to(x.dtype) < x, torch.nextafter(y, y.new_tensor(inf)), y)
+    return torch.where(y.to(x.dtype) < x, stepped(y, inf), y)
 
 
 def cast_down(x: Tensor, dtype: torch.dtype) -> Tensor:

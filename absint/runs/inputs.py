@@ -17,7 +17,7 @@ import torch
 
 from absint import samples
 from absint.contract.common_options import DataOptions, ModelOptions, RunOptions
-from absint.errors import InputError, UnsupportedError, UsageError, printable
+from absint.errors import InputError, UsageError, printable
 from absint.model.frontend import normalised
 from absint.model.graph import Graph
 from absint.model.input_axes import axes_of
@@ -71,14 +71,13 @@ def warn_of(graph: Graph) -> None:
 
 
 def set_up_device(options: RunOptions) -> None:
-    """Threads, and a device that answers. Raises UsageError E-THREADS, ResourceError or UnsupportedError E-DEVICE."""
+    """Threads, and a device that answers. Raises UsageError E-THREADS, and as `backend.device` does."""
     if options.threads is not None:
         if not 1 <= options.threads <= _MOST_THREADS:
             raise UsageError("E-THREADS", f"at least one thread is needed, and not {options.threads}", where="--threads",
                              hint=f"1 to {_MOST_THREADS}")
         torch.set_num_threads(options.threads)
-    if backend.device(options.device).type not in ("cpu", "cuda"):
-        raise UnsupportedError("E-DEVICE", f"absint does not compute on '{options.device}'", where="--device", hint="cpu or cuda")
+    backend.device(options.device)
 
 
 def read_inputs(options: DataOptions, graph: Graph) -> Dataset:

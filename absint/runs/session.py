@@ -14,6 +14,7 @@ from absint.contract.document import Document, Heading, Row
 from absint.contract.record import columns_of, lines_of, row_of, running_of, shown_of
 from absint.contract.run import Run
 from absint.errors import AbsintError, InternalError, PluginError
+from absint.numeric.allocator import give_back, kept_pages
 from absint.runs.executors import EXECUTORS
 from absint.runs.header import origin
 from absint.runs.journal import Journal
@@ -51,6 +52,15 @@ class RunSession:
         todo = [item for item in self.items if item.index not in self.found]
         if not todo:
             return
+        # From one batch to the next, too; what the run freed goes back when it is over.
+        try:
+            with kept_pages():
+                yield from self._decided(todo)
+        finally:
+            give_back()
+
+    def _decided(self, todo: list[Item]) -> Generator[Any, None, None]:
+        """What the executor decides of the items that the journal does not hold."""
         asked = {item.index: item for item in todo}
         made = EXECUTORS.get(self.run.options.executor)()
         with closing(_guarded_iterator(self.analysis, made.records(self.analysis, self.run, todo))) as arriving:
@@ -152,11 +162,12 @@ def _guarded_iterator(analysis: Analysis[Any, Any], records: Iterator[Any]) -> G
 
 
 def _raise_coded(analysis: Analysis[Any, Any], error: BaseException) -> NoReturn:
-    """As one of our own errors; out of memory and a lost device are told of by the command line, as they are."""
-    from absint.numeric.backend import is_out_of_memory
+    """As one of our own errors."""
+    from absint.numeric.backend import exhausted
 
-    if is_out_of_memory(error) or "CUDA error" in str(error):
-        raise error
+    coded = exhausted(error)
+    if coded is not None:
+        raise coded from error
     module = type(analysis).__module__
     if module.startswith("absint."):
         raise InternalError("E-INTERNAL", f"{type(error).__name__}: {error}".rstrip(": "),

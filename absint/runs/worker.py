@@ -23,6 +23,7 @@ from typing import Any, BinaryIO
 from absint.contract.analysis import Failure
 from absint.contract.record import row_of
 from absint.errors import AbsintError, UsageError, printable
+from absint.numeric.allocator import kept_pages
 from absint.registry import load_plugin
 
 LAST = (b'{"end"', b'{"error"')     # how the last line of an answer begins
@@ -66,10 +67,11 @@ def answer(head: Mapping[str, Any], options: bytes, item: bytes, say: Callable[[
     analysis, run = resolve(head["analysis"], replace(stated, total_timeout=head["total"]), begin=begin)
     if head["limit"] is not None:   # what the start took is gone
         asked = replace(asked, limit=max(begin + head["limit"] - time.monotonic(), _LEAST))
-    for record in analysis.decide([asked], run):
-        if isinstance(record, Failure):
-            raise AbsintError(record.code, record.what)
-        say({"record": row_of(record), "cut": analysis.cut(record)})
+    with kept_pages():
+        for record in analysis.decide([asked], run):
+            if isinstance(record, Failure):
+                raise AbsintError(record.code, record.what)
+            say({"record": row_of(record), "cut": analysis.cut(record)})
 
 
 def _unpacked(data: bytes) -> Any:
