@@ -161,6 +161,14 @@ class Op(ABC):
             self._casts[key] = found
         return found
 
+    def placed(self, name: str, like: Tensor) -> Tensor:
+        """The attribute `name`, whole numbers, on the device of `like`; copied there once."""
+        value: Tensor = getattr(self, name)
+        key = (name, value.dtype, like.device, False)
+        if key not in self._casts:
+            self._casts[key] = value.to(like.device)
+        return self._casts[key]
+
     def derived(self, key: Hashable, like: Tensor, make: Callable[[], Tensor]) -> Tensor:
         """A tensor computed from the constants, kept under `key` per format and device."""
         full = (key, like.dtype, like.device)

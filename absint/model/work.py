@@ -11,14 +11,24 @@ from absint.model.graph import Graph, Node
 _ENTRY = 8
 
 
+def products_of(node: Node) -> float:
+    """Multiplications of one evaluation of a node, of one instance."""
+    return float(node.size * (node.op.forward_terms if isinstance(node.op, Linear) else 0))
+
+
 def work_of(node: Node) -> float:
     """About how many products one evaluation of a node takes, of one instance; one generator or row takes as many."""
-    return node.size * (_ENTRY + (node.op.forward_terms if isinstance(node.op, Linear) else 0))
+    return node.size * _ENTRY + products_of(node)
 
 
 def heaviest(nodes: Iterable[Node]) -> float:
     """Of the costliest of the nodes."""
     return max((work_of(node) for node in nodes), default=1.0)
+
+
+def scratch(graph: Graph, nodes: Iterable[Node]) -> int:
+    """Entries that the greediest of the nodes needs on a device for one vector, beside the vector and its image."""
+    return max((node.op.scratch(node.shape, graph.shapes_of(node)) for node in nodes if isinstance(node.op, Linear)), default=0)
 
 
 def work(graph: Graph) -> float:

@@ -111,10 +111,7 @@ def _finite(intervals: tuple[Interval, ...]) -> tuple[Interval, Interval, Tensor
     good = x.lower.isfinite() & x.upper.isfinite() & z.lower.isfinite() & z.upper.isfinite()
     # Corner products that overflow are as useless as infinite bounds.
     good = good & (x.magnitude * z.magnitude).isfinite()
-    if bool(good.all()):
-        return x, z, ~good
-    zero = torch.zeros_like(x.lower)
-    x, z = (Interval(torch.where(good, i.lower, zero), torch.where(good, i.upper, zero)) for i in (x, z))
+    x, z = (Interval(torch.where(good, i.lower, 0.0), torch.where(good, i.upper, 0.0)) for i in (x, z))
     return x, z, ~good
 
 

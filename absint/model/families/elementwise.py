@@ -10,6 +10,7 @@ slope at which the lowest and the highest point of f(x) - s x pass each other. B
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 from math import inf
 
 import torch
@@ -140,6 +141,14 @@ class Elementwise(RealFunction):
             inside = inside & ((high < jump.x) | (low > jump.x))
         return inside
 
+    @cached_property
+    def _always_bent(self) -> bool:
+        """Whether f is known to bend one way on all of R, and so on every interval: no mask need be read to know it."""
+        if type(self)._bent is not Elementwise._bent:
+            return False  # a member's own rule may say one thing of one entry and another of the next
+        low, high = torch.full((1,), -inf, dtype=torch.float64), torch.full((1,), inf, dtype=torch.float64)
+        return any(bool(self._bent(low, high, curvature)) for curvature in (Curvature.CONVEX, Curvature.CONCAVE))
+
     def _joins(self, x: float, curvature: Curvature) -> bool:
         kinks = all((k.right - k.left) * int(curvature) >= 0 for k in self.knots if k.x == x)
         return kinks and all(j.x != x for j in self.jumps)
@@ -187,6 +196,8 @@ class Elementwise(RealFunction):
 
     def _mixed(self, start: Tensor, known: Tensor, bounds: tuple[Tensor, Tensor], side: int, num: Numerics) -> Tensor:
         """`start` where `known`; elsewhere the searched slope, supporting (side +1, -1) or of the narrowest band (0)."""
+        if self._always_bent:
+            return start
         rest = ~known
         if not bool(rest.any()):
             return start

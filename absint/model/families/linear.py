@@ -11,6 +11,7 @@ from torch import Tensor
 
 from absint.model.families.rational_linear import image
 from absint.model.op import Op, Shape, unerring
+from absint.model.window import Window
 from absint.numeric.rational import Rationals
 from absint.numeric.rounding import Numerics, lost
 
@@ -77,6 +78,13 @@ class Linear(Op):
         """What a float32 execution errs by beyond a dot product's rounding, at |L||x| <= size; None for nothing."""
         return None
 
+    def scratch(self, shape: Shape, shapes: tuple[Shape, ...]) -> int:
+        """About how many entries `apply` or `adjoint` of one vector needs on a device, beside it and its image.
+
+        shape: of the image.  shapes: of the inputs.
+        """
+        return 0
+
     @property
     def exact(self) -> bool:
         """True where entries are only moved and no constant is added."""
@@ -128,6 +136,14 @@ class Linear(Op):
         with torch.enable_grad():
             image = self.apply(*xs)
             return tuple(torch.autograd.grad(image, xs, y, create_graph=y.requires_grad))
+
+    def windows(self, window: Window, shapes: tuple[Shape, ...]) -> tuple[Window, ...] | None:
+        """What the entries in a window of the result read of each input (C, *spatial); None where that is no window, or not known."""
+        return None
+
+    def adjoint_within(self, y: Tensor, window: Window) -> tuple[Tensor, ...]:
+        """L^T y where y (rows, C, *window) is zero elsewhere, within what `windows` names. Entries in padding may have any value."""
+        raise NotImplementedError(f"{type(self).__name__} names windows and has no adjoint within them")
 
     def part(self, position: int, x: Tensor, shapes: tuple[Shape, ...]) -> Tensor:
         """L with every input but one zero. Default: by zeros."""

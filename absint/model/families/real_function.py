@@ -107,7 +107,7 @@ class RealFunction(Nonlinear):
         places = sorted({k.x for k in self.knots} | {j.x for j in self.jumps})
         if not places:
             return None
-        choice = x.new_tensor(places)
+        choice = torch.stack([torch.full((), place, dtype=x.dtype, device=x.device) for place in places])
         return choice[(x[..., None] - choice).abs().argmin(-1)]
 
     # ---- where f is affine -------------------------------------------------------------------------------------
@@ -135,10 +135,7 @@ class RealFunction(Nonlinear):
         """Bounds, and the mask of the entries with an infinite (or NaN) bound or where f is undefined: these are `anchor`."""
         low, high = interval.lower, interval.upper
         bad = ~(low.isfinite() & high.isfinite()) | self._undefined(low, high)
-        if not bool(bad.any()):
-            return low, high, bad
-        safe = torch.full_like(low, self.anchor)
-        return torch.where(bad, safe, low), torch.where(bad, safe, high), bad
+        return torch.where(bad, self.anchor, low), torch.where(bad, self.anchor, high), bad
 
     # ---- range -------------------------------------------------------------------------------------------------
 

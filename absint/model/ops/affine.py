@@ -178,7 +178,8 @@ def shift_from_onnx(node: OnnxNode) -> Op:
 def batch_norm_from_onnx(node: OnnxNode) -> Op:
     """Inference mode: gamma (x - mean) / sqrt(var + epsilon) + beta per channel (axis 1), computed in float64.
 
-    Three roundings in the scale; the shift's error and the magnitudes that cancel in it are kept.
+    Four roundings in the scale, two of them the square root's, which torch does not round to nearest; the shift's error and the
+    magnitudes that cancel in it are kept.
     """
     if int(node.attribute("training_mode", 0)):
         raise unsupported(node, "training mode is not supported", "export the model in evaluation mode")
@@ -194,7 +195,7 @@ def batch_norm_from_onnx(node: OnnxNode) -> Op:
     magnitude = beta.abs() + product.abs()
     shape = (-1, *(1,) * (len(node.shapes[0]) - 2))
     return Affine(
-        scale.reshape(shape), (beta - product).reshape(shape), 3,
+        scale.reshape(shape), (beta - product).reshape(shape), 4,
         (gamma(8, torch.float64) * magnitude).reshape(shape), magnitude.reshape(shape),
         scale_inside=_inside(weight, total.sqrt(), mean), channel_axis=0,
     )

@@ -48,14 +48,14 @@ class Assemble(Linear):
     def apply(self, *xs: Tensor) -> Tensor:
         """The selected entries; the last of the joined ones is a zero, which -1 selects."""
         joined = torch.cat([*(x.reshape(len(x), -1) for x in xs), xs[0].new_zeros(len(xs[0]), 1)], 1)
-        return joined[:, self.index.to(joined.device)]
+        return joined[:, self.placed("index", joined)]
 
     apply_abs = apply
 
     def adjoint(self, y: Tensor, shapes: tuple[Shape, ...]) -> tuple[Tensor, ...]:
         """Entries added back to where they came from."""
         sizes = [prod(s) for s in shapes]
-        index = self.index.reshape(-1).to(y.device)
+        index = self.placed("index", y).reshape(-1)
         back = y.new_zeros(len(y), sum(sizes) + 1).index_add(1, torch.where(index < 0, sum(sizes), index), y.reshape(len(y), -1))
         parts = back[:, :-1].split(sizes, 1)
         return tuple(part.reshape(len(y), *s) for part, s in zip(parts, shapes, strict=True))

@@ -12,11 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from absint.model.convolutions import RANKS, convolve, convolve_transposed, copied_entries
 from absint.model.families.linear import Linear
 from absint.model.op import OnnxNode, Shape, no_offset, one_power_a_row, register_op, unerring, unsupported
-
-_CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
-_CONV_TRANSPOSE = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
+from absint.model.window import Window
 
 
 @register_op("Conv")
@@ -43,7 +42,7 @@ class Conv(Linear):
         """1-D to 3-D, any group, dilation, padding and auto_pad."""
         weight = node.required(1, "the kernel").double()
         rank = weight.dim() - 2
-        if rank not in _CONV:
+        if rank not in RANKS:
             raise unsupported(node, f"a {rank}-D convolution is not supported", "use Conv 1-D, 2-D or 3-D")
         if not node.batched[0] or len(node.shapes[0]) != rank + 2:
             raise unsupported(node, f"needs an input (batch, channels, {rank} spatial axes)", "keep the batch axis apart")
@@ -116,19 +115,23 @@ class Conv(Linear):
         even = all(a == b for a, b in self.pads)
         if not even:
             x = F.pad(x, [p for pair in reversed(self.pads) for p in pair])
-        pads = [a if even else 0 for a, _ in self.pads]
-        return _CONV[len(self.stride)](x, weight, None, self.stride, pads, self.dilation, self.groups)
+        return convolve(x, weight, self.stride, tuple(a if even else 0 for a, _ in self.pads), self.dilation, self.groups)
+
+    def scratch(self, shape: Shape, shapes: tuple[Shape, ...]) -> int:
+        """The windows that a product copies where the convolution is one, or its adjoint."""
+        back = shape[0] // self.groups * prod(self.weight.shape[2:]) * prod(shapes[0][1:])
+        return max(copied_entries(self.weight, shape[1:]), back // prod(self.stride) if self._phased else back) * self.groups
 
     def adjoint(self, y: Tensor, shapes: tuple[Shape, ...]) -> tuple[Tensor, ...]:
         """Transposed convolution onto the padded input, cropped to the input."""
-        if max(self.stride) > 1 and self.groups == 1 and max(self.dilation) == 1:
+        if self._phased:
             return (self._adjoint_by_phases(y, shapes[0]),)
         sizes = zip(shapes[0][1:], y.shape[2:], self.weight.shape[2:], self.stride, self.pads, self.dilation, strict=True)
         extra = [size + a + b - ((out - 1) * s + (k - 1) * d + 1) for size, out, k, s, (a, b), d in sizes]
         weight = self.constant("weight", y)
         # Rows that the stride never reached: output_padding must be smaller than the stride, so the rest is padded.
-        inner = [min(e, s - 1) for e, s in zip(extra, self.stride, strict=True)]
-        full = _CONV_TRANSPOSE[len(self.stride)](y, weight, None, self.stride, 0, inner, self.groups, self.dilation)
+        inner = tuple(min(e, s - 1) for e, s in zip(extra, self.stride, strict=True))
+        full = convolve_transposed(y, weight, self.stride, inner, self.dilation, self.groups)
         for axis, (size, (begin, _)) in enumerate(zip(shapes[0][1:], self.pads, strict=True)):
             missing = begin + size - full.shape[axis + 2]
             if missing > 0:
@@ -136,13 +139,27 @@ class Conv(Linear):
             full = full.narrow(axis + 2, begin, size)
         return (full,)
 
+    def windows(self, window: Window, shapes: tuple[Shape, ...]) -> tuple[Window, ...]:
+        """One for all channels."""
+        reach = tuple((k - 1) * d + 1 for k, d in zip(self.weight.shape[2:], self.dilation, strict=True))
+        return (window.through(self.stride, tuple(begin for begin, _ in self.pads), reach),)
+
+    def adjoint_within(self, y: Tensor, window: Window) -> tuple[Tensor, ...]:
+        """The whole transposed convolution: nothing is cropped, because nothing is known of where the rows stand."""
+        return (convolve_transposed(y, self.constant("weight", y), self.stride, (0,) * len(self.stride), self.dilation, self.groups),)
+
+    @property
+    def _phased(self) -> bool:
+        """Whether the adjoint goes by the phases of the stride."""
+        return max(self.stride) > 1 and self.groups == 1 and max(self.dilation) == 1
+
     def _adjoint_by_phases(self, y: Tensor, shape: Shape) -> Tensor:
         """The adjoint of a strided convolution as one plain convolution: all input entries that lie alike to the stride
         (a phase) meet the same kernel entries, so phases are channels. Two to four times as fast as a transposed one.
         """
         rank = len(self.stride)
         kernel = self.derived(("phases",), y, lambda: _phase_kernel(self.constant("weight", y), self.stride))
-        found = _CONV[rank](y, kernel, None, 1, [taps - 1 for taps in kernel.shape[2:]])
+        found = convolve(y, kernel, (1,) * rank, tuple(taps - 1 for taps in kernel.shape[2:]), (1,) * rank, 1)
         found = found.reshape(len(y), shape[0], *self.stride, *found.shape[2:])
         out = y.new_zeros(len(y), *shape)
         for phase in product(*map(range, self.stride)):

@@ -8,11 +8,9 @@ from math import prod
 import torch.nn.functional as F
 from torch import Tensor
 
+from absint.model.convolutions import RANKS, convolve, convolve_transposed, copied_entries
 from absint.model.families.linear import Linear
 from absint.model.op import OnnxNode, Shape, register_op, unsupported
-
-_CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
-_CONV_TRANSPOSE = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 
 
 @register_op("ConvTranspose")
@@ -37,7 +35,7 @@ class ConvTranspose(Linear):
         """1-D to 3-D, any group, dilation, pads, auto_pad, output_padding and output_shape."""
         weight = node.required(1, "the kernel").double()
         rank = weight.dim() - 2
-        if rank not in _CONV:
+        if rank not in RANKS:
             raise unsupported(node, f"a {rank}-D transposed convolution is not supported", "use 1-D, 2-D or 3-D")
         if not node.batched[0] or len(node.shapes[0]) != rank + 2:
             raise unsupported(node, f"needs an input (batch, channels, {rank} spatial axes)", "keep the batch axis apart")
@@ -91,13 +89,18 @@ class ConvTranspose(Linear):
         return self._spread(rs[0], self.constant("weight", rs[0], absolute=True))
 
     def _spread(self, x: Tensor, weight: Tensor) -> Tensor:
-        full = _CONV_TRANSPOSE[len(self.stride)](x, weight, None, self.stride, 0, 0, self.groups, self.dilation)
+        full = convolve_transposed(x, weight, self.stride, (0,) * len(self.stride), self.dilation, self.groups)
         return F.pad(full, [-c for pair in reversed(self.crops) for c in pair])
+
+    def scratch(self, shape: Shape, shapes: tuple[Shape, ...]) -> int:
+        """The windows that a product copies where the convolution is one, or its adjoint."""
+        back = copied_entries(self.weight, shapes[0][1:])
+        return max(shapes[0][0] // self.groups * prod(self.weight.shape[2:]) * prod(shape[1:]), back) * self.groups
 
     def adjoint(self, y: Tensor, shapes: tuple[Shape, ...]) -> tuple[Tensor, ...]:
         """The convolution that this one is the transpose of, on rows put back to the full size."""
         full = F.pad(y, [c for pair in reversed(self.crops) for c in pair])
-        return (_CONV[len(self.stride)](full, self.constant("weight", y), None, self.stride, 0, self.dilation, self.groups),)
+        return (convolve(full, self.constant("weight", y), self.stride, (0,) * len(self.stride), self.dilation, self.groups),)
 
 
 def _crops(node: OnnxNode, full: Shape, stride: tuple[int, ...]) -> tuple[tuple[int, int], ...]:

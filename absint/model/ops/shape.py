@@ -188,14 +188,14 @@ class Gather(Linear):
 
     def apply(self, *xs: Tensor) -> Tensor:
         """The selected entries."""
-        return xs[0].reshape(len(xs[0]), -1)[:, self.index.to(xs[0].device)]
+        return xs[0].reshape(len(xs[0]), -1)[:, self.placed("index", xs[0])]
 
     apply_abs = apply
 
     def adjoint(self, y: Tensor, shapes: tuple[Shape, ...]) -> tuple[Tensor, ...]:
         """Entries added back to where they came from."""
         back = y.new_zeros(len(y), prod(shapes[0]))
-        back = back.index_add(1, self.index.reshape(-1).to(y.device), y.reshape(len(y), -1))
+        back = back.index_add(1, self.placed("index", y).reshape(-1), y.reshape(len(y), -1))
         return (back.reshape(len(y), *shapes[0]),)
 
     def monomial(self, shape: Shape) -> Monomial | None:

@@ -10,6 +10,7 @@ from absint.model.families.linear import Linear
 from absint.model.op import OnnxNode, Op, Shape, register_import
 from absint.model.ops.affine import shift_from_onnx
 from absint.model.ops.extremum import spread_each
+from absint.model.window import Window
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +39,14 @@ class Sum(Linear):
     def part(self, position: int, x: Tensor, shapes: tuple[Shape, ...]) -> Tensor:
         """The one summand, signed."""
         return -x if position == 1 and self.sign < 0 else x
+
+    def windows(self, window: Window, shapes: tuple[Shape, ...]) -> tuple[Window, ...]:
+        """The same of both."""
+        return window, window
+
+    def adjoint_within(self, y: Tensor, window: Window) -> tuple[Tensor, ...]:
+        """As everywhere."""
+        return self.adjoint(y, ())
 
     def adjoint(self, y: Tensor, shapes: tuple[Shape, ...]) -> tuple[Tensor, ...]:
         """(y, sign y)."""
