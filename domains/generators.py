@@ -14,6 +14,7 @@ from torch import Tensor
 from absint.model.families.linear import Linear
 from absint.model.op import Shape
 from absint.numeric.backend import Budget
+from absint.numeric.rounding import Numerics, cast_up
 
 _CHUNK_ENTRIES = 1 << 18
 
@@ -66,6 +67,10 @@ class GeneratorBlock(ABC):
     @abstractmethod
     def through(self, op: Linear, shape: Shape, pace: Pace) -> GeneratorBlock:
         """Image under a linear operator of one input of that shape."""
+
+    @abstractmethod
+    def images(self, op: Linear, shape: Shape) -> int:
+        """How many full vectors `through` allocates for an instance."""
 
     @abstractmethod
     def reach(self, rows: Tensor) -> Tensor:
@@ -126,6 +131,10 @@ class Dense(GeneratorBlock):
         batch, count = self.generators.shape[:2]
         image = pace.apply(op.apply, self.generators.reshape(batch * count, *shape))
         return Dense(image.reshape(batch, count, *image.shape[1:]))
+
+    def images(self, op: Linear, shape: Shape) -> int:
+        """One a symbol."""
+        return self.count
 
     def reach(self, rows: Tensor) -> Tensor:
         """One batched product."""
@@ -199,6 +208,10 @@ class Sparse(GeneratorBlock):
             columns = columns.reshape(batch, count, *columns.shape[1:])
         return Dense(columns * self.value.reshape(batch, count, *(1,) * (columns.dim() - 2)))
 
+    def images(self, op: Linear, shape: Shape) -> int:
+        """The columns, and the columns scaled."""
+        return 2 * self.count if op.monomial(shape) is None else 0
+
     def reach(self, rows: Tensor) -> Tensor:
         """A gather of the rows' entries."""
         picked = rows.gather(2, self.index[:, None].expand(-1, rows.shape[1], -1))
@@ -215,6 +228,30 @@ class Sparse(GeneratorBlock):
     def pick(self, slots: Tensor, keep: Tensor) -> Sparse:
         """A gather along the symbols."""
         return Sparse(self.index.gather(1, slots), self.value.gather(1, slots) * keep, self.shape)
+
+
+def fresh_symbols(radius: Tensor, mask: Tensor, num: Numerics) -> tuple[Sparse | None, Tensor]:
+    """One new symbol per masked entry of finite radius; what is left of the radius goes to the remainder.
+
+    Symbols are padded to the most that an instance of the batch needs.
+    """
+    value = cast_up(radius, num.dtype)
+    mask = mask & value.isfinite() & (value > 0)
+    left = torch.where(mask, torch.zeros_like(radius), radius)
+    count = mask.flatten(1).sum(1)
+    most = int(count.max()) if len(count) else 0
+    if most == 0:
+        return None, left
+    shape = tuple(radius.shape[1:])
+    if bool(mask.all()):
+        every = torch.arange(prod(shape), device=radius.device).expand(len(radius), -1)
+        return Sparse(every, value.flatten(1), shape), left
+    instance, entry = mask.flatten(1).nonzero(as_tuple=True)
+    slot = torch.arange(len(instance), device=radius.device) - (count.cumsum(0) - count)[instance]
+    index = torch.zeros(len(radius), most, dtype=torch.int64, device=radius.device)
+    index[instance, slot] = entry
+    filled = value.new_zeros(len(radius), most).index_put((instance, slot), value.flatten(1)[instance, entry])
+    return Sparse(index, filled, shape), left
 
 
 def join(op: Linear, parts: list[GeneratorBlock | None], shapes: tuple[Shape, ...], pace: Pace) -> GeneratorBlock:

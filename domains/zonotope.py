@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
@@ -11,12 +11,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from absint.domains.generators import Dense, GeneratorBlock, Pace, Sparse, join, merge_smallest
-from absint.engine.domain import Band, Context, Domain, Interval, Node, Numerics, Rows, Sense, Traits, met_band
+from absint.domains.generators import Dense, GeneratorBlock, Pace, fresh_symbols, join, merge_smallest
+from absint.engine.cost import held_bytes
+from absint.engine.domain import Band, Context, Cost, Domain, Interval, Node, Numerics, Rows, Sense, Traits, met_band
 from absint.model.families.linear import Linear
 from absint.model.families.nonlinear import Nonlinear, middle_radius
 from absint.model.graph import Graph
-from absint.model.work import work_of
+from absint.model.op import Shape
+from absint.model.work import products_of, work_of
 from absint.numeric.rounding import cast_up, gamma
 
 # Where symbols come from: a node's name, or a tuple for what an order reduction kept or merged. Tuples, because a string
@@ -72,13 +74,13 @@ class Zonotope(Domain[Zono]):
     @property
     def traits(self) -> Traits:
         """What the class states, with the memory that the options need."""
-        return replace(self.stated, memory=self._memory)
+        return replace(self.stated, memory=self._memory, estimate=self._estimate)
 
     def enclose(self, node: Node, interval: Interval, ctx: Context) -> Zono:
         """One fresh symbol per entry of positive radius, kept as a diagonal; infinite radii go to the remainder."""
         num = ctx.numerics
         center, radius = middle_radius(interval.lower, interval.upper, num)
-        block, rest = _fresh(radius, radius > 0, num)
+        block, rest = fresh_symbols(radius, radius > 0, num)
         return Zono(center, _only(node.name, block), rest, _spread_gamma(num, 0 if block is None else block.count))
 
     def start(self, node: Node, ctx: Context) -> Zono:
@@ -95,7 +97,7 @@ class Zonotope(Domain[Zono]):
         blocks: dict[Symbols, GeneratorBlock] = {node.name: Dense(generators)}
         # What is more than rounding becomes symbols, so that its sign is known further on.
         coarse = rest > (exact.abs().sum(1) + middle.abs()).to(num.vector) * 2.0**-30
-        fresh, rest = _fresh(_no_nan(rest), coarse, num)
+        fresh, rest = fresh_symbols(_no_nan(rest), coarse, num)
         if fresh is not None:
             blocks["rest", node.name] = fresh
         return Zono(center, blocks, rest, _spread_gamma(num, sum(b.count for b in blocks.values())))
@@ -113,7 +115,8 @@ class Zonotope(Domain[Zono]):
         op, num = node.op, ctx.numerics
         assert isinstance(op, Linear)
         shapes = ctx.graph.shapes_of(node)
-        pace = Pace(ctx.budget, ctx.budget.pieces(work_of(node)))
+        ctx.budget.need(_image_bytes(node, op, args, shapes, num), node.name)
+        pace = _pace(node, op, shapes, ctx)
         blocks = {name: join(op, [a.blocks.get(name) for a in args], shapes, pace)
                   for name in dict.fromkeys(k for a in args for k in a.blocks)}
         center = op.forward(*(a.center for a in args))
@@ -202,6 +205,8 @@ class Zonotope(Domain[Zono]):
 
     def _banded(self, node: Node, args: list[Zono], band: Band, undecided: Tensor, ctx: Context) -> Zono:
         num, like = ctx.numerics, band.offset
+        # Scaled entry by entry: as much again as the operands hold.
+        ctx.budget.need(sum(held_bytes(arg.blocks) for arg in args), node.name)
         center, rest, spread = band.offset, torch.zeros_like(like), torch.zeros_like(like)
         size = band.offset.detach().abs()
         blocks: dict[Symbols, GeneratorBlock] = {}
@@ -223,7 +228,7 @@ class Zonotope(Domain[Zono]):
             center_error = num.vector_gamma(terms) * size + num.vector_floor
             rest = (rest + torch.where(exact, torch.zeros_like(size), center_error)) * (1 + num.vector_gamma(terms + 8))
             spread = spread * (1 + num.gamma(terms + 4)) + self._floor(blocks, num)
-        fresh, left = _fresh(band.radius, undecided & (band.radius > 0), num)
+        fresh, left = fresh_symbols(band.radius, undecided & (band.radius > 0), num)
         rest = _no_nan(rest + left)
         if node.name in ctx.noise:
             rest = rest + ctx.noise[node.name]
@@ -246,7 +251,7 @@ class Zonotope(Domain[Zono]):
         kept, radius = merge_smallest(zono.blocks, self.max_generators, zono.center)
         num = ctx.numerics
         radius = radius * (1 + _spread_gamma(num, zono.count))
-        fresh, rest = _fresh(radius, radius > 0, num)
+        fresh, rest = fresh_symbols(radius, radius > 0, num)
         blocks: dict[Symbols, GeneratorBlock] = {("kept", name, node.name): block for name, block in kept.items()}
         if fresh is not None:
             blocks["merged", node.name] = fresh
@@ -292,19 +297,39 @@ class Zonotope(Domain[Zono]):
         return num.floor * element.spread.detach().flatten(1).sum(1)
 
     def _memory(self, graph: Graph, numerics: Numerics) -> int:
-        """Generators of the widest node, counting half of the neurons before it as undecided, twice (in and out).
+        """Of the worst node, counting half of the neurons before it as undecided."""
+        half = {node.name: node.size / 2 for node in graph.nodes if isinstance(node.op, Nonlinear)}
+        return int(self._estimate(graph, numerics, half).memory)
+
+    def _estimate(self, graph: Graph, numerics: Numerics, counts: Mapping[str, float]) -> Cost:
+        """Generators of the widest node, three times (in, out and a temporary), and the products that carry all of them on.
 
         The input's own generators stay diagonal until a product mixes them, and cost a vector until then.
         """
-        count, worst, diagonal = float(graph.input.size), float(graph.input.size), {graph.input.name}
+        count, worst, products, diagonal = float(graph.input.size), float(graph.input.size), 0.0, {graph.input.name}
         for node in graph.nodes:
+            symbols = min(count, float(self.max_generators)) if self.max_generators else count
             if isinstance(node.op, Linear) and len(node.inputs) == 1 and node.inputs[0] in diagonal \
                     and node.op.monomial(graph[node.inputs[0]].shape) is not None:
                 diagonal.add(node.name)
             elif node.name not in diagonal:
-                worst = max(worst, node.size * (min(count, float(self.max_generators)) if self.max_generators else count))
-            count += node.size / 2 if isinstance(node.op, Nonlinear) else 0
-        return int(worst * 3 * torch.finfo(numerics.dtype).bits // 8)
+                worst = max(worst, node.size * symbols)
+                products += symbols * (products_of(node) if isinstance(node.op, Linear) else node.size)
+            count += counts.get(node.name, 0.0)
+        return Cost(worst * 3 * torch.finfo(numerics.dtype).bits // 8, products)
+
+
+def _image_bytes(node: Node, op: Linear, args: list[Zono], shapes: tuple[Shape, ...], num: Numerics) -> float:
+    """What the images of all generators take."""
+    vectors = sum(block.images(op, shape) for arg, shape in zip(args, shapes, strict=True) for block in arg.blocks.values())
+    return float(vectors * node.size * len(args[0].center) * torch.finfo(num.dtype).bits // 8)
+
+
+def _pace(node: Node, op: Linear, shapes: tuple[Shape, ...], ctx: Context) -> Pace:
+    """As many generators at a time as fit between two looks at the clock, and into memory with what a device needs for them."""
+    entries = sum(map(prod, shapes)) + node.size + (0 if ctx.numerics.device.type == "cpu" else op.scratch(node.shape, shapes))
+    fit = ctx.budget.rows(entries * torch.finfo(ctx.numerics.dtype).bits // 8)
+    return Pace(ctx.budget, min(fit, ctx.budget.pieces(work_of(node))))
 
 
 def _only(name: Symbols, block: GeneratorBlock | None) -> dict[Symbols, GeneratorBlock]:
@@ -315,30 +340,6 @@ def _most_symbols(graph: Graph, last: Node) -> int:
     """Symbols an instance may carry after `last`: one per input entry and one per entry of a nonlinear node."""
     walked = graph.nodes[: graph.position[last.name] + 1]
     return graph.input.size + sum(node.size for node in walked if isinstance(node.op, Nonlinear))
-
-
-def _fresh(radius: Tensor, mask: Tensor, num: Numerics) -> tuple[Sparse | None, Tensor]:
-    """One new symbol per masked entry of finite radius; what is left of the radius goes to the remainder.
-
-    Symbols are padded to the most that an instance of the batch needs.
-    """
-    value = cast_up(radius, num.dtype)
-    mask = mask & value.isfinite() & (value > 0)
-    left = torch.where(mask, torch.zeros_like(radius), radius)
-    count = mask.flatten(1).sum(1)
-    most = int(count.max()) if len(count) else 0
-    if most == 0:
-        return None, left
-    shape = tuple(radius.shape[1:])
-    if bool(mask.all()):
-        every = torch.arange(prod(shape), device=radius.device).expand(len(radius), -1)
-        return Sparse(every, value.flatten(1), shape), left
-    instance, entry = mask.flatten(1).nonzero(as_tuple=True)
-    slot = torch.arange(len(instance), device=radius.device) - (count.cumsum(0) - count)[instance]
-    index = torch.zeros(len(radius), most, dtype=torch.int64, device=radius.device)
-    index[instance, slot] = entry
-    filled = value.new_zeros(len(radius), most).index_put((instance, slot), value.flatten(1)[instance, entry])
-    return Sparse(index, filled, shape), left
 
 
 def _rounding_of_scaling(arg: Zono, slope: Tensor, like: Tensor, summands: int, num: Numerics) -> Tensor:

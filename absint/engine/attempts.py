@@ -14,6 +14,7 @@ from absint.engine.domain import Domain
 from absint.engine.forward import Walked, analyse, row_bounds
 from absint.engine.from_relaxations import combined, least_corner
 from absint.engine.rows import Rows
+from absint.model.work import work
 from absint.numeric.interval import Interval
 from absint.problem.spec import Refutation, Spec
 
@@ -43,13 +44,17 @@ def attempt(domain: Domain[Any], ctx: Context, spec: Spec, *, corner: bool = Fal
 
     proved: (batch, disjuncts) sound bounds found before; rows of a disjunct refuted by them are not asked again (-inf).
     """
-    result = analyse(domain, replace(ctx, target=spec))
+    # The rows of the property are walked last: whatever time intermediate bounds may take, these have theirs.
+    rows = spec.bias.numel() * work(ctx.graph)
+    budget = ctx.budget if domain.traits.alone else ctx.budget.keeping(rows)
+    result = analyse(domain, replace(ctx, target=spec, budget=budget))
     open_ = None if proved is None else ~(proved > 0)
     found = row_bounds(domain, result.element, result.ctx, spec, None if open_ is None else open_[:, spec.disjunct])
     best = spec.refutation(found.lower)
     best = best if proved is None else torch.fmax(best, proved.to(best))
     point = _deciding_corner(domain, result, spec, found.lower, best) if corner and len(spec.disjunct) else None
-    return Attempt(found, result.ctx, point, combined(domain.traits, spec, best, result.ctx))
+    whole = combined(domain.traits, spec, best, result.ctx)
+    return Attempt(found, replace(result.ctx, budget=ctx.budget), point, whole)
 
 
 def _deciding_corner(domain: Domain[Any], result: Walked[Any], spec: Spec, lower: Tensor, best: Tensor) -> Tensor | None:

@@ -10,11 +10,13 @@ from torch import Tensor
 
 from absint.engine.recorder import Recorder
 from absint.model.graph import Graph
-from absint.numeric.backend import Budget
+from absint.numeric.backend import Budget, trusted
 from absint.numeric.interval import Interval
 from absint.numeric.rounding import Numerics
 from absint.problem.regions.region import Region
 from absint.problem.spec import Spec
+
+_NOTES, _HURRIED = "notes", "hurried"
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,11 +53,39 @@ class Context:
     memo: dict[object, object] = field(default_factory=dict, repr=False)
     recorder: Recorder | None = field(default=None, repr=False)
 
+    def __post_init__(self) -> None:
+        """No bound is computed on a device that did not pass its probe."""
+        trusted(self.numerics.device)
+
     @property
     def recording(self) -> Recorder | None:
         """The recorder where what is proved here holds for all of its regions: not under assumptions, nor over any other region."""
         recorder = self.recorder
         return recorder if recorder is not None and not self.assumed and recorder.region is self.region else None
+
+    def note(self, text: str, instance: int | None = None) -> None:
+        """Tell the user something of one instance, or of all: it is kept with what this walk computes once."""
+        kept = self.memo.setdefault(_NOTES, [])
+        assert isinstance(kept, list)
+        kept.extend((slot, text) for slot in (range(self.batch) if instance is None else (instance,)))
+
+    def cut_short(self, text: str) -> None:
+        """Note, once a walk, what there was no time for."""
+        if not self.hurried:
+            self.memo[_HURRIED] = True
+            self.note(text)
+
+    @property
+    def hurried(self) -> bool:
+        """Whether time cut this walk short."""
+        return _HURRIED in self.memo
+
+    @property
+    def notes(self) -> tuple[tuple[int, str], ...]:
+        """(instance, text) of what was noted in this walk, each once."""
+        kept = self.memo.get(_NOTES, [])
+        assert isinstance(kept, list)
+        return tuple(dict.fromkeys(kept))
 
     @property
     def batch(self) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -20,6 +20,7 @@ from absint.engine.backward.slopes import Ascent, Slopes, improved, open_rows, s
 from absint.engine.backward.walk import substitute_each
 from absint.engine.closed_forms import met_band
 from absint.engine.context import Context
+from absint.engine.cost import Cost
 from absint.engine.evidence import ROWS
 from absint.engine.evidence_records import Chosen
 from absint.engine.row_forms import RowForm, box_rows, row_products
@@ -35,7 +36,7 @@ from absint.numeric.rounding import Numerics
 from absint.registry import Registry
 
 __all__ = [
-    "DOMAINS", "AffineForms", "Ascent", "BackwardDomain", "Band", "Budget", "Context", "Domain", "Interval", "Node", "Numerics",
+    "DOMAINS", "AffineForms", "Ascent", "BackwardDomain", "Band", "Budget", "Context", "Cost", "Domain", "Interval", "Node", "Numerics",
     "Relaxation", "RowForm", "Rows", "Sense", "Slopes", "Traits", "box_rows", "met_band", "open_rows", "register_domain",
     "row_products", "rule", "transfer",
 ]
@@ -79,6 +80,8 @@ class Traits:
     guide: a cheaper domain that answers for every node but the output; None to be asked oneself.
     relaxations: what it substitutes backward, with the free slopes; empty where it has no bounds affine in the network's input.
     memory: (graph, numerics) -> rough bytes one instance needs at its worst node, without the guide's; batches are sized by it.
+    estimate: (graph, numerics, undecided entries of each nonlinear node) -> what one instance will take, the guide apart; a stage of
+    which that exceeds what is left is skipped. None for a domain that may always be begun, because it keeps what time left it.
     """
 
     source: str = ""
@@ -89,6 +92,7 @@ class Traits:
     guide: Domain[Any] | None = None
     relaxations: tuple[Slopes, ...] = ()
     memory: Callable[[Graph, Numerics], int] = few_vectors
+    estimate: Callable[[Graph, Numerics, Mapping[str, float]], Cost] | None = None
 
     def ascending(self, ascent: Ascent) -> Traits:
         """The same, with the free slopes of every relaxation optimised."""
@@ -98,6 +102,12 @@ class Traits:
         """Rough bytes one instance needs, the guide's included."""
         guided = 0 if self.guide is None else self.guide.traits.bytes_of(graph, numerics)
         return self.memory(graph, numerics) + guided
+
+    def cost(self, graph: Graph, numerics: Numerics, counts: Mapping[str, float]) -> Cost | None:
+        """What `estimate` says, the guide's included; None where neither says anything."""
+        own = None if self.estimate is None else self.estimate(graph, numerics, counts)
+        guided = None if self.guide is None else self.guide.traits.cost(graph, numerics, counts)
+        return own if guided is None else guided if own is None else own.plus(guided)
 
 
 # What a domain may not define beside its traits: it would be overlooked.

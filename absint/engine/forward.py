@@ -14,6 +14,7 @@ from absint.engine.affine_bounds import affine_bounds
 from absint.engine.attained_rows import lower_over
 from absint.engine.closed_forms import closed_form
 from absint.engine.context import Context
+from absint.engine.cost import held_bytes
 from absint.engine.domain import Domain, transfer
 from absint.engine.evidence import BOX, ROWS
 from absint.engine.float32_executions import execution_noise
@@ -71,7 +72,8 @@ def analyse(domain: Domain[E], ctx: Context, keep: frozenset[str] = frozenset())
                         _tighten(team[-1], node, node.op, position, elements[name][-1], ctx)
                         tightened.add(name)
             _visit(node, ctx, reference=reference)
-            element = tuple(transfer(member, node, [elements[i][k] for i in node.inputs], ctx) for k, member in enumerate(team))
+            here = _holding(elements, ctx)
+            element = tuple(transfer(member, node, [elements[i][k] for i in node.inputs], here) for k, member in enumerate(team))
         elements[node.name] = element
         if node.name in keep:
             kept[node.name] = element[0]
@@ -79,6 +81,12 @@ def analyse(domain: Domain[E], ctx: Context, keep: frozenset[str] = frozenset())
             if graph.last_use[name] == node.name:
                 del elements[name]
     return Walked(elements[graph.output.name][0], kept, ctx)
+
+
+def _holding(elements: Mapping[str, Any], ctx: Context) -> Context:
+    """The context with the budget less what the elements hold; itself where they hold nothing that counts."""
+    held = held_bytes(elements)
+    return ctx if held < ctx.budget.memory >> 4 else replace(ctx, budget=replace(ctx.budget, held=held))
 
 
 def margins(domain: Domain[Any], ctx: Context, spec: Spec) -> tuple[Interval, Context]:
@@ -115,8 +123,7 @@ def row_bounds(domain: Domain[Any], element: Any, ctx: Context, spec: Spec, live
         recorder.void(empty)
         if solver is not None:
             recorder.distrust(solver)
-    if bool(empty.any()):
-        lower = torch.where(empty[:, None], torch.full_like(lower, inf), lower)
+    lower = torch.where(empty[:, None], inf, lower)
     return Interval(lower, torch.full_like(lower, inf), solver, slack)
 
 
@@ -176,8 +183,8 @@ def _all_entries(domain: Domain[E], node: Node, element: E, ctx: Context) -> Int
     whole = domain.hull(element, ctx)
     if whole is not None:
         return whole
-    mask = torch.ones((ctx.batch, *node.shape), dtype=torch.bool, device=ctx.numerics.device)
-    return _scatter(domain, node, element, mask, ctx)
+    every = torch.ones((ctx.batch, *node.shape), dtype=torch.bool, device=ctx.numerics.device)
+    return _scatter(domain, node, element, Rows.units(node.name, every), ctx)
 
 
 def _enter(node: Node, ctx: Context, *, reference: bool) -> None:
@@ -237,8 +244,13 @@ def _learn(ctx: Context, node: Node, interval: Interval) -> None:
     met = ctx.met(name, interval) if name in ctx.known else interval
     if name in ctx.assumed:
         met = met.meet(ctx.assumed[name])
+    _store_known(ctx, node, met)
+
+
+def _store_known(ctx: Context, node: Node, interval: Interval) -> None:
+    """Write into the bounds that this walk owns."""
     assert isinstance(ctx.known, dict)
-    ctx.known[name] = met
+    ctx.known[node.name] = interval
 
 
 def _tighten(domain: Domain[E], node: Node, op: Nonlinear, position: int, element: E, ctx: Context) -> None:
@@ -252,41 +264,49 @@ def _tighten(domain: Domain[E], node: Node, op: Nonlinear, position: int, elemen
         if ctx.known[name] is not whole:
             _learn_checked(ctx, ctx.graph[name], whole)
         return
-    mask = op.undecided(ctx.inputs(node.inputs))[position]
-    if bool(mask.any()):
-        _learn_checked(ctx, ctx.graph[name], _scatter(domain, ctx.graph[name], element, mask, ctx))
+    rows = Rows.units(name, op.undecided(ctx.inputs(node.inputs))[position])
+    if not len(rows):
+        return
+    if ctx.budget.ending:
+        ctx.cut_short(f"time left no more intermediate bounds from '{name}' on: there they are boxes")
+        return
+    _learn_checked(ctx, ctx.graph[name], _scatter(domain, ctx.graph[name], element, rows, ctx))
 
 
-def _scatter(domain: Domain[E], node: Node, element: E, mask: Tensor, ctx: Context) -> Interval:
-    """Bounds of the masked entries as a dense interval, infinite elsewhere."""
-    rows = Rows.units(node.name, mask)
+def _scatter(domain: Domain[E], node: Node, element: E, rows: Rows, ctx: Context) -> Interval:
+    """Bounds of the entries that unit rows name, as a dense interval, infinite elsewhere."""
+    assert rows.index is not None
     found = domain.bounds(element, rows, ctx, Sense.BOTH)
     if found.lower.shape != (len(rows),) or found.upper.shape != (len(rows),):
         raise PluginError("E-PLUGIN-CONTRACT", f"bounds returned shape {tuple(found.lower.shape)} for {len(rows)} rows",
                           where=type(domain).__name__)
     num = ctx.numerics
-    lower = torch.full(mask.shape, -inf, dtype=num.vector, device=num.device)
-    upper = torch.full(mask.shape, inf, dtype=num.vector, device=num.device)
+    lower = torch.full((ctx.batch, node.size), -inf, dtype=num.vector, device=num.device)
+    upper = torch.full((ctx.batch, node.size), inf, dtype=num.vector, device=num.device)
     ends = Interval(no_lower(found.lower), no_upper(found.upper)).to(num.vector)  # a domain in another format rounds outward here
-    lower[mask], upper[mask] = ends.lower, ends.upper
-    solver = None if found.solver is None else _per_instance(found.solver, rows, len(mask))
-    return Interval(lower, upper, solver)
+    lower[rows.instance, rows.index], upper[rows.instance, rows.index] = ends.lower, ends.upper
+    solver = None if found.solver is None else _per_instance(found.solver, rows, ctx.batch)
+    return Interval(lower.reshape(-1, *node.shape), upper.reshape(-1, *node.shape), solver)
 
 
 def _learn_checked(ctx: Context, node: Node, interval: Interval) -> None:
     """Learn a domain's bounds. Two sound enclosures of one non-empty set cannot miss each other."""
     before = ctx.known[node.name]
     _learn(ctx, node, interval)
-    if not ctx.assumed and ctx.numerics.rounding and bool((ctx.known[node.name].empty & ~before.empty).any()):
+    if ctx.assumed or not ctx.numerics.rounding:
+        return
+    met = ctx.known[node.name]
+    if bool((met.empty & ~before.empty).any()):
         raise PluginError("E-CONTRADICTION", f"the bounds found for '{node.name}' exclude bounds already proved",
                           hint="the domain, or an operator, is unsound: run absint.testing.kit.check_domain on it")
+    if before.proper:
+        _store_known(ctx, node, replace(met, proper=True))  # as was just read: nobody needs to look again
 
 
 def _replace(ctx: Context, node: Node, interval: Interval) -> None:
     """Let a domain's bounds stand alone, after the check that `_learn_checked` makes."""
     _learn_checked(ctx, node, interval)
-    assert isinstance(ctx.known, dict)
-    ctx.known[node.name] = interval.meet(ctx.assumed[node.name]) if node.name in ctx.assumed else interval
+    _store_known(ctx, node, interval.meet(ctx.assumed[node.name]) if node.name in ctx.assumed else interval)
 
 
 def box_step(node: Node, ctx: Context) -> Interval:

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from absint.engine.context import Context
+from absint.engine.cost import Cost
 from absint.engine.domain import Domain, Traits, transfer
 from absint.engine.rows import Rows, Sense
 from absint.model.graph import Graph, Node
@@ -17,6 +18,7 @@ from absint.numeric.interval import Interval
 from absint.numeric.rounding import Numerics
 
 Memory = Callable[[Graph, Numerics], int]
+Estimate = Callable[[Graph, Numerics, Mapping[str, float]], Cost]
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,23 @@ class Both:
     def __call__(self, graph: Graph, numerics: Numerics) -> int:
         """Bytes of an instance."""
         return self.first(graph, numerics) + self.second(graph, numerics)
+
+
+@dataclass(frozen=True)
+class Together:
+    """The estimates of two that walk together."""
+
+    first: Estimate
+    second: Estimate
+
+    def __call__(self, graph: Graph, numerics: Numerics, counts: Mapping[str, float]) -> Cost:
+        """Of an instance."""
+        return self.first(graph, numerics, counts).plus(self.second(graph, numerics, counts))
+
+
+def _estimate(first: Domain[Any], second: Domain[Any]) -> Estimate | None:
+    one, two = first.traits.estimate, second.traits.estimate
+    return one if two is None else two if one is None else Together(one, two)
 
 
 def _guide(first: Domain[Any], second: Domain[Any]) -> Domain[Any] | None:
@@ -47,6 +66,7 @@ JOINS: Mapping[str, Callable[[Domain[Any], Domain[Any]], Any]] = {
     "guide": _guide,
     "relaxations": lambda a, b: (*a.traits.relaxations, *b.traits.relaxations),
     "memory": lambda a, b: Both(a.traits.memory, b.traits.memory),
+    "estimate": _estimate,
 }
 
 

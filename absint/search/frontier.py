@@ -38,7 +38,10 @@ class Nodes:
 
     def take(self, index: Tensor) -> Nodes:
         """Those at `index`, or in the mask, of the CPU."""
-        columns = {name: column[index.to(column.device)] for name, column in self.columns.items()}
+        # Numbers even of a mask, copied once a device: to count a mask's there is to wait for it, and so is every copy.
+        index = index.nonzero().flatten() if index.dtype == torch.bool else index
+        there = {device: index.to(device) for device in {column.device for column in self.columns.values()}}
+        columns = {name: column[there[column.device]] for name, column in self.columns.items()}
         return Nodes(self.tree[index], self.bound[index], columns)
 
     @staticmethod

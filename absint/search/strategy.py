@@ -18,7 +18,6 @@ from absint.engine.context import Context
 from absint.engine.domain import DOMAINS, Domain
 from absint.problem.spec import Spec
 from absint.registry import Registry
-from absint.search.bounders.refined import notes_of
 from absint.search.search import Beyond, ProofSearch, begin
 
 S = TypeVar("S", bound="type[Strategy]")
@@ -59,10 +58,9 @@ class Stage:
         """What it searches for beyond an attempt, given (batch, disjuncts) all bounds so far; None for nothing."""
         return begin(self.beyond, found.ctx, spec, refuted)
 
-    @staticmethod
-    def notes(found: Attempt) -> tuple[tuple[int, str], ...]:
+    def notes(self, found: Attempt) -> tuple[tuple[int, str], ...]:
         """(instance, what the user should know) of an attempt."""
-        return notes_of(found.ctx)
+        return found.ctx.notes
 
 
 @dataclass(frozen=True)

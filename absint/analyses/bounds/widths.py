@@ -126,7 +126,7 @@ def groups_of(graph: Graph, nodes: Sequence[str], options: BoundingSettings, cou
     The same whatever was decided before.
     """
     numerics = working_numerics(options)
-    memory = options.memory or default_memory()
+    memory = options.memory or default_memory(numerics.device)
     most = options.batch or _batch_size(graph, numerics, options, len(_wanted(graph, nodes)), memory)
     most = min(most, Budget(rate=backend.rate(numerics.device)).pieces(work(graph)))
     size, found, start = min(options.batch or 1, most), [], 0
@@ -179,7 +179,7 @@ def _batch_size(graph: Graph, numerics: Numerics, options: BoundingSettings, kep
 def working_context(graph: Graph, region: Region, options: BoundingSettings) -> Context:
     """What the settings say, for the engine; the deadline runs from now. Raises UsageError or ResourceError E-DEVICE."""
     numerics = working_numerics(options)
-    budget = Budget(options.memory or default_memory(), time.monotonic() + options.seconds, backend.rate(numerics.device))
+    budget = Budget(options.memory or default_memory(numerics.device), time.monotonic() + options.seconds, backend.rate(numerics.device))
     return Context(graph, region, numerics, budget)
 
 

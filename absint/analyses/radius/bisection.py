@@ -170,7 +170,7 @@ def _chunk(graph: Graph, options: BisectionSettings) -> int:
     if options.verify.batch is not None:
         return min(options.verify.batch, most)
     need = 4 * 8 * sum(prod(node.shape) for node in graph.nodes) << _fan(options)
-    memory = options.verify.memory or default_memory()
+    memory = options.verify.memory or default_memory(backend.device(options.verify.device))
     return max(1, min(_CHUNK, most, memory // 4 // max(1, need)))
 
 

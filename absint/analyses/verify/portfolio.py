@@ -22,12 +22,14 @@ from absint.analyses.verify.undecided import Undecided, misclassified
 from absint.attacks import ATTACKS, Attack, Given, Search, falsify
 from absint.engine.attempts import Attempt
 from absint.engine.context import Context
+from absint.engine.cost import within
+from absint.engine.out_of_reach import out_of_reach
 from absint.engine.recorder import Recorder
 from absint.errors import AbsintError, InternalError, PluginError, UnsupportedError, UsageError
 from absint.model.passes import PASSES
 from absint.model.work import work as products_of
 from absint.numeric import backend
-from absint.numeric.backend import Budget, DeadlineError, default_memory, is_out_of_memory
+from absint.numeric.backend import Budget, DeadlineError, MemoryBudgetError, default_memory, is_out_of_memory
 from absint.numeric.interval import Interval
 from absint.numeric.rounding import Numerics
 from absint.problem.problem import Problem
@@ -38,6 +40,9 @@ from absint.verdict import InstanceResult, Reason, Verdict
 
 # A generator tensor of about this size stays in the last-level cache of a CPU core; measured in benchmarks/RESULTS.md.
 _CACHE_BYTES = 24 << 20
+# Instances that a CPU takes at least, whatever they hold: fewer cost more each, more touch more memory than they save time. And at most:
+# more cost it as much each. A device takes what its memory and the clock allow.
+_AT_LEAST, _ON_A_CPU = 3, 512
 # Of the memory, what the evidence of a batch may take.
 _EVIDENCE = 4
 
@@ -60,7 +65,7 @@ class Portfolio:
         self.stages = self.strategy.stages()
         self.name = options.domain if isinstance(options.domain, str) else type(options.domain).__name__.lower()
         self.device = backend.device(options.device)
-        self.memory = options.memory or default_memory()
+        self.memory = within(options.memory or default_memory(self.device), problem.graph)
         self.end = time.monotonic() + options.total_timeout
         self.allowed = [options.timeout] * len(problem.index) if allowed is None else allowed
         self.spent = [0.0] * len(problem.index)
@@ -125,11 +130,12 @@ class Portfolio:
         most = Budget(rate=backend.rate(self.device)).pieces(products_of(self.problem.graph))
         if self.options.batch is not None:
             return min(self.options.batch, most)
-        need = max(stage.domain.traits.bytes_of(self.problem.graph, numerics) for numerics in self.formats for stage in self.stages)
+        needs = {stage.domain.traits.bytes_of(self.problem.graph, numerics) for numerics in self.formats for stage in self.stages}
+        need = max((one for one in needs if one <= self.memory), default=self.memory)  # what does not fit is hardly begun
         fit = self.memory // max(1, need)
         if self.device.type == "cpu":
-            fit = min(fit, max(4, 3 * _CACHE_BYTES // max(1, need)))
-        return int(max(1, min(512, fit, most)))
+            fit = min(fit, _ON_A_CPU, max(_AT_LEAST, 3 * _CACHE_BYTES // max(1, need)))
+        return int(max(1, min(fit, most)))
 
     def _batch(self, todo: Tensor) -> Generator[Decided, None, None]:
         """Decide a batch, stage by stage. Running out of memory is raised where a smaller batch may need less."""
@@ -235,7 +241,7 @@ class Portfolio:
             with work.clock():
                 found = self._attempt(work, stage, numerics, budget)
                 work.mark()
-                search = self._guarded(lambda: stage.search(found, work.spec, work.refuted), stage)
+                search = None if found is None else self._guarded(lambda: stage.search(found, work.spec, work.refuted), stage)
             if search is not None:
                 begun.append(search)
             self._settle(work, _label(stage, numerics))
@@ -244,6 +250,8 @@ class Portfolio:
                 raise
             # A smaller batch does not exist, but another stage may need less.
             work.reason[0] = Reason.MEMORY
+            if isinstance(error, MemoryBudgetError):
+                work.note(((0, f"{_label(stage, numerics)}: {error}"),))
 
     def _branched(self, work: Undecided, search: ProofSearch, stage: Stage, label: str, until: float) -> Generator[Decided, None, None]:
         """A search, step by step, on what is undecided: what a step decides leaves, and so does what has had its time."""
@@ -290,14 +298,18 @@ class Portfolio:
         if self.options.accept_solver and self.options.rounding:
             work.trust(torch.tensor([reason is Reason.SOLVER for reason in work.reason], dtype=torch.bool), label)
 
-    def _attempt(self, work: Undecided, stage: Stage, numerics: Numerics, budget: Budget) -> Attempt:
-        """Learn what one analysis proves of all undecided instances."""
+    def _attempt(self, work: Undecided, stage: Stage, numerics: Numerics, budget: Budget) -> Attempt | None:
+        """Learn what one analysis proves of all undecided instances; None where it is out of reach."""
         known = {name: interval.to(numerics.vector) for name, interval in work.known.items()}
         recorder = work.recording
         ctx = Context(work.part.graph, work.part.region, numerics, budget, known=known, recorder=recorder)
-        if recorder is not None:
-            recorder.begin(_label(stage, numerics))
         with torch.no_grad():
+            excess = self._guarded(lambda: out_of_reach(stage.domain.traits, ctx), stage)
+            if excess is not None:
+                work.skip(excess[0], f"{_label(stage, numerics)} {excess[1]}")
+                return None
+            if recorder is not None:
+                recorder.begin(_label(stage, numerics))
             found = self._guarded(lambda: stage.attempt(ctx, work.spec, corner=self.attack is not None, proved=work.refuted), stage)
             centres = Centres(work, self.name)
             centres.check_rows(found.interval.lower)
@@ -311,6 +323,8 @@ class Portfolio:
         work.corner = work.corner if found.corner is None else found.corner
         work.limit = [None] * len(work)
         work.reasons()
+        if found.ctx.hurried:
+            work.hurried()
         work.note(stage.notes(found))
         work.slack = slack.to(work.refuted)
         return found

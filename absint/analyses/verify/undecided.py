@@ -218,6 +218,17 @@ class Undecided:
         """Time ended the stage under way before it proved anything."""
         self.reason, self.cut = [Reason.TIMEOUT] * len(self), [self.total] * len(self)
 
+    def skip(self, reason: Reason, text: str) -> None:
+        """A stage is not begun: that is why they are undecided unless another one says otherwise."""
+        self.reason, self.cut = [reason] * len(self), [reason is Reason.TIMEOUT and self.total] * len(self)
+        self.note(tuple((slot, text) for slot in range(len(self))))
+
+    def hurried(self) -> None:
+        """Time cut the stage short: more of it may decide what is open."""
+        for slot, reason in enumerate(self.reason):
+            if reason in (Reason.IMPRECISE, Reason.OVERFLOW) and not float(self.margin[slot]) > 0:
+                self.reason[slot], self.cut[slot] = Reason.TIMEOUT, self.total
+
     def note(self, notes: tuple[tuple[int, str], ...]) -> None:
         """Keep what went wrong with single instances (slots), each once."""
         for slot, text in notes:

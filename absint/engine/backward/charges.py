@@ -26,7 +26,8 @@ Relax = Callable[[Node, tuple[Interval, ...], Context], Relaxation]
 
 @dataclass(frozen=True, eq=False)
 class ChargedStep:
-    """A nonlinear node as rows meet it, in the matrix format. One entry per instance, or per row where `per_row`.
+    """A nonlinear node as rows meet it, in the matrix format. One entry per instance; per row where `per_row`; where `own`, per instance
+    of the block that it was made for.
 
     low, high: slopes (count, *input).  below, above: (count, m, N) vectors for A+ and A-: the offsets with all that is
     charged for this passage and, where the node's own bounds are used too, its ends with what is charged for those.
@@ -37,6 +38,7 @@ class ChargedStep:
     below: Tensor
     above: Tensor
     per_row: bool = False
+    own: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -97,6 +97,8 @@ def improved(rows: Rows, found: Interval, ctx: Context, slopes: Slopes, ascent: 
         return found
     search = SlopeSearch(rows.node, ctx, slopes, replace(ascent, steps=steps), spent)
     if search.late or not search.net.free:
+        if ctx.budget.ending:
+            ctx.cut_short(f"time left no more optimised slopes from '{rows.node}' on")
         return found
     part = rows.take(todo)
     lower, upper = found.lower.clone(), found.upper.clone()
@@ -189,7 +191,9 @@ class SlopeSearch:
         self.node, self.ctx, self.slopes, self.ascent = node, ctx, slopes, ascent
         now, later = time.monotonic(), ctx.graph.nodes[ctx.graph.position[node] + 1 :]
         # Rows of later nodes walk further: three times the plain bounds of this one, for each of them.
-        left = ctx.budget.deadline - now - 3 * spent * sum(isinstance(n.op, Nonlinear) for n in later)
+        own = node == ctx.graph.output.name
+        end = ctx.budget.deadline if own else min(ctx.budget.deadline, ctx.budget.soft)
+        left = end - now - 3 * spent * sum(isinstance(n.op, Nonlinear) for n in later)
         self.end = now + ascent.share * left if isfinite(left) else inf
 
     @property

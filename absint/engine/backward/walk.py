@@ -8,46 +8,34 @@ dot product that is taken there anyway. docs/soundness.md, section "Backward sub
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from math import prod
 
 import torch
 from torch import Tensor
 
-from absint.engine.backward.charges import ChargedStep, Charges, Relax
+from absint.engine.backward.block import Block, BlockWalk
+from absint.engine.backward.charges import Charges, Relax
+from absint.engine.backward.windows import Places, Tables, WindowedWalk, position_of, share_walked, windows_below
 from absint.engine.context import Context
 from absint.engine.rows import Rows
-from absint.model.families.linear import Linear
-from absint.model.families.nonlinear import Nonlinear
 from absint.model.graph import Node
-from absint.model.op import Input
-from absint.model.work import heaviest
-from absint.numeric.rounding import cast_down, no_lower
+from absint.model.work import heaviest, scratch
 
 # A block of rows at its widest node: about the second-level cache of one core; elsewhere what keeps a device busy.
 _BLOCK_BYTES = 3 << 19
 _DEVICE_BLOCK_BYTES = 1 << 28
-_FEW = 4  # rows an instance from which a batched product beats one by entries
 _EVEN = 0.75  # instances share a block where the padding stays below a quarter
 
 
 # ---- blocks of rows -------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False)
-class _Block:
-    """Rows side by side: instance (B,), row (B, K) positions among the rows asked; short instances repeat their last row.
-
-    real: (B, K), False for such repetitions.
-    """
-
-    instance: Tensor
-    row: Tensor
-    real: Tensor
-
-
-def _blocks(rows: Rows, batch: int, limit: int) -> list[_Block]:
-    """Blocks of about `limit` rows: instances of about as many rows together, instances of more split evenly."""
-    count = torch.bincount(rows.instance, minlength=batch)
+def _blocks(instance: Tensor, batch: int, limit: int) -> list[Block]:
+    """Blocks of about `limit` rows of sorted instances (R,): those of about as many rows together, those of more split evenly."""
+    count = torch.bincount(instance, minlength=batch)
     begin = count.cumsum(0) - count
     order = count.argsort(descending=True, stable=True)
     order = order[count[order] > 0]
@@ -61,7 +49,7 @@ def _blocks(rows: Rows, batch: int, limit: int) -> list[_Block]:
         while last < min(place + fit, len(sizes)) and (sizes[last] >= _EVEN * most or (last - place) * most < limit // 8):
             last += 1
         chosen = order[place:last]
-        found += [_Block(*part) for part in _slots(chosen, begin[chosen], count[chosen], most, -(-most // pieces))]
+        found += [Block(*part) for part in _slots(chosen, begin[chosen], count[chosen], most, -(-most // pieces))]
         place = last
     return found
 
@@ -77,10 +65,13 @@ def _slots(chosen: Tensor, begin: Tensor, count: Tensor, most: int, width: int) 
 def _limit(ctx: Context, start: Node) -> int:
     """Rows of a block: within the budget, within the cache, and within one look at the clock."""
     below = ctx.graph.nodes[: ctx.graph.position[start.name] + 1]
-    widest = max(node.size for node in below)
-    size = widest * torch.finfo(ctx.numerics.dtype).bits // 8
-    target = _BLOCK_BYTES if ctx.numerics.device.type == "cpu" else _DEVICE_BLOCK_BYTES
-    return min(ctx.budget.rows(6 * size), max(16, target // size), ctx.budget.pieces(heaviest(below)))
+    width = torch.finfo(ctx.numerics.dtype).bits // 8
+    size = max(node.size for node in below) * width
+    if ctx.numerics.device.type == "cpu":
+        target, needed = _BLOCK_BYTES, 6 * size
+    else:
+        target, needed = _DEVICE_BLOCK_BYTES, 6 * size + scratch(ctx.graph, below) * width
+    return min(ctx.budget.rows(needed), max(16, target // size), ctx.budget.pieces(heaviest(below)))
 
 
 # ---- the walk -------------------------------------------------------------------------------------------------------
@@ -90,7 +81,8 @@ def substitute(rows: Rows, relax: Relax, ctx: Context, sign: float = 1.0, *, eve
     """Sound lower bounds (R,) of sign * rows over the region, in the vector format; -inf where nothing is known.
 
     sign: +1 or -1.  every_layer: also concretise with the known bounds of each nonlinear node that carries all of the
-    rows, and keep the best.  Rows go in blocks that fit the budget; raises DeadlineError when time runs out.
+    rows, and keep the best.  Rows go in blocks that fit the budget; raises DeadlineError when time runs out, and leaves unit rows
+    at -inf from the budget's `soft` instant on.
     Source: Zhang et al., NeurIPS 2018 (CROWN), equations (4)-(6); Singh et al., POPL 2019, section 4.3.
     """
     return substitute_each(rows, relax, ctx, (sign,), every_layer=every_layer)[0]
@@ -103,15 +95,40 @@ def substitute_each(rows: Rows, relax: Relax, ctx: Context, signs: tuple[float, 
         return tuple(torch.zeros(0, dtype=ctx.numerics.vector, device=ctx.numerics.device) for _ in signs)
     plan = _plan(relax, ctx, every_layer)
     ids, values = [], []
-    for block in _blocks(rows, ctx.batch, max(1, _limit(ctx, ctx.graph[rows.node]) // len(signs))):
+    for block, walk in _walks(plan, rows, signs):
         ctx.budget.check()
-        found = _Walk(plan, rows, block, signs).run()
         ids.append(block.row[block.real])
-        values.append(found[:, :, block.real])
+        if rows.index is not None and ctx.budget.ending:
+            ctx.cut_short(f"time left no more intermediate bounds from '{rows.node}' on: there they are boxes")
+            # Unit rows only tighten what is known: what is left of the time is for the rows that a result rests on.
+            values.append(torch.full((1, len(signs), len(ids[-1])), -torch.inf, dtype=ctx.numerics.vector, device=ctx.numerics.device))
+        else:
+            values.append(walk().run()[:, :, block.real])
     plan.forget(rows.node)
     order = torch.cat(ids).argsort()
     together = torch.cat([v[0] for v in values], 1)[:, order]
     return tuple(together.unbind(0))
+
+
+def _walks(plan: Charges, rows: Rows, signs: tuple[float, ...]) -> Iterator[tuple[Block, Callable[[], BlockWalk]]]:
+    """Blocks of the rows, each with the walk that takes it down: within windows where these pay."""
+    ctx, start = plan.ctx, plan.ctx.graph[rows.node]
+    windows = None
+    if rows.index is not None and not ctx.row_slopes and not torch.is_grad_enabled():
+        windows = windows_below(ctx.graph, start, plan.stop, whole_stop=ctx.region.beyond_hull)
+    if windows is None or rows.index is None:
+        for block in _blocks(rows.instance, ctx.batch, max(1, _limit(ctx, start) // len(signs))):
+            yield block, partial(BlockWalk, plan, rows, block, signs)
+        return
+    # A position of an instance is an instance of its own: its rows are the channels that are asked for there.
+    spatial, tables = start.shape[1:], Tables()
+    many, share = prod(spatial), share_walked(ctx.graph, windows)
+    place = rows.instance * many + rows.index % many
+    order = place.argsort(stable=True)
+    for found in _blocks(place[order], ctx.batch * many, max(1, int(_limit(ctx, start) / share) // len(signs))):
+        block = replace(found, row=order[found.row])
+        places = Places(block.instance // many, position_of(block.instance % many, spatial), tables)
+        yield block, partial(WindowedWalk, plan, rows, block, signs, places, windows)
 
 
 def input_adjoints(rows: Rows, relax: Relax, ctx: Context) -> Tensor:
@@ -121,8 +138,8 @@ def input_adjoints(rows: Rows, relax: Relax, ctx: Context) -> Tensor:
     """
     plan = Charges(relax, replace(ctx, memo={}), every_layer=False, to_input=True)
     out = torch.zeros((len(rows), *ctx.graph.input.shape), dtype=ctx.numerics.dtype, device=ctx.numerics.device)
-    for block in _blocks(rows, ctx.batch, _limit(ctx, ctx.graph[rows.node])):
-        found = _Walk(plan, rows, block, (1.0,)).adjoint_at_input()
+    for block in _blocks(rows.instance, ctx.batch, _limit(ctx, ctx.graph[rows.node])):
+        found = BlockWalk(plan, rows, block, (1.0,)).adjoint_at_input()
         out[block.row[block.real]] = found.reshape(*block.row.shape, *out.shape[1:])[block.real].detach()
     return out
 
@@ -137,9 +154,9 @@ def at_input(rows: Rows, relax: Relax, ctx: Context, sign: float) -> tuple[Tenso
     num = ctx.numerics
     weight = torch.zeros((len(rows), *ctx.graph.input.shape), dtype=num.dtype, device=num.device)
     offset = torch.full((len(rows),), -torch.inf, dtype=num.vector, device=num.device)
-    for block in _blocks(rows, ctx.batch, _limit(ctx, ctx.graph[rows.node])):
+    for block in _blocks(rows.instance, ctx.batch, _limit(ctx, ctx.graph[rows.node])):
         ctx.budget.check()
-        walk = _Walk(plan, rows, block, (sign,))
+        walk = BlockWalk(plan, rows, block, (sign,))
         found = walk.adjoint_at_input()
         weight[block.row[block.real]] = found.reshape(*block.row.shape, *weight.shape[1:])[block.real]
         offset[block.row[block.real]] = walk.constant[block.real]
@@ -176,204 +193,3 @@ def _same(one: Context, two: Context) -> bool:
     """Whether everything that a plan is made of is the same object in both contexts."""
     names = ("graph", "region", "numerics", "budget", "known", "assumed", "reference", "drift", "noise", "slopes", "row_slopes")
     return all(getattr(one, name) is getattr(two, name) for name in names)
-
-
-class _Walk:
-    """One block of rows on its way down, B instances by K rows (every sign has its own K). Mutable, private."""
-
-    def __init__(self, plan: Charges, rows: Rows, block: _Block, signs: tuple[float, ...]) -> None:
-        self.plan, self.ctx, self.num = plan, plan.ctx, plan.ctx.numerics
-        self.rows, self.block, self.signs = rows, block, signs
-        self.instance = block.instance
-        self.shape = (len(self.instance), len(signs) * block.row.shape[1])
-        self.start = self.ctx.graph[rows.node]
-        self.frontier: dict[str, list[Tensor]] = {}
-        row = block.row.flatten()
-        self.units = None if rows.index is None else rows.index[row]
-        repeated = self.instance[:, None].expand(block.row.shape).flatten()
-        value, err, self.begin = self._whole(repeated, row) if self.units is None else self._unit(repeated, row)
-        self.d = torch.cat([sign * value.reshape(block.row.shape) for sign in signs], 1)
-        self.err = err.reshape(block.row.shape).repeat(1, len(signs))
-        self.err = self.err + plan.underflow(self.start)[self.instance, None]
-        self.best = torch.full_like(self.d, -torch.inf)
-        self.last: Tensor | None = None
-
-    def _unit(self, instance: Tensor, row: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Value at the reference and error of unit rows; their tensor is made later, if ever."""
-        assert self.units is not None
-        value = self.ctx.reference[self.start.name].flatten(1)[instance, self.units]
-        if self.rows.bias is not None:
-            value = value + self.rows.bias[row].to(value)
-        err = self.num.vector_gamma(2) * 2 * (value.abs() + (value * 0 if self.rows.bias is None else self.rows.bias[row].abs().to(value)))
-        if self.num.rounding:
-            err = err + self.plan.unit_arrival(self.start).flatten(1)[instance, self.units] * self.plan.grown
-        return value, err, None
-
-    def _whole(self, instance: Tensor, row: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """The same for rows with weights, which are converted to the matrix format: a rounding or an underflow each."""
-        assert self.rows.weight is not None
-        reference = self.ctx.reference[self.start.name].flatten(1)[instance]
-        weight = self.rows.weight[row].to(reference).flatten(1)
-        bias = torch.zeros_like(weight[:, 0]) if self.rows.bias is None else self.rows.bias[row].to(reference)
-        value = (weight * reference).sum(1) + bias
-        err = torch.zeros_like(value)
-        if self.num.rounding:
-            size = (weight.abs() * reference.abs()).sum(1) + bias.abs()
-            err = self.num.vector_gamma(weight.shape[1] + 4) * size + self.start.size * self.num.vector_floor
-            spread = self.plan.spread(self.start.name).flatten(1)[instance]
-            arrival = self.plan.arrival(self.start.name).flatten(1)[instance]
-            # What the cast to the matrix format changes is known exactly: nothing for the weights of most properties.
-            exact = self.rows.weight[row].flatten(1).double()
-            moved = (exact - exact.to(self.num.dtype).double()).abs().to(weight)
-            charge = (moved * spread + (1 + self.num.gamma(1)) * weight.abs() * arrival).sum(1)
-            charge = charge * (1 + self.num.vector_gamma(self.start.size + 8)) + self.num.floor * (spread + arrival).sum(1)
-            err = err + charge * self.plan.grown
-        return value, err, weight.to(self.num.dtype).reshape(-1, *self.start.shape)
-
-    def adjoint_at_input(self) -> Tensor:
-        """Walk to the input and return the adjoint there; zero where no path leads to it."""
-        self.run()
-        zero = torch.zeros((self.d.numel(), *self.ctx.graph.input.shape), dtype=self.num.dtype, device=self.num.device)
-        return zero if self.last is None else self.last
-
-    @property
-    def constant(self) -> Tensor:
-        """(B, K): d less all that is charged, once the walk is over; `_keep` with nothing to add."""
-        slack = self.err + self.num.vector_gamma(6) * 2 * self.d.detach().abs()
-        return no_lower(self.d - slack * self.plan.grown)
-
-    def run(self) -> Tensor:
-        """Walk to the input and concretise there. Returns (1, signs, B, K) sound lower bounds."""
-        graph = self.ctx.graph
-        self._enter()
-        for node in reversed(graph.nodes[: graph.position[self.start.name] + 1]):
-            if node.name not in self.frontier:
-                continue
-            self.ctx.budget.check()
-            adjoint = self._gather(node)
-            if node.name == self.plan.stop:
-                self._concretise(node, adjoint)
-                self.last = adjoint
-                break
-            if isinstance(node.op, Linear):
-                self._linear(node, node.op, adjoint)
-            elif isinstance(node.op, Nonlinear):
-                self._nonlinear(node, node.op, adjoint)
-        found = no_lower(self.best).reshape(self.shape[0], len(self.signs), -1)
-        return found.transpose(0, 1)[None]
-
-    def _enter(self) -> None:
-        """Put the rows in front of the start node, or behind it where the operator knows its own rows."""
-        node, plan = self.start, self.plan
-        if self.begin is not None:
-            self.frontier[node.name] = [self._signed(self.begin)]
-        elif isinstance(node.op, Linear) and node.name != plan.stop and not plan.pays_itself(node):
-            assert self.units is not None
-            pulled = node.op.unit_rows(self.units, node.shape, self.ctx.graph.shapes_of(node),
-                                       torch.zeros(0, dtype=self.num.dtype, device=self.num.device))
-            for name, part in zip(node.inputs, pulled, strict=True):
-                self.frontier.setdefault(name, []).append(self._signed(part))
-        else:
-            self.frontier[node.name] = [self._signed(self._dense(node))]
-
-    def _dense(self, node: Node) -> Tensor:
-        assert self.units is not None
-        out = torch.zeros(len(self.units), node.size, dtype=self.num.dtype, device=self.num.device)
-        out.scatter_(1, self.units[:, None], 1.0)
-        return out.reshape(-1, *node.shape)
-
-    def _signed(self, part: Tensor) -> Tensor:
-        """(B K, ...) -> (B signs K, ...)."""
-        if self.signs == (1.0,):
-            return part
-        shape = part.shape[1:]
-        part = part.reshape(self.shape[0], -1, *shape)
-        return torch.cat([part if sign == 1.0 else part * sign for sign in self.signs], 1).reshape(-1, *shape)
-
-    def _gather(self, node: Node) -> Tensor:
-        """Sum the adjoints that meet at a fan-out; `Passage.fan_out` has charged for it."""
-        parts = self.frontier.pop(node.name)
-        total = parts[0]
-        for part in parts[1:]:
-            total = total + part
-        return total
-
-    def _charge(self, size: Tensor, vector: Tensor) -> Tensor:
-        """|A| . vector, rounded up: the dot product of nonnegative terms is low by at most gamma, plus underflow."""
-        terms = size[0].numel()
-        vectors = vector.flatten(1)[self.instance, None].to(size.dtype)
-        found = torch.bmm(size.reshape(*self.shape, -1), vectors.transpose(1, 2))[..., 0].to(self.num.vector)
-        return found * (1 + self.num.gamma(terms + 3)) * self.plan.grown + 2 * terms * self.num.floor
-
-    def _linear(self, node: Node, op: Linear, adjoint: Tensor) -> None:
-        if self.num.rounding and self.plan.pays_itself(node):
-            self.err = self.err + self._charge(adjoint.detach().abs(), self.plan.cost_of_linear(node, op))
-        pulled = op.adjoint(adjoint, self.ctx.graph.shapes_of(node))
-        for name, part in zip(node.inputs, pulled, strict=True):
-            self.frontier.setdefault(name, []).append(part)
-
-    def _step(self, node: Node, op: Nonlinear) -> ChargedStep:
-        """The node's vectors for this block."""
-        if node.name in self.ctx.row_slopes:
-            row = self.block.row.repeat(1, len(self.signs))
-            return self.plan.of_rows(node, op, self.instance[:, None].expand(row.shape).flatten(), row.flatten())
-        return self.plan.step(node, op)
-
-    def _nonlinear(self, node: Node, op: Nonlinear, adjoint: Tensor) -> None:
-        step = self._step(node, op)
-        positive, negative = adjoint.clamp(min=0), adjoint.clamp(max=0)
-        gain = self._dots(step, positive, negative).to(self.num.vector)
-        if self.plan.every_layer and not self.frontier and node.name != self.start.name:
-            self._keep(self.d + gain[..., 1])
-        self.d = self.d + gain[..., 0]
-        if self.num.rounding:
-            self.err = self.err + self.num.vector_gamma(4) * self.d.detach().abs()
-        for k, name in enumerate(node.inputs):
-            part = self._relaxed(step, k, positive, negative, last=k == len(node.inputs) - 1)
-            self.frontier.setdefault(name, []).append(part)
-
-    def _dots(self, step: ChargedStep, positive: Tensor, negative: Tensor) -> Tensor:
-        """(B, K, m): A+ . below + A- . above, in the matrix format."""
-        plus, minus = positive.reshape(*self.shape, -1), negative.reshape(*self.shape, -1)
-        if step.per_row:
-            below, above = (v.reshape(*self.shape, *v.shape[1:]) for v in (step.below, step.above))
-            return (plus[:, :, None] * below + minus[:, :, None] * above).sum(-1)
-        return self._product(plus, step.below[self.instance], minus, step.above[self.instance])
-
-    def _product(self, plus: Tensor, below: Tensor, minus: Tensor, above: Tensor) -> Tensor:
-        """(B, K, m) from rows (B, K, N) and vectors (B, m, N)."""
-        if self.shape[1] < _FEW:
-            return (plus[:, :, None] * below[:, None] + minus[:, :, None] * above[:, None]).sum(-1)
-        return torch.baddbmm(torch.bmm(plus, below.transpose(1, 2)), minus, above.transpose(1, 2))
-
-    def _relaxed(self, step: ChargedStep, k: int, positive: Tensor, negative: Tensor, *, last: bool) -> Tensor:
-        """A+ low + A- high for the k-th input: one product an entry, because one of A+ and A- is zero."""
-        low, high = step.low[k], step.high[k]
-        if not step.per_row:
-            low, high = low[self.instance, None], high[self.instance, None]
-        shape = step.low[k].shape[1:]
-        view = (*self.shape, *positive.shape[1:], *(1,) * (len(shape) - positive.dim() + 1))
-        low, high = (s.reshape(self.shape[0], -1, *shape) for s in (low, high))
-        plus, minus = positive.reshape(view), negative.reshape(view)
-        own = last and len(view) == len(shape) + 2 and plus.shape[2:] == shape
-        if own and not torch.is_grad_enabled():
-            return plus.mul_(low).addcmul_(minus, high).reshape(-1, *shape)
-        return (plus * low + minus * high).reshape(-1, *shape)
-
-    def _keep(self, value: Tensor) -> None:
-        """A lower bound of the rows, but for what `err` holds and the sums with d; the best counts."""
-        slack = self.err + self.num.vector_gamma(6) * (self.d.detach().abs() + value.detach().abs())
-        self.best = torch.maximum(self.best, no_lower(value - slack * self.plan.grown))
-
-    def _concretise(self, node: Node, adjoint: Tensor) -> None:
-        """Minimum of A (x - c) + d - err over the node's known box."""
-        low, high = (end[self.instance] for end in self.plan.final)
-        rows = adjoint.reshape(*self.shape, -1)
-        gain = self._product(rows.clamp(min=0), low, rows.clamp(max=0), high)
-        self._keep(self.d + gain[..., 0].to(self.num.vector))
-        if isinstance(node.op, Input) and self.ctx.region.beyond_hull:
-            # The region's own bound of A (x - c) has its rounding inside; the sum with d and err has three more.
-            instance = self.instance[:, None].expand(self.shape).flatten()
-            reference = self.ctx.reference[node.name].double()
-            own = cast_down(self.ctx.region.lower_of(adjoint, instance, reference), self.num.vector).reshape(self.shape)
-            self._keep(self.d + own)

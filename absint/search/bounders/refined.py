@@ -15,9 +15,6 @@ from absint.search.bounders.models import undecided
 from absint.search.bounders.neurons import Tightening, tightened
 from absint.search.bounders.relevance import relevance
 
-# Where a walk keeps what its solvers reported.
-_NOTES = "notes of the solvers"
-
 
 @dataclass(frozen=True)
 class Refined(Wrapper):
@@ -57,7 +54,7 @@ class Refined(Wrapper):
         if self.undecided < inf:
             chosen = chosen & (undecided(replace(ctx, graph=ctx.graph.upto(rows.node))) <= self.undecided)[rows.instance.cpu()]
         return tightened(rows, found, ctx, self.how, lambda now: open_rows(rows, now, ctx, 0.0) & chosen.to(rows.instance.device),
-                         lambda k, text: _note(ctx, (k, text)))
+                         lambda k, text: ctx.note(text, k))
 
     def _chosen(self, rows: Rows, found: Interval, ctx: Context) -> Tensor:
         """(R,) bool: at most `neurons` of each instance, by relevance, then by width."""
@@ -76,15 +73,3 @@ class Refined(Wrapper):
         every[order] = torch.arange(len(order)) - start < self.neurons
         return every
 
-
-def _note(ctx: Context, note: tuple[int, str]) -> None:
-    kept = ctx.memo.setdefault(_NOTES, [])
-    assert isinstance(kept, list)
-    kept.append(note)
-
-
-def notes_of(ctx: Context) -> tuple[tuple[int, str], ...]:
-    """(instance, text) of what the solvers reported in one walk, each once."""
-    kept = ctx.memo.get(_NOTES, [])
-    assert isinstance(kept, list)
-    return tuple(dict.fromkeys(kept))
