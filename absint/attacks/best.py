@@ -18,24 +18,34 @@ class Best:
     """
 
     def __init__(self, region: Region, spec: Spec, device: torch.device) -> None:
-        self.points = region.center.to(device).clone()
+        center = region.center.to(device)
+        # One row more than there are instances: where points go that are nobody's best.
+        self._points = torch.cat([center, torch.zeros((1, *region.shape), dtype=center.dtype, device=device)])
         self.values = torch.full((region.batch,), torch.inf, dtype=torch.float64, device=device)
         self.nearest = torch.full((region.batch, spec.disjuncts), torch.inf, dtype=torch.float64, device=device)
         self.done = torch.zeros(region.batch, dtype=torch.bool, device=device)
 
-    def see(self, instance: Tensor, points: Tensor, values: Tensor, spec: Spec) -> None:
-        """Take in points (P, *shape) with row values (P, rows); instance: (P,), each point's position in the batch."""
+    @property
+    def points(self) -> Tensor:
+        """(batch, *shape) float64, the best so far."""
+        return self._points[:-1]
+
+    def see(self, instance: Tensor, points: Tensor, values: Tensor, spec: Spec, counted: Tensor | None = None) -> None:
+        """Take in points (P, *shape) with row values (P, rows); instance: (P,), each point's position in the batch.
+
+        counted: (P,) bool, the points that may be an instance's best; None for all. Reads nothing from the device.
+        """
         greatest = depths(values, spec)
-        hit = violates(values, spec)
+        key = greatest.amin(1)
         # A strict row at exactly zero is no violation and must not displace one.
-        key = torch.where(hit, greatest.amin(1), greatest.amin(1).clamp(min=torch.finfo(torch.float64).tiny))
+        key = torch.where(violates(values, spec), key, key.clamp(min=torch.finfo(torch.float64).tiny))
+        key = key if counted is None else torch.where(counted, key, torch.inf)
         self.nearest.scatter_reduce_(0, instance[:, None].expand_as(greatest), greatest, "amin")
-        least = self.values.scatter_reduce(0, instance, key, "amin")
-        winner = ((key == least[instance]) & (key < self.values[instance])).nonzero().flatten()
+        before, order = self.values, torch.arange(len(instance), device=instance.device)
+        self.values = before.scatter_reduce(0, instance, key, "amin")
+        winner = (key == self.values[instance]) & (key < before[instance])
         # Of equal ones the first, so that the outcome does not depend on the order of writing.
-        first = torch.full_like(instance, len(instance)).new_full((len(self.values),), len(instance))
-        first = first.scatter_reduce(0, instance[winner], winner, "amin")
-        taken = (first < len(instance)).nonzero().flatten()
-        self.points[taken] = points[first[taken]].double()
-        self.values = least
-        self.done[instance[hit]] = True
+        none = torch.full_like(self.done, len(instance), dtype=order.dtype)
+        first = none.scatter_reduce(0, instance, torch.where(winner, order, len(instance)), "amin")
+        self._points.index_copy_(0, torch.where(first[instance] == order, instance, len(before)), points.double())
+        self.done |= self.values <= 0

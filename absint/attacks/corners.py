@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from absint.attacks.starts import FEW_INPUTS, StartWork, free_inputs, products
+from absint.attacks.starts import FEW_INPUTS, StartWork, free_inputs, products, sets_of
 from absint.model.families.nonlinear import Nonlinear
 
 _TARGETS = 48        # rows and operands aimed at, the nearest of them
@@ -27,27 +27,32 @@ def corners(work: StartWork) -> None:
 
 
 def _around(work: StartWork, slot: int, base: Tensor) -> None:
-    """All steps from one base point (*shape) of one instance."""
-    index = torch.tensor([slot], device=base.device)
+    """All steps from one base point (*shape) of one instance.
+
+    Gaps and slopes are found where the network is. What is chosen by them is chosen on the host, from a few hundred numbers:
+    one choice rests on the one before.
+    """
+    index = torch.full((1,), slot, device=base.device)
     x = base[None].clone().requires_grad_()
-    gaps = _gaps(work, index, x)
-    chosen = _nearest(gaps.detach(), len(work.spec.strict), _affordable(work, x.numel()))
+    there = _gaps(work, index, x)
+    gaps = there.detach().cpu()
+    chosen = _nearest(gaps, len(work.spec.strict), _affordable(work, x.numel()))
     if not len(chosen):
         return
-    slopes = torch.stack([_slope(gaps[k], x) for k in chosen.tolist()])
-    hull = work.region.take(index.cpu()).hull
-    low, high = (side.to(base).reshape(-1) for side in (hull.lower, hull.upper))
-    flat, wanted = base.reshape(-1), -gaps.detach()[chosen]
+    hull = sets_of(work.region, index).hull
+    ends = (side.to(base).reshape(-1) for side in (hull.lower, hull.upper))
+    flat, low, high, *columns = torch.stack([base.reshape(-1), *ends, *(_slope(there[k], x) for k in chosen.tolist())]).cpu()
+    slopes, wanted = torch.stack(columns), -gaps[chosen]
     steps = wanted[:, None] / slopes
     target, entry = (steps.isfinite() & (steps != 0) & (flat + steps >= low) & (flat + steps <= high)).nonzero(as_tuple=True)
     moved = flat.repeat(len(target), 1)
     moved[torch.arange(len(target)), entry] += steps[target, entry]
-    points = torch.cat([moved, _jointly(flat, wanted, slopes, (low, high))])
+    points = torch.cat([moved, _jointly(flat, wanted, slopes, (low, high))]).to(base)
     size = max(1, work.room // 2)
     with torch.no_grad():
         for part in points.reshape(-1, *base.shape).split(size):
             work.search.budget.check()
-            work.evaluate(index.expand(len(part)), work.region.take(index.cpu().expand(len(part))).pull(part).to(x))
+            work.evaluate(index.expand(len(part)), sets_of(work.region, index.expand(len(part))).pull(part).to(x))
 
 
 def _gaps(work: StartWork, index: Tensor, x: Tensor) -> Tensor:

@@ -56,11 +56,13 @@ def falsify(graph: Graph, region: Region, spec: Spec, attack: Attack, search: Se
         part = region.take(left), spec.take(left.to(spec.weight.device))
         values, points = _candidates(graph, *part, attack, replace(search, depth=depth))
         hit = violates(values, part[1]).cpu()
+        found = points.cpu().numpy() if bool(hit.any()) else None
         for tried, slot in enumerate(hit.nonzero().flatten().tolist()):
             if tried and search.budget.late:
                 break  # what was found in time has been proved once at least; the rest stays a candidate
+            assert found is not None
             with torch.no_grad():
-                witness = prove_witness(graph, *part, slot, points[slot].cpu().numpy())
+                witness = prove_witness(graph, *part, slot, found[slot])
             if witness is not None:
                 witnesses[int(left[slot])] = witness
         open_ = [s for s in hit.nonzero().flatten().tolist() if int(left[s]) not in witnesses]

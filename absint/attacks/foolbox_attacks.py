@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from absint.errors import AbsintError, InputError, UnsupportedError, UsageError
+from absint.problem.whereabouts import HOME
 
 _CHUNK = 128
 Parameters = Mapping[str, float | int | str]
@@ -121,7 +122,7 @@ class Adversarials:
 
     def distances(self, originals: Tensor) -> dict[str, float]:
         """Mean l_inf and l_2 distances from the originals (the batch that was attacked); NaN where there are none."""
-        gap = (self.inputs - originals.double()[self.source]).flatten(1)
+        gap = (self.inputs - originals.to(HOME, torch.float64)[self.source]).flatten(1)
         return {"linf": float(gap.abs().amax(1).mean()), "l2": float(gap.norm(dim=1).mean())} if len(gap) else {
             "linf": float("nan"), "l2": float("nan")}
 
@@ -139,14 +140,19 @@ def check_foolbox() -> None:
 
 
 class _Module(nn.Module):
-    """A callable, such as a Graph, as the module that Foolbox asks for."""
+    """A callable, such as a Graph, as the module that Foolbox asks for: on the CPU, wherever the call computes."""
 
     def __init__(self, call: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
         self.call = call
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.call(x).flatten(1)
+        return self.call(x.to(_place(self.call))).flatten(1).to(x.device)
+
+
+def _place(model: Callable[[Tensor], Tensor]) -> torch.device:
+    """Where a model's parameters lie; a Graph computes where its inputs do."""
+    return next((p.device for p in model.parameters()), HOME) if isinstance(model, nn.Module) else HOME
 
 
 def attack(model: Callable[[Tensor], Tensor], inputs: Tensor, plan: AttackPlan, *, clip: tuple[float, float] = (0.0, 1.0), seed: int = 0,
@@ -154,10 +160,12 @@ def attack(model: Callable[[Tensor], Tensor], inputs: Tensor, plan: AttackPlan, 
     """Attack each input, untargeted: away from the class that the model gives it now.
 
     model: a Graph or the user's torch module; (batch, *shape) -> (batch, classes), differentiable for the attacks that need it.
-    inputs: (batch, *shape) in [clip].  seed: of all random numbers; the generators' states are restored afterwards.
+    inputs: (batch, *shape) in [clip], on any device; what is found is on the CPU.  seed: of all random numbers; the generators' states
+    are restored afterwards.
     Raises UnsupportedError E-ATTACK-MISSING, InputError E-DATA-RANGE, UsageError E-ATTACK-FAILED where Foolbox refuses.
     """
     check_foolbox()
+    inputs = inputs.to(HOME)
     if len(inputs) and not bool(((inputs >= clip[0]) & (inputs <= clip[1])).all()):
         raise InputError("E-DATA-RANGE", f"inputs outside [{clip[0]:g}, {clip[1]:g}], or NaN", where="attack",
                          hint="scale the data, or state its range")
@@ -221,7 +229,7 @@ def _answers(model: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
         return torch.zeros(0, dtype=torch.int64)
     dtype = next((p.dtype for p in model.parameters()), torch.float64) if isinstance(model, nn.Module) else torch.float64
     with torch.no_grad():
-        return torch.cat([model(part.to(dtype)).flatten(1).argmax(1) for part in inputs.split(256)])
+        return torch.cat([model(part.to(_place(model), dtype)).flatten(1).argmax(1).to(HOME) for part in inputs.split(256)])
 
 
 @contextmanager

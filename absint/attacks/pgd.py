@@ -14,41 +14,17 @@ from torch import Tensor
 
 from absint.attacks.best import Best
 from absint.attacks.corners import corners
-from absint.attacks.loss import depths, objective, row_values, violates
+from absint.attacks.loss import depths, row_values, violates
 from absint.attacks.search import Search, register_attack
-from absint.attacks.starts import StartWork, free_inputs, gradient, pushed, random_points, sampled
+from absint.attacks.starts import StartWork, free_inputs, pushed, random_points, sampled
+from absint.attacks.walk import Particles, walk
 from absint.model.graph import Graph
 from absint.numeric.backend import DeadlineError
 from absint.problem.regions.region import Region
 from absint.problem.spec import Spec
 
-_MOMENTUM = 0.75
-_LAST = 0.02             # the last step as a share of the first
 _ROUGH = 2.0**-16        # a free input narrower than this beside its size is lost in float32
-_SPARSEST = 6            # on plateaus, random steps move a share of the entries down to 2^-6
 _COPIES = 4              # copies an instance gets in each later round, each after a disjunct of its own
-
-
-@dataclass(frozen=True, eq=False)
-class Particles:
-    """Points on their way. instance: (P,).  points: (P, *shape).  focus: (P,) a disjunct or -1.  soft: (P,) bool.
-
-    place: (P,) number among the particles of the same instance.  step: length of the first step, as a share of the
-    set's radius.  salt: of the random draws on the way.
-    """
-
-    instance: Tensor
-    points: Tensor
-    focus: Tensor
-    soft: Tensor
-    place: Tensor
-    step: float = 1.0
-    salt: int = 0
-
-    def take(self, index: Tensor) -> Particles:
-        """Some of them."""
-        return Particles(self.instance[index], self.points[index], self.focus[index], self.soft[index], self.place[index],
-                         self.step, self.salt)
 
 
 @register_attack("pgd")
@@ -68,13 +44,14 @@ class Pgd:
         """See `Attack`. Searches in float32 where the graph and the set's widths allow it, then polishes in float64."""
         points = region.center.to(search.device).double().clone()
         rough = _needs_float64(graph, region)
-        search = replace(search, seed=search.seed + self.seed)
+        spec, search = spec.to(search.device), replace(search, seed=search.seed + self.seed)
         for wanted, dtype in ((~rough, torch.float32), (rough, torch.float64)):
             index = wanted.nonzero().flatten()
             if len(index) and spec.disjuncts:
                 there = index.to(search.device)
                 starts = None if search.starts is None else search.starts.to(search.device)[there]
-                points[there] = self._search(graph, region.take(index), spec.take(there), replace(search, starts=starts), dtype)
+                points[there] = self._search(graph, region.take(index).to(search.device), spec.take(there), replace(search, starts=starts),
+                                             dtype)
         return points
 
     def _search(self, graph: Graph, region: Region, spec: Spec, search: Search, dtype: torch.dtype) -> Tensor:
@@ -104,7 +81,10 @@ class Pgd:
         if work.search.depth == 0 and work.search.effort >= 1:
             corners(work)
         for number in range(max(1, round(self.restarts * work.search.effort))):
-            yield _scattered(work, number)
+            live = _live(work)
+            if not len(live):
+                return
+            yield _scattered(work, live, number)
 
 
 def violation(graph: Graph, x: Tensor, spec: Spec) -> Tensor:
@@ -131,7 +111,7 @@ def _aimed(work: StartWork, starts: Tensor, step: float) -> Particles:
     live, count = _live(work), starts.shape[1]
     points = starts[live].flatten(0, 1).to(work.dtype)
     place = torch.arange(count, device=live.device).repeat(len(live))
-    return Particles(live.repeat_interleave(count), points, torch.full_like(place, -1), _soft(work, place), place, step)
+    return Particles(live.repeat_interleave(count), points, torch.full_like(place, -1), _soft(work, place), place, count, step)
 
 
 def _soft(work: StartWork, place: Tensor) -> Tensor:
@@ -139,9 +119,9 @@ def _soft(work: StartWork, place: Tensor) -> Tensor:
     return (place % 2 == 1) & (work.spec.bias.shape[1] > work.spec.disjuncts)
 
 
-def _scattered(work: StartWork, number: int) -> Particles:
-    """Copies of every open instance at random points, corners in turn, each after one of its most promising disjuncts."""
-    live, device = _live(work), work.search.device
+def _scattered(work: StartWork, live: Tensor, number: int) -> Particles:
+    """Copies of every open instance (L,) at random points, corners in turn, each after one of its most promising disjuncts."""
+    device = work.search.device
     # The best disjuncts so far, in turn; the first copy stays with whichever is nearest.
     ranked = work.best.nearest[live].argsort(dim=1)
     copies = min(_COPIES, 1 + ranked.shape[1]) if ranked.shape[1] > 1 else 2
@@ -153,93 +133,24 @@ def _scattered(work: StartWork, number: int) -> Particles:
     share = share.round() if number % 3 == 2 else share
     instance = live.repeat_interleave(copies)
     every = share.to(device).repeat(len(live), *(1,) * len(work.region.shape))
-    points = random_points(work.region, instance, every).to(work.dtype) if len(live) else every.to(work.dtype)
+    points = random_points(work.region, instance, every).to(work.dtype)
     if number % 3 != 2:
         points = pushed(work, instance, points, copies, number // 3 * 2 + number % 3)
     place = torch.arange(copies, device=device).repeat(len(live))
-    return Particles(instance, points, focus.flatten(), _soft(work, place + number), place, salt=number + 1)
+    return Particles(instance, points, focus.flatten(), _soft(work, place + number), place, copies, salt=number + 1)
 
 
 def _descend(work: StartWork, particles: Particles, steps: int) -> None:
     """Take all particles downhill, in chunks that fit into memory; those of decided instances leave."""
-    for chunk in _chunks(particles.instance, work.room):
-        _walk(work, particles.take(chunk), steps)
+    for chunk in _chunks(len(particles.instance), particles.copies, work.room):
+        walk(work, particles.take(chunk), steps)
 
 
-def _chunks(instance: Tensor, room: int) -> list[Tensor]:
-    """Positions of about `room` particles at a time: whole instances, or equal parts of one, so that none depends on its batch mates."""
-    if len(instance) <= room:
-        return [torch.arange(len(instance), device=instance.device)]
-    found, held = [], instance[:0]
-    each = torch.unique_consecutive(instance, return_counts=True)[1].tolist()
-    for mine in torch.arange(len(instance), device=instance.device).split(each):
-        if len(held) and len(held) + len(mine) > room:
-            found.append(held)
-            held = held[:0]
-        if len(mine) > room:
-            found += mine.split(room)
-        else:
-            held = torch.cat([held, mine])
-    return [*found, held] if len(held) else found
-
-
-@dataclass(eq=False)
-class Walk:
-    """One chunk of particles under way, with their sets and their source of random steps."""
-
-    work: StartWork
-    particles: Particles
-    region: Region
-    velocity: Tensor
-    generator: torch.Generator
-
-    def drop_decided(self) -> None:
-        """Particles of decided instances leave."""
-        left = (~self.work.best.done[self.particles.instance]).nonzero().flatten()
-        if len(left) < len(self.particles.instance):
-            self.particles, self.velocity, self.region = self.particles.take(left), self.velocity[left], self.region.take(left.cpu())
-
-
-def _walk(work: StartWork, particles: Particles, steps: int) -> None:
-    generator = torch.Generator().manual_seed(work.search.seed * 8191 + particles.salt)
-    walk = Walk(work, particles, work.region.take(particles.instance.cpu()), torch.zeros_like(particles.points), generator)
-    for step in range(steps + 1):
-        work.search.budget.check()
-        walk.drop_decided()
-        here = walk.particles
-        if not len(here.instance):
-            return
-        x = here.points.detach().requires_grad_()
-        values = work.evaluate(here.instance, x)
-        if step == steps:
-            return
-        loss = objective(values, work.spec.take(here.instance), here.focus, here.soft)
-        walk.velocity = _MOMENTUM * walk.velocity + _unit(gradient(loss.sum(), x))
-        length = here.step * _LAST ** (step / max(1, steps - 1))
-        moved = _off_plateaus(walk, here.points + walk.region.descent(walk.velocity) * length)
-        walk.particles = replace(here, points=walk.region.pull(moved).to(work.dtype))
-
-
-def _unit(slope: Tensor) -> Tensor:
-    """Each particle's gradient with mean size 1, or zero."""
-    mean = slope.flatten(1).abs().mean(1).reshape(-1, *(1,) * (slope.dim() - 1))
-    return slope / torch.where(mean > 0, mean, torch.ones_like(mean))
-
-
-def _off_plateaus(walk: Walk, moved: Tensor) -> Tensor:
-    """Where particles go next: `moved`, or where no gradient was ever felt a random step from the instance's best point."""
-    work, velocity, shape = walk.work, walk.velocity, walk.work.region.shape
-    flat = (velocity == 0).flatten(1).all(1).reshape(-1, *(1,) * (velocity.dim() - 1))
-    noise, chosen, share = (torch.rand(*size, generator=walk.generator, dtype=torch.float64) for size in (shape, shape, (2,)))
-    if not bool(flat.any()):
-        return moved
-    # From all entries down to a few, near or right across the set: what is right already must have a chance to stay.
-    noise = torch.where(chosen < 2.0 ** -(_SPARSEST * share[0]), noise - 0.5, 0.0).to(velocity)
-    # Particles of one instance go different ways: the draw is rolled and mirrored by their place.
-    place = walk.particles.place
-    ways = torch.stack([noise.flatten().roll(k) * (1 - 2 * (k % 2)) for k in range(int(place.max()) + 1)])
-    home = work.best.points[walk.particles.instance].to(work.dtype)
-    return torch.where(flat, home + walk.region.descent(ways[place].reshape(velocity.shape)) * (2 * float(share[1])), moved)
+def _chunks(count: int, copies: int, room: int) -> list[slice]:
+    """About `room` of `count` particles at a time: whole instances, or equal parts of one, so that none depends on its batch mates."""
+    whole = max(1, room // copies) * copies
+    return [slice(start, min(start + room, begin + whole, count)) for begin in range(0, count, whole)
+            for start in range(begin, min(begin + whole, count), room)]
 
 
 def _polished(work: StartWork) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -52,19 +53,32 @@ class StartWork:
     def room(self) -> int:
         """Points that fly together: what memory holds, and what is evaluated, gradients included, between two looks at the clock."""
         budget = self.search.budget
-        return min(budget.rows(self.row_bytes), budget.pieces(3 * products_of(self.graph)))
+        return min(budget.rows(self.row_bytes), budget.pieces(self.products))
 
-    def evaluate(self, instance: Tensor, points: Tensor) -> Tensor:
-        """(P, rows) float64 row values at points (P, *shape) of the instances (P,); recorded."""
-        spec = self.spec.take(instance)
+    @cached_property
+    def products(self) -> float:
+        """Of one evaluation and its gradient."""
+        return 3 * products_of(self.graph)
+
+    def evaluate(self, instance: Tensor, points: Tensor, *, spec: Spec | None = None, counted: Tensor | None = None) -> Tensor:
+        """(P, rows) float64 row values at points (P, *shape) of the instances (P,); recorded.
+
+        spec: of these instances, where it was taken already.  counted: as in `Best.see`.
+        """
+        spec = self.spec.take(instance) if spec is None else spec
         values = row_values(self.graph(points), spec, self.search.depth)
-        self.best.see(instance, points.detach(), values.detach(), spec)
+        self.best.see(instance, points.detach(), values.detach(), spec, counted)
         return values
+
+
+def sets_of(region: Region, instance: Tensor) -> Region:
+    """Those of the instances (P,), which may be on another device than the region's numbers."""
+    return region.take(instance.to(region.hull.lower.device))
 
 
 def random_points(region: Region, instance: Tensor, share: Tensor) -> Tensor:
     """(P, *shape) float64: the points of the hull at `share` of its widths, moved into the sets. share: (P, *shape) in [0, 1]."""
-    chosen = region.take(instance.cpu())
+    chosen = sets_of(region, instance)
     lower, upper = chosen.hull.lower.to(share), chosen.hull.upper.to(share)
     return chosen.pull(lower + share * (upper - lower)).double()
 
@@ -136,15 +150,19 @@ def _best_of(work: StartWork, group: Tensor, share: Tensor) -> Tensor:
 
 
 def _seen(work: StartWork, group: Tensor, shares: Tensor) -> Tensor:
-    """(g, N, disjuncts): the greatest row of each disjunct at shares (g, N, *shape) of the instances, recorded, in chunks."""
+    """(g, N, disjuncts): the greatest row of each disjunct at shares (g, N, *shape) of the instances, recorded, in chunks.
+
+    Of an instance that was decided before nothing is recorded: alone it would not have got here.
+    """
     seen: list[Tensor] = []
+    counted = ~work.best.done
     size = work.room
     instance = group.repeat_interleave(shares.shape[1])
     for part, mine in zip(shares.flatten(0, 1).split(size), instance.split(size), strict=True):
         work.search.budget.check()
         points = random_points(work.region, mine, part)
         with torch.no_grad():
-            seen.append(depths(work.evaluate(mine, points.to(work.dtype)), work.spec))
+            seen.append(depths(work.evaluate(mine, points.to(work.dtype), counted=counted[mine]), work.spec))
     return torch.cat(seen).reshape(*shares.shape[:2], -1)
 
 
@@ -183,7 +201,7 @@ def pushed(work: StartWork, instance: Tensor, points: Tensor, copies: int, numbe
         x = part.detach().requires_grad_()
         wanted = weight.repeat(len(x) // copies, *(1,) * len(node.shape))
         slope = gradient((work.graph.evaluate(x, [node.name])[node.name] * wanted).sum(), x)
-        region = work.region.take(mine.cpu())
+        region = sets_of(work.region, mine)
         out.append(region.pull(part + 2 * region.descent(slope)).to(points))
     return torch.cat(out)
 

@@ -15,6 +15,7 @@ from absint.numeric.backend import Budget, numeric_mode
 from absint.numeric.interval import Interval
 from absint.problem.regions.region import Region
 from absint.problem.spec import Spec
+from absint.problem.whereabouts import HOME, at_home
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +26,7 @@ class Problem:
     large.  index: (batch,) the instances' names in the user's data.  labels, predicted: (batch,) int64 or None.
     An instance whose predicted class differs from its label is reported as misclassified and not analysed.
     known: sound bounds of nodes over each region, float64 (batch, *shape), such as those proved over a larger one.
+    Tensors may be given on any device; region, spec, labels and predicted are on the CPU.
     """
 
     graph: Graph
@@ -36,10 +38,15 @@ class Problem:
     eps: str | None = None
     known: Mapping[str, Interval] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "region", self.region.to(HOME))
+        for name in ("labels", "predicted"):
+            object.__setattr__(self, name, at_home(getattr(self, name)))
+
     @property
     def spec(self) -> Spec:
         """The properties of all instances."""
-        return self.specify(torch.arange(len(self.index)))
+        return self.specify(torch.arange(len(self.index))).to(HOME)
 
     def take(self, index: Tensor) -> Problem:
         """Some instances."""
@@ -66,7 +73,8 @@ def robustness(graph: Graph, region: Region, labels: Tensor, *, targets: Tensor 
     UnsupportedError E-CLASSES for a network of one output.
     """
     check_classes(graph)
-    classes = graph.output.size
+    classes, region = graph.output.size, region.to(HOME)
+    labels, targets = labels.to(HOME), at_home(targets)
     for name, given in (("labels", labels), ("targets", targets)):
         if given is not None and given.shape != (region.batch,):
             raise InputError("E-LABEL", f"{name} of shape {tuple(given.shape)} for {region.batch} inputs", hint="give one class per input")

@@ -21,6 +21,7 @@ from absint.errors import InputError
 from absint.problem.regions.decimal_box import DecimalBox
 from absint.problem.regions.region import Shape
 from absint.problem.spec import Spec
+from absint.problem.whereabouts import HOME
 from absint.registry import Registry
 
 Ints = npt.NDArray[np.int64]
@@ -89,6 +90,9 @@ class Query:
     version: str = "1.0"
     path: str = ""
     sha256: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "region", self.region.to(HOME))
 
     @property
     def cells(self) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from math import inf
 
 import numpy as np
@@ -18,6 +19,8 @@ from torch import Tensor
 
 from absint.errors import InputError, UsageError
 from absint.numeric.short_repr import short_repr
+from absint.problem.trusted import trusted
+from absint.problem.whereabouts import check_together
 
 # What a bound of 0 on a strict row counts as: refuted, by next to nothing. A normal number in every format.
 ATTAINED = 2.0**-126
@@ -40,6 +43,7 @@ class Spec:
     text: str = ""
 
     def __post_init__(self) -> None:
+        check_together("E-SPEC", weight=self.weight, bias=self.bias, disjunct=self.disjunct, strict=self.strict)
         batch, rows, _ = self.weight.shape
         if self.bias.shape != (batch, rows) or self.disjunct.shape != (rows,) or self.strict.shape != (rows,):
             raise InputError("E-SPEC", f"weight {tuple(self.weight.shape)}, bias {tuple(self.bias.shape)} and "
@@ -47,18 +51,24 @@ class Spec:
         if not bool(self.weight.isfinite().all() and self.bias.isfinite().all()):
             raise InputError("E-SPEC", "the property has NaN or infinite coefficients")
 
-    @property
+    @cached_property
     def disjuncts(self) -> int:
         """Number of disjuncts."""
         return int(self.disjunct.max()) + 1 if len(self.disjunct) else 0
 
     def take(self, index: Tensor) -> Spec:
         """Instances `index`."""
-        return Spec(self.weight[index], self.bias[index], self.disjunct, self.strict, self.text)
+        return self._same_rows(self.weight[index], self.bias[index], self.disjunct, self.strict)
 
     def to(self, device: torch.device) -> Spec:
         """On another device."""
-        return Spec(self.weight.to(device), self.bias.to(device), self.disjunct.to(device), self.strict.to(device), self.text)
+        if self.weight.device == device:
+            return self
+        return self._same_rows(self.weight.to(device), self.bias.to(device), self.disjunct.to(device), self.strict.to(device))
+
+    def _same_rows(self, weight: Tensor, bias: Tensor, disjunct: Tensor, strict: Tensor) -> Spec:
+        """Other instances, or another device: the numbers were checked, the disjuncts counted."""
+        return trusted(Spec, weight=weight, bias=bias, disjunct=disjunct, strict=strict, text=self.text, disjuncts=self.disjuncts)
 
     def refutation(self, lower: Tensor) -> Tensor:
         """(batch, rows) certified lower bounds of the rows -> (batch, disjuncts): the best row of each disjunct.

@@ -22,6 +22,7 @@ from absint.problem.live.words import layout_of
 from absint.problem.regions import ball
 from absint.problem.regions.radii import InstanceRadii
 from absint.problem.regions.region import Region
+from absint.problem.whereabouts import HOME
 
 _NORMS = {inf: "linf", 2.0: "l2", 1.0: "l1"}
 Radius = Fraction | tuple[Fraction, ...] | InstanceRadii | Tensor
@@ -79,7 +80,7 @@ def region_of(
 ) -> tuple[Region, str | None]:
     """The region asked for, and its radius as text (None for a Region, which stands for eps, norm and clip).
 
-    inputs: as `inputs_of` takes them, or a Region of the network's shape.
+    inputs: as `inputs_of` takes them, or a Region of the network's shape. Tensors on any device; the region's are on the CPU.
     eps: a number (its printed decimals are meant), text or a Fraction: one radius for all.  A list of them: one a channel, in
     linf, or one an input; refused where both fit and it matters.  An array: float values that broadcast against the
     inputs, or of shape (batch,) or (batch, 1, ...), one an input; refused where both fit and it matters.
@@ -94,7 +95,7 @@ def region_of(
         if inputs.shape != graph.input.shape:
             raise InputError("E-DATA-SHAPE", f"a region of shape {inputs.shape} for a network that takes {graph.input.shape}",
                              where="inputs")
-        return inputs, None
+        return inputs.afresh().to(HOME), None
     if eps is None:
         raise UsageError("E-EPS", "no radius is given", where="eps", hint="a number such as 0.01, or a Region as inputs")
     name, data_range = norm_of(norm), clip_of(clip)

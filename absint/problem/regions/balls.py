@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from math import inf
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from absint.numeric.rounding import gamma, smallest_normal
 from absint.numeric.short_repr import short_repr
 from absint.problem.regions.radii import InstanceRadii
 from absint.problem.regions.region import LinfBall, Region, box_below, check_center, in_range, offset_between
+from absint.problem.trusted import trusted
 
 _CHUNK = 1 << 20      # entries of rows worked on at once; nothing depends on it, rows are independent
 
@@ -99,7 +100,12 @@ class NormBall(Region):
             eps = self.radii[index.to(self.radii.device)]
         elif isinstance(eps, InstanceRadii):
             eps = eps.take(index)
-        return type(self)(self.center_[index], eps, self.clip)
+        return trusted(type(self), center_=self.center_[index], eps=eps, clip=self.clip, **self._cached(index))
+
+    def _cached(self, index: Tensor) -> dict[str, Any]:
+        """Radii are numbers that need not be read again, too."""
+        radii = vars(self).get("radii")
+        return super()._cached(index) | ({} if radii is None else {"radii": radii[index]})
 
     # ---- linear functionals --------------------------------------------------------------------------------------
 

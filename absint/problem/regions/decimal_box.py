@@ -14,6 +14,8 @@ from absint.numeric.interval import Interval
 from absint.numeric.rounding import cast_down, cast_up
 from absint.numeric.short_repr import short_repr
 from absint.problem.regions.region import Region, Shape
+from absint.problem.trusted import trusted
+from absint.problem.whereabouts import check_together
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +38,7 @@ class DecimalBox(Region):
     single: bool = False
 
     def __post_init__(self) -> None:
+        check_together("E-REGION", lower=self.lower, upper=self.upper, inner_lower=self.inner_lower, inner_upper=self.inner_upper)
         if not bool(self.lower.isfinite().all() and self.upper.isfinite().all()):
             raise InputError("E-REGION", "the box has NaN or infinite bounds", hint="every input needs finite bounds")
         if bool((self.lower > self.upper).any()):
@@ -71,7 +74,12 @@ class DecimalBox(Region):
 
     def take(self, index: Tensor) -> DecimalBox:
         """Instances `index`."""
-        return DecimalBox(self.lower[index], self.upper[index], self.inner_lower[index], self.inner_upper[index], self.single)
+        return self._with(*(end[index] for end in (self.lower, self.upper, self.inner_lower, self.inner_upper)), single=self.single)
+
+    @staticmethod
+    def _with(lower: Tensor, upper: Tensor, inner_lower: Tensor, inner_upper: Tensor, *, single: bool) -> DecimalBox:
+        """Of ends that were checked."""
+        return trusted(DecimalBox, lower=lower, upper=upper, inner_lower=inner_lower, inner_upper=inner_upper, single=single)
 
     def searchable(self) -> DecimalBox:
         """The set, with the float64 numbers on both sides let in wherever it holds none, so that a search can go on.
@@ -82,7 +90,7 @@ class DecimalBox(Region):
             return self
         void = self.inner_lower > self.inner_upper
         low, high = torch.where(void, self.lower, self.inner_lower), torch.where(void, self.upper, self.inner_upper)
-        return DecimalBox(self.lower, self.upper, low, high)
+        return self._with(self.lower, self.upper, low, high, single=False)
 
     def around(self, instance: int, point: np.ndarray) -> tuple[Tensor, Tensor] | None:
         """(1, *shape) ends of a box that holds a point of the exact set, of width 0 wherever `point` lies in the set.
@@ -103,8 +111,7 @@ class DecimalBox(Region):
     def shaped(self, shape: Shape) -> DecimalBox:
         """The same sets as (batch, *shape), in row-major order."""
         ends = (self.lower, self.upper, self.inner_lower, self.inner_upper)
-        lower, upper, inner_lower, inner_upper = (end.reshape(len(end), *shape) for end in ends)
-        return DecimalBox(lower, upper, inner_lower, inner_upper, self.single)
+        return self._with(*(end.reshape(len(end), *shape) for end in ends), single=self.single)
 
     def contains(self, instance: int, point: np.ndarray) -> bool:
         """Exact: comparisons of float64 numbers with the outermost ones inside."""

@@ -12,6 +12,8 @@ from absint.errors import InputError, UsageError
 from absint.model.layout import Axes, Known, known_from, picture_in
 from absint.numeric.short_repr import short_repr
 from absint.problem.regions.region import BoxRegion, Shape
+from absint.problem.trusted import trusted
+from absint.problem.whereabouts import check_together
 from absint.verdict import Assurance, InstanceResult, Verdict
 
 
@@ -23,6 +25,7 @@ class Patch(BoxRegion):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_together("E-REGION", lower=self.lower, anchor=self.anchor)
         if self.anchor.shape != self.lower.shape or bool(((self.anchor < self.lower) | (self.anchor > self.upper)).any()):
             raise InputError("E-REGION", "the unperturbed input lies outside the range of the patch",
                              hint="give the true range with --clip")
@@ -34,7 +37,7 @@ class Patch(BoxRegion):
 
     def take(self, index: Tensor) -> Patch:
         """Instances `index`."""
-        return Patch(self.lower[index], self.upper[index], self.anchor[index])
+        return trusted(Patch, lower=self.lower[index], upper=self.upper[index], anchor=self.anchor[index])
 
 
 @dataclass(frozen=True)

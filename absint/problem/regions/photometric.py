@@ -19,6 +19,8 @@ from absint.numeric.rounding import smallest_normal
 from absint.numeric.short_repr import short_repr
 from absint.problem.regions.region import Region, check_center
 from absint.problem.regions.zonotope import ZonotopeRegion
+from absint.problem.trusted import trusted
+from absint.problem.whereabouts import HOME
 
 Range = tuple[Fraction, Fraction]
 
@@ -114,7 +116,12 @@ class Photometric(Region):
 
     def take(self, index: Tensor) -> Photometric:
         """Instances `index`."""
-        return Photometric(self.image[index], self.contrast, self.brightness, self.clip, self.unit)
+        return trusted(Photometric, image=self.image[index], contrast=self.contrast, brightness=self.brightness, clip=self.clip,
+                       unit=self.unit, **self._cached(index))
+
+    def to(self, device: torch.device) -> Photometric:
+        """Itself, but for the way home: its points are found there, one by one."""
+        return super().to(device) if device == HOME else self
 
     def generators(self) -> tuple[Tensor, Tensor, Tensor]:
         """Those of the enclosure."""

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from absint.errors import UsageError
 from absint.numeric.decimal import float_above
+from absint.problem.trusted import trusted
 
 
 @dataclass(frozen=True)
@@ -39,4 +40,5 @@ class InstanceRadii:
 
     def take(self, index: Tensor) -> InstanceRadii:
         """Instances `index`."""
-        return InstanceRadii(tuple(self.exact[i] for i in torch.arange(len(self.exact))[index.cpu()].tolist()))
+        chosen = torch.arange(len(self.exact))[index.cpu()]
+        return trusted(InstanceRadii, exact=tuple(self.exact[i] for i in chosen.tolist()), above=self.above[chosen])

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from functools import cached_property
 from math import isfinite
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ from absint.numeric.outward import down, up
 from absint.numeric.rounding import gamma, smallest_normal
 from absint.numeric.short_repr import short_repr
 from absint.problem.regions.radii import InstanceRadii
+from absint.problem.trusted import trusted
+from absint.problem.whereabouts import check_together
 
 Shape = tuple[int, ...]
 
@@ -100,15 +102,45 @@ class Region(ABC):
         """Of a set inside a zonotope: its centre, generators (batch, m, *shape) and remainder >= 0; None otherwise."""
         return None
 
+    def afresh(self) -> Self:
+        """The same sets, checked again, with tensors of their own: what is known of them stays true whatever becomes of the user's.
+
+        Raises InputError where the numbers were changed to what is no region.
+        """
+        own = {field.name: value.clone() for field in fields(self) if isinstance(value := getattr(self, field.name), Tensor)}  # type: ignore[arg-type]
+        return replace(self, **own)  # type: ignore[type-var]
+
+    def to(self, device: torch.device) -> Self:
+        """The same sets with their numbers on a device, for searches there. Exact radii stay what they are."""
+        if self.hull.lower.device == device:
+            return self
+        return trusted(type(self), **{name: _moved(value, device) for name, value in vars(self).items()})
+
+    def _cached(self, index: Tensor) -> dict[str, Any]:
+        """What is known already of instances `index`, for `trusted`."""
+        hull = vars(self).get("hull")
+        return {} if hull is None else {"hull": hull.take(index)}
+
+    @cached_property
+    def _formats(self) -> dict[tuple[torch.dtype, torch.device], tuple[Tensor, Tensor, Tensor]]:
+        return {}
+
+    def _ends_like(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The hull's ends and half of its widths, rounded to nearest in a search's format, once for all of its steps."""
+        key = points.dtype, points.device
+        if key not in self._formats:
+            low, high = self.hull.lower, self.hull.upper
+            self._formats[key] = low.to(points), high.to(points), ((high - low) / 2).to(points)
+        return self._formats[key]
+
     def pull(self, points: Tensor) -> Tensor:
         """Points (batch, *shape) moved near or into the sets, for searches: no promise. Default: into the hull."""
-        hull = self.hull
-        return torch.minimum(torch.maximum(points, hull.lower.to(points)), hull.upper.to(points))
+        low, high, _ = self._ends_like(points)
+        return torch.minimum(torch.maximum(points, low), high)
 
     def descent(self, gradient: Tensor) -> Tensor:
         """The step (batch, *shape) across the set that lowers a functional most, for searches: no promise."""
-        hull = self.hull
-        return -((hull.upper - hull.lower) / 2).to(gradient) * gradient.sign()
+        return -self._ends_like(gradient)[2] * gradient.sign()
 
     @property
     def batch(self) -> int:
@@ -119,6 +151,15 @@ class Region(ABC):
     def shape(self) -> Shape:
         """Shape of one input, without the batch axis."""
         return tuple(self.hull.lower.shape[1:])
+
+
+def _moved(value: Any, device: torch.device) -> Any:
+    """What a region holds, on a device."""
+    if isinstance(value, (Tensor, Region)):
+        return value.to(device)
+    if isinstance(value, Interval):
+        return Interval(value.lower.to(device), value.upper.to(device), proper=value.proper)
+    return tuple(_moved(one, device) for one in value) if type(value) is tuple else value
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,6 +175,7 @@ class BoxRegion(Region):
     upper: Tensor
 
     def __post_init__(self) -> None:
+        check_together("E-REGION", lower=self.lower, upper=self.upper)
         if self.lower.shape != self.upper.shape:
             raise InputError("E-REGION", f"lower has shape {tuple(self.lower.shape)}, upper {tuple(self.upper.shape)}")
         if not bool(self.lower.isfinite().all() and self.upper.isfinite().all()):
@@ -155,7 +197,7 @@ class BoxRegion(Region):
 
     def take(self, index: Tensor) -> BoxRegion:
         """Instances `index`."""
-        return BoxRegion(self.lower[index], self.upper[index])
+        return trusted(BoxRegion, lower=self.lower[index], upper=self.upper[index])
 
     def contains(self, instance: int, point: np.ndarray) -> bool:
         """Float64 comparisons are exact."""
@@ -250,7 +292,7 @@ class LinfBall(Region):
             eps = eps[index]
         if isinstance(eps, InstanceRadii):
             eps = eps.take(index)
-        return LinfBall(self.center_[index], eps, self.clip, self.layout)
+        return trusted(LinfBall, center_=self.center_[index], eps=eps, clip=self.clip, layout=self.layout, **self._cached(index))
 
     def contains(self, instance: int, point: np.ndarray) -> bool:
         """Exact: |point - center| <= eps decided in rationals, entry by entry where floats cannot tell."""

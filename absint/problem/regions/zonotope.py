@@ -17,6 +17,8 @@ from absint.numeric.outward import down, up
 from absint.numeric.rounding import gamma, smallest_normal
 from absint.numeric.short_repr import short_repr
 from absint.problem.regions.region import Region, box_below, offset_between
+from absint.problem.trusted import trusted
+from absint.problem.whereabouts import check_together
 
 _EXACT_ENTRIES = 200_000      # beyond so many generator entries membership is not solved in rationals
 
@@ -38,6 +40,7 @@ class ZonotopeRegion(Region):
     beyond_hull: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        check_together("E-REGION", center=self.center_, generators=self.generators_, rest=self.rest)
         parts = [self.center_, self.generators_, *([] if self.rest is None else [self.rest])]
         if self.generators_.dim() < 2 or self.generators_[:, :1].shape[2:] != self.center_.shape[1:] \
                 or len(self.generators_) != len(self.center_) or (self.rest is not None and self.rest.shape != self.center_.shape):
@@ -73,7 +76,8 @@ class ZonotopeRegion(Region):
 
     def take(self, index: Tensor) -> ZonotopeRegion:
         """Instances `index`."""
-        return ZonotopeRegion(self.center_[index], self.generators_[index], None if self.rest is None else self.rest[index])
+        rest = None if self.rest is None else self.rest[index]
+        return trusted(ZonotopeRegion, center_=self.center_[index], generators_=self.generators_[index], rest=rest, **self._cached(index))
 
     def generators(self) -> tuple[Tensor, Tensor, Tensor]:
         """As given."""
@@ -156,9 +160,15 @@ class ZonotopeRegion(Region):
         if not generators.shape[1]:
             return super().pull(points)
         offsets = (points.double() - center).flatten(1)
-        e = (offsets[:, None] @ torch.linalg.pinv(generators)).clamp(-1, 1)
+        e = (offsets[:, None] @ self._inverse.to(points.device)).clamp(-1, 1)
         image: Tensor = center + (e @ generators)[:, 0].reshape(center.shape)
         return image
+
+    @cached_property
+    def _inverse(self) -> Tensor:
+        """(batch, n, m): of the generators, for all steps of a search."""
+        inverse: Tensor = torch.linalg.pinv(self.generators_.double().flatten(2))
+        return inverse
 
     def descent(self, gradient: Tensor) -> Tensor:
         """Every coefficient to its end downhill."""
