@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import pytest
 import test_evidence
 import test_evidence_of_verdicts
 from mutants.evidence import MUTANTS
-from mutants.planting import assert_killed, calls
+from mutants.planting import calls, killing
 
 from absint.domains.alpha import Alpha
 from absint.testing.kit import FLOAT64
@@ -26,13 +24,4 @@ def run(killer):
     _called((test, *(named.get(one, one) for one in given)))
 
 
-@cache
-def passes_unmutated(killer):
-    run(killer)
-    return True
-
-
-@pytest.mark.parametrize("name", MUTANTS)
-def test_mutant_is_killed(name, monkeypatch):
-    assert all(passes_unmutated(killer) for killer in MUTANTS[name][1])
-    assert_killed(MUTANTS[name], run, monkeypatch)
+test_mutant_is_killed = killing(MUTANTS, run)

@@ -113,7 +113,7 @@ def test_a_graph_that_nobody_compared_in_time_is_not_analysed(clock, monkeypatch
 
     monkeypatch.setattr(import_check, "_agree", slow)
     found = verify(images(3), settings("zonotope", total_timeout=5.0))
-    assert [(r.verdict, r.reason, r.cut) for r in found] == [(Verdict.UNKNOWN, Reason.TIMEOUT, True)] * 3
+    assert [(r.verdict, r.reason, r.cut, r.notes) for r in found] == [(Verdict.UNKNOWN, Reason.TIMEOUT, True, ())] * 3
     (one,) = radius(mnist(), digits(1)[0], BisectionSettings(Fraction(1, 4), Fraction(1, 100), settings("zonotope", total_timeout=5.0)))
     assert (one.certified, one.reason, one.cut) == (0, Reason.TIMEOUT, True)
 

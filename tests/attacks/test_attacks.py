@@ -14,6 +14,7 @@ from torch import Tensor
 from absint.attacks import Search, falsify, prove_witness
 from absint.attacks import pgd as pgd_module
 from absint.attacks import starts as starts_module
+from absint.attacks import walk as walk_module
 from absint.attacks.loss import objective, row_values, violates
 from absint.attacks.pgd import Pgd
 from absint.model.graph import Graph, GraphBuilder
@@ -89,7 +90,7 @@ def narrow_basin() -> tuple[Graph, BoxRegion, Spec]:
 
 def test_a_disjunct_that_the_nearest_one_hides_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found(*hidden_disjunct())
-    monkeypatch.setattr(pgd_module, "objective", lambda values, spec, focus, soft: objective(values, spec, 0 * focus - 1, soft))
+    monkeypatch.setattr(walk_module, "objective", lambda values, spec, focus, soft: objective(values, spec, 0 * focus - 1, soft))
     assert not found(*hidden_disjunct())
 
 
@@ -259,7 +260,7 @@ def test_conjunctions_are_attacked_in_both_ways(disjunct: list[int], expected: s
         seen.update(soft.tolist())
         return objective(values, spec, focus, soft)
 
-    monkeypatch.setattr(pgd_module, "objective", spy)
+    monkeypatch.setattr(walk_module, "objective", spy)
     graph = net((torch.ones(1, MANY, dtype=torch.float64), t(0.0)))
     assert not found(graph, box(-1, 1), unsafe(t([1.0], [-1.0]), t(50.0, 50.0), disjunct))
     assert seen == expected

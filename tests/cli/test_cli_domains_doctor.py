@@ -17,7 +17,7 @@ from absint.numeric.kernels import KernelReport
 @pytest.fixture
 def quick_kernels(monkeypatch):
     """The kernels have a test of their own."""
-    monkeypatch.setattr(kernels, "check_kernels", lambda device: [KernelReport("matmul", "float32", True, 0.1)])
+    monkeypatch.setattr(kernels, "check_kernels", lambda device, *, full: [KernelReport("matmul", "float32", True, 0.1)])
 
 
 def test_domains_as_json(cli):
@@ -124,7 +124,7 @@ def test_doctor_as_json(cli, quick_kernels):
 
 
 @pytest.mark.parametrize(("break_it", "line", "mend"), [
-    (lambda m: m.setattr(kernels, "check_kernels", lambda device: [KernelReport("conv2d", "float32", False, 1e4)]),
+    (lambda m: m.setattr(kernels, "check_kernels", lambda device, *, full: [KernelReport("conv2d", "float32", False, 1e4)]),
      "kernel conv2d: float32, 1e+04 times the bound", "pip install --force-reinstall torch"),
     (lambda m: m.setattr(doctor, "version", missing), "torch: not installed", "pip install 'torch'"),
     (lambda m: m.setattr(doctor, "import_module", unloadable),

@@ -111,12 +111,42 @@ def no_cuda(folder, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
 
 
+def one_card(monkeypatch, found=()):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch, "zeros", lambda *args, **kwargs: None)
+    monkeypatch.setattr("absint.numeric.probe.faults", lambda device: list(found) if device.type == "cuda" else [])
+
+
 def mute_cuda(folder, monkeypatch):
     def refuses(*args, **kwargs):
         raise RuntimeError("CUDA error: unspecified launch failure")
 
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    one_card(monkeypatch)
     monkeypatch.setattr(torch, "zeros", refuses)
+
+
+def old_driver(folder, monkeypatch):
+    def refuses():
+        raise RuntimeError("The NVIDIA driver on your system is too old (found version 11040).")
+
+    no_cuda(folder, monkeypatch)
+    monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: True)
+    monkeypatch.setattr(torch.cuda, "init", refuses)
+
+
+def full_card(folder, monkeypatch):
+    def refuses(*args, **kwargs):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 MiB.")
+
+    one_card(monkeypatch)
+    monkeypatch.setattr(torch, "zeros", refuses)
+
+
+def emulated(folder, monkeypatch):
+    one_card(monkeypatch)
+    monkeypatch.setenv("CUBLAS_EMULATE_DOUBLE_PRECISION", "1")
 
 
 def dying_cuda(folder, monkeypatch):
@@ -161,6 +191,11 @@ ARRANGED = {
     "two runs with one journal": busy("run.jsonl"),
     "two runs with one output": busy("busy.json"),
     "no CUDA device": no_cuda,
+    "a CUDA device beyond the last": lambda folder, monkeypatch: one_card(monkeypatch),
+    "a driver too old for this torch": old_driver,
+    "a CUDA device without free memory": full_card,
+    "a CUDA device that rounds otherwise": lambda folder, monkeypatch: one_card(monkeypatch, ["products of matrices in float32"]),
+    "emulated products by the environment": emulated,
     "CUDA device that does not answer": mute_cuda,
     "CUDA device that dies on the way, bounds": dying_cuda,
     "CUDA device that dies on the way, verify": dying_cuda,

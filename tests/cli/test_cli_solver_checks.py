@@ -14,7 +14,7 @@ from absint.solvers.highs import Highs
 
 @pytest.fixture
 def doctor(cli, monkeypatch):
-    monkeypatch.setattr(kernels, "check_kernels", lambda device: [KernelReport("matmul", "float32", True, 0.1)])
+    monkeypatch.setattr(kernels, "check_kernels", lambda device, *, full: [KernelReport("matmul", "float32", True, 0.1)])
 
     def run(*options):
         done = cli("doctor", "--format", "json", *options)

@@ -11,7 +11,7 @@ from regional import MAGNITUDES, dot, fractions, randn
 
 from absint.engine import affine_forms
 from absint.engine.affine_forms import AffineForms, from_zero
-from absint.engine.backward import walk
+from absint.engine.backward import block, walk
 from absint.engine.backward.charges import Charges
 from absint.engine.context import Context
 from absint.engine.domain import DOMAINS
@@ -202,7 +202,7 @@ def from_nowhere(weight, offset, origin):
 
 
 MUTANTS = {
-    "the charges of the walk": lambda patch: patch(walk._Walk, "constant", property(uncharged)),
+    "the charges of the walk": lambda patch: patch(block.BlockWalk, "constant", property(uncharged)),
     "the sign of the upper side": lambda patch: patch(AffineForms, "of_sides", staticmethod(crossed)),
     "the charges in the offsets": lambda patch: patch(Charges, "_paid", lambda self, cost, node: cost * 0),
     "the way from the chain's end to the input": lambda patch: patch(walk, "Charges", elsewhere),

@@ -23,6 +23,7 @@ from absint.testing.truth import FLOAT64
 Box, DeepPoly, Alpha = DOMAINS.get("box"), DOMAINS.get("deeppoly"), DOMAINS.get("alpha")
 FIELDS = [field.name for field in fields(Traits)]
 GRAPH = network("residual", 1.0)
+COUNTS = {node.name: node.size / 3 for node in GRAPH.nodes}
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,19 @@ def joined(one, two):
         "source": {*filter(None, (a.source + "; " + b.source).split("; "))}, "mixed": any((a.mixed, b.mixed)),
         "reference": any((a.reference, b.reference)), "alone": any((a.alone, b.alone)),
         "differentiable": all((a.differentiable, b.differentiable)), "guide": guides, "relaxations": [*a.relaxations, *b.relaxations],
-        "memory": a.memory(GRAPH, FLOAT64) + b.memory(GRAPH, FLOAT64),
+        "memory": a.memory(GRAPH, FLOAT64) + b.memory(GRAPH, FLOAT64), "estimate": together(estimated(a), estimated(b)),
     }
+
+
+def estimated(traits):
+    """What an instance is said to take, as numbers; None where nothing is said."""
+    cost = traits.estimate and traits.estimate(GRAPH, FLOAT64, COUNTS)
+    return cost and (cost.memory, cost.products)
+
+
+def together(one, two):
+    """Both kept at the same time."""
+    return tuple(map(sum, zip(one, two, strict=True))) if one and two else one or two
 
 
 def shown(traits):
@@ -68,7 +80,7 @@ def shown(traits):
     guide = traits.guide
     return {
         **{name: getattr(traits, name) for name in ("mixed", "reference", "alone", "differentiable")},
-        "source": {*filter(None, traits.source.split("; "))}, "memory": traits.memory(GRAPH, FLOAT64),
+        "source": {*filter(None, traits.source.split("; "))}, "memory": traits.memory(GRAPH, FLOAT64), "estimate": estimated(traits),
         "guide": None if guide is None else (guide.first, guide.second) if isinstance(guide, Product) else guide,
         "relaxations": [*traits.relaxations],
     }

@@ -17,8 +17,7 @@ from absint.domains import zonotope
 from absint.domains.generators import Dense
 from absint.engine import context as context_module
 from absint.engine import forward as interpret
-from absint.engine.backward import charges
-from absint.engine.backward import walk as substitute
+from absint.engine.backward import block, charges
 from absint.model.op import Op
 from absint.model.ops.affine import Affine
 from absint.model.ops.gemm import Gemm
@@ -257,13 +256,13 @@ def backward_swaps_planes(patch):
 
 @mutant("domain:deeppoly/net/residual", "domain:deeppoly/net/fan-out")
 def backward_forgets_a_branch(patch):
-    patch(substitute._Walk, "_gather", lambda self, node: self.frontier.pop(node.name)[-1])
+    patch(block.BlockWalk, "_gather", lambda self, node: self.frontier.pop(node.name)[-1])
 
 
 @mutant("domain:deeppoly/net/residual")
 def concretises_before_all_branches_arrived(patch):
     """every_layer may only stop where a single node carries all of the row."""
-    original = substitute._Walk._nonlinear
+    original = block.BlockWalk._nonlinear
 
     def nonlinear(self, node, op, adjoint):
         kept, self.frontier = self.frontier, {}
@@ -272,14 +271,14 @@ def concretises_before_all_branches_arrived(patch):
             kept.setdefault(name, []).extend(parts)
         self.frontier = kept
 
-    patch(substitute._Walk, "_nonlinear", nonlinear)
+    patch(block.BlockWalk, "_nonlinear", nonlinear)
 
 
 @mutant("domain:deeppoly/net/gemm")
 def backward_confuses_the_signs(patch):
     """The upper bounds walk with the lower ones' rows."""
-    original = substitute._Walk._signed
-    patch(substitute._Walk, "_signed", lambda self, part: original(self, part).abs())
+    original = block.BlockWalk._signed
+    patch(block.BlockWalk, "_signed", lambda self, part: original(self, part).abs())
 
 
 # ---- passes, semantics, kernels -----------------------------------------------------------------------------------------

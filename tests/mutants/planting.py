@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 
 import pytest
 
@@ -74,6 +75,27 @@ def assert_killed(mutant, run, monkeypatch, codes=CONTRADICTION):
     function, killers = mutant
     plant(function, monkeypatch)
     assert [killer for killer in killers if not notices(run, killer, codes)] == []
+
+
+def killing(mutants, run, forget=lambda: None):
+    """A test for a module to hold: every one of the mutants is killed by its killers, which pass without it (looked at once).
+
+    forget: called before a mutant is planted, where something was computed without it and kept.
+    """
+
+    @pytest.mark.parametrize("name", mutants)
+    def test_mutant_is_killed(name, monkeypatch):
+        assert all(_passes(run, killer) for killer in mutants[name][1])
+        forget()
+        assert_killed(mutants[name], run, monkeypatch)
+
+    return test_mutant_is_killed
+
+
+@cache
+def _passes(run, killer):
+    run(killer)
+    return True
 
 
 def calls(*modules):

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from functools import cache
-
-import pytest
 import test_branching
 import test_frontier
-from mutants.planting import assert_killed, calls
+from mutants.planting import calls, killing
 from mutants.searches import MUTANTS
 
 _run = calls(test_frontier, test_branching)
@@ -19,13 +16,4 @@ def run(killer):
     _run((test, *(getattr(test_branching, one) if one in ("LPS", "HALVES") else one for one in given)))
 
 
-@cache
-def passes_unmutated(killer):
-    run(killer)
-    return True
-
-
-@pytest.mark.parametrize("name", MUTANTS)
-def test_mutant_is_killed(name, monkeypatch):
-    assert all(passes_unmutated(killer) for killer in MUTANTS[name][1])
-    assert_killed(MUTANTS[name], run, monkeypatch)
+test_mutant_is_killed = killing(MUTANTS, run)
