@@ -12,7 +12,7 @@ CHECKED  := build/types
 # A worker that runs out of tests takes some of another's.
 PYTEST   := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: demo test slow lint ruff types package bench clean
+.PHONY: demo test slow lint ruff types package bench gpu-pack clean
 .DELETE_ON_ERROR:
 
 # Exit code 1 says that the run finished and that some instance is not verified: no failure of the demo.
@@ -49,6 +49,25 @@ package: $(VENV)/.dev
 	build/fresh/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(PIP_ARGS) dist/*.whl
 	cd build && fresh/bin/absint --version && fresh/bin/absint verify $(CURDIR)/absint/samples/mnist_relu_3x50.onnx --index 0:3 --quiet
 	cd build && fresh/bin/absint doctor
+
+# One folder for a machine with a card and torch but without a package index: absint as installed, what such a machine lacks (for its
+# Python, which need not be ours), and benchmarks/gpu.py. `sh build/gpu/run.sh OUT` there; $(GPU_NETS): a folder with more ONNX files.
+GPU_PYTHON ?= 3.12
+GPU_LACKS  ?= highspy vnnlib
+GPU_NETS   ?= $(ABSINT_GPU_NETS)
+GPU        := build/gpu
+PLATFORMS  := manylinux_2_28_x86_64 manylinux_2_27_x86_64 manylinux_2_24_x86_64 manylinux_2_17_x86_64 manylinux2014_x86_64
+gpu-pack: $(VENV)/.runtime
+	rm -rf $(GPU) $(GPU).tar.gz build/lib build/bdist.*
+	mkdir -p $(GPU)/nets
+	$(INSTALL) $(PIP_ARGS) --no-deps --no-compile --target $(GPU)/site .
+	$(INSTALL) $(PIP_ARGS) -c constraints.txt --no-deps --no-compile --only-binary=:all: --python-version $(GPU_PYTHON) --implementation cp \
+	  $(foreach one,$(PLATFORMS),--platform $(one)) --target $(GPU)/site $(GPU_LACKS)
+	cp benchmarks/gpu.py benchmarks/gpu_nets.py benchmarks/gpu_speed.py benchmarks/gpu_stages.py benchmarks/gpu.sh $(GPU)/
+	mv $(GPU)/gpu.sh $(GPU)/run.sh
+	if test -n "$(GPU_NETS)"; then cp "$(GPU_NETS)"/*.onnx* $(GPU)/nets/; fi
+	tar -czf $(GPU).tar.gz -C build gpu
+	du -sh $(GPU) $(GPU).tar.gz
 
 clean:
 	rm -rf $(VENV) build dist
