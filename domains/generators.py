@@ -15,6 +15,7 @@ from absint.model.families.linear import Linear
 from absint.model.op import Shape
 from absint.numeric.backend import Budget
 from absint.numeric.rounding import Numerics, cast_up
+from absint.numeric.scatter import added_at
 
 _CHUNK_ENTRIES = 1 << 18
 
@@ -183,8 +184,7 @@ class Sparse(GeneratorBlock):
 
     def spread(self, like: Tensor) -> Tensor:
         """A scatter."""
-        out = torch.zeros(len(self.index), prod(self.shape), dtype=like.dtype, device=like.device)
-        return out.scatter_add(1, self.index, self.value.abs().to(like.dtype)).reshape(-1, *self.shape)
+        return added_at(self.value.abs().to(like.dtype), self.index, prod(self.shape)).reshape(-1, *self.shape)
 
     def scaled(self, slope: Tensor, shape: Shape) -> Sparse:
         """Still one entry per symbol; trailing axes collapse onto their group."""

@@ -9,7 +9,7 @@ from importlib import import_module
 
 from absint.analyses.verify import attempted, portfolio, undecided
 from absint.attacks import starts, walk
-from absint.domains.generators import Sparse
+from absint.domains import generators
 from absint.domains.zonotope import Zonotope
 from absint.engine import affine_bounds, attempts, forward
 from absint.engine.backward import combinations, slopes
@@ -103,7 +103,7 @@ def infinite_ends(patch):
 
 @mutant("walk-zonotope")
 def zeros_that_generators_are_scattered_into(patch):
-    edit(patch, Sparse, "spread", ("dtype=like.dtype, device=like.device", "dtype=like.dtype"))
+    edit(patch, generators, "added_at", ("torch.arange(len(values), device=values.device)", "torch.arange(len(values))"))
 
 
 @mutant("conjunctions_of_rows")

@@ -13,6 +13,7 @@ from absint.model.families.composite import Composite
 from absint.model.families.linear import Linear
 from absint.model.op import OnnxNode, Op, Shape, register_import, unsupported
 from absint.model.ops.shape import Concat, Gather, Identity, Reshape
+from absint.numeric.scatter import added_at
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +57,7 @@ class Assemble(Linear):
         """Entries added back to where they came from."""
         sizes = [prod(s) for s in shapes]
         index = self.placed("index", y).reshape(-1)
-        back = y.new_zeros(len(y), sum(sizes) + 1).index_add(1, torch.where(index < 0, sum(sizes), index), y.reshape(len(y), -1))
+        back = added_at(y.reshape(len(y), -1), torch.where(index < 0, sum(sizes), index), sum(sizes) + 1)
         parts = back[:, :-1].split(sizes, 1)
         return tuple(part.reshape(len(y), *s) for part, s in zip(parts, shapes, strict=True))
 

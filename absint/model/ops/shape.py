@@ -13,6 +13,7 @@ from absint.model.families.linear import Linear, Monomial
 from absint.model.op import OnnxNode, Op, Shape, register_import, unsupported
 from absint.model.ops.step import to_whole
 from absint.numeric.rounding import smallest_normal, unit_roundoff
+from absint.numeric.scatter import added_at
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,8 +195,7 @@ class Gather(Linear):
 
     def adjoint(self, y: Tensor, shapes: tuple[Shape, ...]) -> tuple[Tensor, ...]:
         """Entries added back to where they came from."""
-        back = y.new_zeros(len(y), prod(shapes[0]))
-        back = back.index_add(1, self.placed("index", y).reshape(-1), y.reshape(len(y), -1))
+        back = added_at(y.reshape(len(y), -1), self.placed("index", y).reshape(-1), prod(shapes[0]))
         return (back.reshape(len(y), *shapes[0]),)
 
     def monomial(self, shape: Shape) -> Monomial | None:
