@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
@@ -112,6 +113,18 @@ def register_import(*names: str) -> Callable[[F], F]:
     return enter
 
 
+class Smoothness(Enum):
+    """Where an operator is twice continuously differentiable.
+
+    KINKED: not everywhere, or nobody says.  INSIDE: all over the interior of where it is defined, but not at an end of that where it
+    is still defined, as sqrt is not at 0.  SMOOTH: wherever it is defined.
+    """
+
+    KINKED = "kinked"
+    INSIDE = "inside"
+    SMOOTH = "smooth"
+
+
 class Op(ABC):
     """Base of all operators.
 
@@ -131,6 +144,14 @@ class Op(ABC):
         Default: the operator without parameters.
         """
         return cls()
+
+    @property
+    def smoothness(self) -> Smoothness:
+        """Default: nothing is known, which counts as kinked. A subclass states a class attribute, or overrides the property.
+
+        One that is smooth is evaluated by `forward` so that torch differentiates it twice, at every point.
+        """
+        return Smoothness.KINKED
 
     @abstractmethod
     def output_shape(self, *shapes: Shape) -> Shape:
@@ -203,6 +224,7 @@ class Input(Op):
 
     shape: Shape
     arity = 0
+    smoothness = Smoothness.SMOOTH
 
     def output_shape(self, *shapes: Shape) -> Shape:
         """The declared shape."""

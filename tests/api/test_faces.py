@@ -11,7 +11,8 @@ from test_arrows import FACES
 
 # What the documentation and plug-ins take from each; more may be there.
 PROMISED = {
-    "op": {"OPS", "Composite", "Linear", "Nonlinear", "OnnxNode", "Op", "Shape", "register_import", "register_op", "unsupported"},
+    "op": {"OPS", "Composite", "Linear", "Nonlinear", "OnnxNode", "Op", "Shape", "Smoothness", "register_import", "register_op",
+           "unsupported"},
     "elementwise": {"Curvature", "Elementwise", "Jump", "KernelError", "Knot", "Piece"},
     "domain": {"DOMAINS", "BackwardDomain", "Band", "Context", "Domain", "Interval", "Node", "Product", "Relaxation", "Rows", "Sense",
                "Traits", "Wrapper", "box_rows", "register_domain", "rule"},

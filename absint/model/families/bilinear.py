@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from absint.model.families.nonlinear import Nonlinear, middle_radius
-from absint.model.op import Shape
+from absint.model.op import Shape, Smoothness
 from absint.numeric.interval import Band, Interval, Relaxation
 from absint.numeric.rational import Rationals
 from absint.numeric.rounding import Numerics, no_lower, no_upper, smallest_normal, unit_roundoff
@@ -23,6 +23,7 @@ class Times(Nonlinear):
     """
 
     arity = 2
+    smoothness = Smoothness.SMOOTH
 
     def output_shape(self, *shapes: Shape) -> Shape:
         """The common shape."""

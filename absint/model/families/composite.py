@@ -26,6 +26,14 @@ class Composite(Op):
         """Whether `enclosure` is stated."""
         return type(self).enclosure is not Composite.enclosure
 
+    @property
+    def normalises(self) -> bool:
+        """Whether the result are shares of a whole: entries along some axis are not negative and add up to 1, as probabilities do.
+
+        It is seen in a graph where `enclosure` is stated, too.
+        """
+        return False
+
     @abstractmethod
     def expand(self, build: Callable[[Op, tuple[str, ...]], str], inputs: tuple[str, ...], shapes: tuple[Shape, ...]) -> str:
         """Add the parts with `build(op, inputs) -> name` and return the name of the result."""

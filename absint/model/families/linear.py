@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from absint.model.families.rational_linear import image
-from absint.model.op import Op, Shape, unerring
+from absint.model.op import Op, Shape, Smoothness, unerring
 from absint.model.window import Window
 from absint.numeric.rational import Rationals
 from absint.numeric.rounding import Numerics, lost
@@ -35,6 +35,8 @@ class Linear(Op):
     adjoint_terms: the same for one input entry of the adjoint. 1 means that entries are only moved, or scaled by powers of two:
     nothing rounds but by underflow.
     """
+
+    smoothness = Smoothness.SMOOTH
 
     @property
     def forward_terms(self) -> int:

@@ -193,13 +193,19 @@ class RealFunction(Nonlinear):
         return kernel_error(self.error, value, num)
 
 
+def minus_magnitude(x: Tensor) -> Tensor:
+    """-|x|, with derivative -1 at 0: what is put together of formulas for x < 0 and x >= 0 then has all derivatives of the second there.
+
+    torch has derivative 0 of |x| at 0, which is neither formula's.
+    """
+    return torch.where(x < 0, x, -x)
+
 
 def kernel_error(error: KernelError, value: Tensor, num: Numerics) -> Tensor:
     """Bound on what a kernel that gave `value` may err by; 0 without rounding."""
     if not num.rounding:
         return torch.zeros_like(value)
     return value.detach().abs() * gamma(error.ulps + 1, value.dtype) + (error.absolute + 2 * smallest_normal(value.dtype))
-
 
 
 def clamped(x: float, low: Tensor, high: Tensor) -> Tensor:

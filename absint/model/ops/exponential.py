@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from absint.model.families.elementwise import Curvature, Elementwise, KernelError, Knot, Piece
-from absint.model.op import OnnxNode, register_import, register_op, unsupported
+from absint.model.families.real_function import minus_magnitude
+from absint.model.op import OnnxNode, Smoothness, register_import, register_op, unsupported
 
 
 @register_op("Exp")
@@ -18,6 +19,7 @@ class Exp(Elementwise):
     """Increasing and convex."""
 
     pieces = (Piece(-inf, inf, 1, Curvature.CONVEX),)
+    smoothness = Smoothness.SMOOTH
     double = True
     error = KernelError(ulps=4)
     execution = KernelError(ulps=32)
@@ -42,6 +44,7 @@ class Log(Elementwise):
     """Increasing and concave on x > 0, undefined elsewhere."""
 
     pieces = (Piece(-inf, inf, 1, Curvature.CONCAVE),)
+    smoothness = Smoothness.SMOOTH
     double = True
     error = KernelError(ulps=4)
     execution = KernelError(ulps=16, absolute=1e-6)
@@ -70,6 +73,7 @@ class Softplus(Elementwise):
     """log(1 + exp x): increasing and convex."""
 
     pieces = (Piece(-inf, inf, 1, Curvature.CONVEX),)
+    smoothness = Smoothness.SMOOTH
     double = True
     error = KernelError(ulps=8)
     # Runtimes compute log(1 + exp x) as it stands, or cut it off far left.
@@ -78,7 +82,7 @@ class Softplus(Elementwise):
 
     def evaluate(self, x: Tensor) -> Tensor:
         """max(x, 0) + log(1 + exp(-|x|)): finite for every finite x; libraries' thresholds overflow or cut off."""
-        return x.clamp(min=0) + torch.log1p(torch.exp(-x.abs()))
+        return x.clamp(min=0) + torch.log1p(torch.exp(minus_magnitude(x)))
 
     def derivative(self, x: Tensor) -> Tensor:
         """The sigmoid."""

@@ -42,6 +42,11 @@ class Softmax(Composite):
         """The input's shape."""
         return shapes[0]
 
+    @property
+    def normalises(self) -> bool:
+        """Not the logarithms, which differ among themselves exactly as the scores do."""
+        return not self.logarithmic
+
     def forward(self, *xs: Tensor) -> Tensor:
         """By torch's stable kernels."""
         function = torch.log_softmax if self.logarithmic else torch.softmax

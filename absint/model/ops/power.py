@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from absint.model.families.elementwise import Curvature, Elementwise, KernelError, Piece
+from absint.model.op import Smoothness
 from absint.numeric.rational import Rationals
 
 _LARGEST = 64  # exponent up to which powers of rational numbers are taken
@@ -32,6 +33,12 @@ class Power(Elementwise):
     def whole(self) -> bool:
         """Defined for negative x."""
         return self.exponent.is_integer()
+
+    @property
+    def smoothness(self) -> Smoothness:
+        """At 0, where a power with a fraction ends, f'' is infinite below an exponent of 2."""
+        inside = not self.whole and 0 < self.exponent < 2
+        return Smoothness.INSIDE if inside else Smoothness.SMOOTH
 
     @property
     def even(self) -> bool:

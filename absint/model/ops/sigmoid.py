@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from absint.model.families.elementwise import Curvature, Elementwise, KernelError, Piece
-from absint.model.op import register_op
+from absint.model.op import Smoothness, register_op
 
 _S_SHAPE = (Piece(-inf, 0.0, 1, Curvature.CONVEX), Piece(0.0, inf, 1, Curvature.CONCAVE))
 
@@ -20,6 +20,7 @@ class Sigmoid(Elementwise):
     """1 / (1 + exp(-x))."""
 
     pieces = _S_SHAPE
+    smoothness = Smoothness.SMOOTH
     # exp within 2 ulps, a sum and a quotient; 16 leaves room for vectorised kernels. Checked in tests/ against mpmath.
     error = KernelError(ulps=16, absolute=1e-300)
     # onnxruntime's rational approximation errs by 4.4e-8 near -18, where the value is 2e-8.
@@ -47,6 +48,7 @@ class Tanh(Elementwise):
     """Hyperbolic tangent."""
 
     pieces = _S_SHAPE
+    smoothness = Smoothness.SMOOTH
     error = KernelError(ulps=16, absolute=1e-300)
     execution = KernelError(ulps=16, absolute=2.0**-20)
     codomain = (-1.0, 1.0)

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from absint.model.families.elementwise import Curvature, Elementwise, KernelError, Piece
-from absint.model.op import OnnxNode, Op, register_import, register_op, unsupported
+from absint.model.families.real_function import minus_magnitude
+from absint.model.op import OnnxNode, Op, Smoothness, register_import, register_op, unsupported
 
 _TAIL, _CELLS = 40.0, 2048  # beyond 40 derivatives are 0 or 1 to all digits
 _S_SHAPE = (Piece(-inf, 0.0, 1, Curvature.CONVEX), Piece(0.0, inf, 1, Curvature.CONCAVE))
@@ -21,6 +22,7 @@ class Erf(Elementwise):
     """The error function: increasing, convex below 0, concave above."""
 
     pieces = _S_SHAPE
+    smoothness = Smoothness.SMOOTH
     double = True
     # A rounded x^2 multiplies exp(-x^2) by up to 1 + x^2 u: 32 ulps until x = 4, where 1e-21 takes over.
     error = KernelError(ulps=32, absolute=1e-21)
@@ -47,6 +49,7 @@ class _Gate(Elementwise):
     The derivative cancels at the lowest point: an absolute error. It also covers piece ends that no float holds.
     """
 
+    smoothness = Smoothness.SMOOTH
     double = True
     error = KernelError(ulps=16, absolute=1e-15)
     execution = KernelError(ulps=32, absolute=4e-6)
@@ -139,13 +142,13 @@ class Mish(_Gate):
     def derivative(self, x: Tensor) -> Tensor:
         """gate + x (1 - gate^2) y(x) with the sigmoid y."""
         gate, near = _mish_gate(x), x.clamp(-800, 800)
-        q = torch.exp(-near.abs())
+        q = torch.exp(minus_magnitude(near))
         rest = torch.where(x < 0, 2 / (q * (q + 2) + 2), 2 * q * q / (1 + 2 * q + 2 * q * q))  # 1 - gate
         return gate + near * (rest * (1 + gate)) * torch.sigmoid(near)
 
 
 def _mish_gate(x: Tensor) -> Tensor:
-    q = torch.exp(-x.abs())
+    q = torch.exp(minus_magnitude(x))
     below, above = q * (q + 2), 1 + 2 * q
     return torch.where(x < 0, below / (below + 2), above / (above + 2 * q * q))
 
@@ -156,6 +159,7 @@ class Atan(Elementwise):
     """Increasing, convex below 0, concave above."""
 
     pieces = _S_SHAPE
+    smoothness = Smoothness.SMOOTH
     double = True
     error = KernelError(ulps=8)
     execution = KernelError(ulps=16, absolute=1e-6)
@@ -182,6 +186,7 @@ class Asinh(Elementwise):
     """Increasing, convex below 0, concave above."""
 
     pieces = _S_SHAPE
+    smoothness = Smoothness.SMOOTH
     double = True
     error = KernelError(ulps=16)
     execution = KernelError(ulps=16, absolute=1e-6)
@@ -207,6 +212,7 @@ class Sinh(Elementwise):
     """Increasing, concave below 0, convex above."""
 
     pieces = (Piece(-inf, 0.0, 1, Curvature.CONCAVE), Piece(0.0, inf, 1, Curvature.CONVEX))
+    smoothness = Smoothness.SMOOTH
     double = True
     error = KernelError(ulps=16)
     execution = KernelError(ulps=32, absolute=1e-6)
@@ -231,6 +237,7 @@ class Cosh(Elementwise):
     """Convex, lowest at 0."""
 
     pieces = (Piece(-inf, 0.0, -1, Curvature.CONVEX), Piece(0.0, inf, 1, Curvature.CONVEX))
+    smoothness = Smoothness.SMOOTH
     double = True
     error = KernelError(ulps=16)
     execution = KernelError(ulps=32, absolute=1e-6)
@@ -252,7 +259,7 @@ class Cosh(Elementwise):
 @register_op("Softsign")
 @dataclass(frozen=True, eq=False)
 class Softsign(Elementwise):
-    """x / (1 + |x|): increasing, convex below 0, concave above, with slope 1 at 0."""
+    """x / (1 + |x|): increasing, convex below 0, concave above, with slope 1 at 0, where f'' jumps from 2 to -2."""
 
     pieces = (Piece(-inf, 0.0, 1, Curvature.CONVEX), Piece(0.0, inf, 1, Curvature.CONCAVE))
     # Two roundings in the value; four in the derivative, whose square may underflow, which the floor covers.

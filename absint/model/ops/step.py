@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from absint.model.families.elementwise import Candidate, Curvature, Elementwise, Jump, Piece
-from absint.model.op import register_op
+from absint.model.op import Smoothness, register_op
 from absint.numeric.rational import Rationals, whole
 from absint.numeric.rounding import Numerics
 
@@ -172,6 +172,7 @@ class Held(Elementwise):
     least: float
     most: float
     pieces = (Piece(-inf, inf, 1, Curvature.LINEAR),)
+    smoothness = Smoothness.SMOOTH
     piecewise_linear = True
 
     def evaluate(self, x: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from absint.model.families.elementwise import Candidate, Curvature, Elementwise, KernelError, Piece
-from absint.model.op import register_op
+from absint.model.op import Smoothness, register_op
 from absint.numeric.interval import Interval
 from absint.numeric.rounding import Numerics
 
@@ -25,6 +25,7 @@ class _Wave(Elementwise):
     """
 
     phase: float
+    smoothness = Smoothness.SMOOTH
     double = True
     error = KernelError(ulps=4, absolute=1e-18)
     execution = KernelError(ulps=16, absolute=1e-6)
