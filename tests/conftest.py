@@ -27,13 +27,14 @@ from absint.model.op import OPS
 from absint.numeric.backend import numeric_mode
 from absint.problem.data_frontend import DATA
 from absint.problem.query import QUERIES
+from absint.problem.transforms import TRANSFORMS
 from absint.reports.interface import FORMATS
 from absint.runs.executors import EXECUTORS
 from absint.search.strategy import STRATEGIES
 from absint.solvers import SOLVERS
 
 # What the entry points name is loaded before the first test: no test sees more of it than another.
-REGISTRIES = (ANALYSES, ATTACKS, DATA, DOMAINS, EXECUTORS, FORMATS, FRONTENDS, OPS, QUERIES, READERS, SOLVERS, STRATEGIES)
+REGISTRIES = (ANALYSES, ATTACKS, DATA, DOMAINS, EXECUTORS, FORMATS, FRONTENDS, OPS, QUERIES, READERS, SOLVERS, STRATEGIES, TRANSFORMS)
 for _registry in REGISTRIES:
     _registry.load_all()
 
