@@ -7,6 +7,7 @@ from enum import Enum
 from fractions import Fraction
 
 import torch
+from torch import Tensor
 
 from absint.engine.context import Context
 from absint.engine.forward import boxes
@@ -52,6 +53,25 @@ def by_intervals(graph: Graph, spec: Spec, instance: int, box: BoxRegion) -> Jud
         holds[disjunct] &= most < 0 if strict else most <= 0
         possible[disjunct] &= least < 0 if strict else least <= 0
     return Judgement.UNSAFE if any(holds.values()) else Judgement.OPEN if any(possible.values()) else Judgement.SAFE
+
+
+def above_by_intervals(graph: Graph, points: Tensor, below: Tensor, above: Tensor, memory: int | None = None) -> Tensor:
+    """(batch,) bool: where the exact-real network provably has f[above] > f[below] at the point; False also where intervals meet.
+
+    points: (batch, *shape) float64.  below, above: (batch,) int64, classes.  memory: bytes for the walk of one chunk.
+    Sound: box steps in float64 enclose the exact outputs of each point.
+    """
+    memory = default_memory() if memory is None else memory
+    rows = Budget(memory).rows(8 * 8 * sum(node.size for node in graph.nodes))
+    proved = torch.zeros(len(points), dtype=torch.bool)
+    with numeric_mode(), torch.no_grad():
+        for part in torch.arange(len(points)).split(rows) if len(points) else ():
+            box = BoxRegion(points[part], points[part])
+            known = boxes(Context(graph, box, Numerics(), Budget(memory))).known[graph.output.name]
+            low = known.lower.flatten(1).gather(1, above[part, None])[:, 0]
+            high = known.upper.flatten(1).gather(1, below[part, None])[:, 0]
+            proved[part] = low.isfinite() & high.isfinite() & (low > high)
+    return proved
 
 
 def in_rationals(graph: Graph, spec: Spec, instance: int, point: Sequence[Fraction]) -> bool:

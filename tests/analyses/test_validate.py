@@ -13,13 +13,14 @@ import torch
 from scipy import stats
 
 from absint.analyses.validate import validator as validate
-from absint.analyses.validate.calibration import Calibration, clopper_pearson, least_inputs, parse_rate, read_calibration
+from absint.analyses.validate.calibration import Calibration, least_inputs, parse_rate, read_calibration
 from absint.analyses.validate.validator import RadiusValidator
 from absint.analyses.validate.window import Basis
 from absint.errors import InputError, UsageError
 from absint.model.frontend import normalised
 from absint.model.graph import GraphBuilder
 from absint.model.ops.gemm import Gemm
+from absint.numeric.statistics import clopper_pearson
 from absint.verdict import Verdict
 
 STEP = 0.0005

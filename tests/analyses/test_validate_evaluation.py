@@ -28,7 +28,8 @@ from absint.reports.figures import draw
 pytest.importorskip("foolbox", reason="the extra `attacks` is not installed")
 
 SMALL = {"fgsm": "fgsm:eps=0.2", "pgd": "pgd:eps=0.2,steps=5", "cw": "cw:binary_search_steps=3,steps=20", "deepfool": "deepfool:steps=20",
-         "hopskipjump": "hopskipjump:steps=2,initial_gradient_eval_steps=20,max_gradient_eval_steps=50", "boundary": "boundary:steps=50"}
+         "hopskipjump": "hopskipjump:steps=2,initial_gradient_eval_steps=20,max_gradient_eval_steps=50", "boundary": "boundary:steps=50",
+         "ddn": "ddn:steps=20", "ead": "ead:steps=20", "fmn": "fmn:steps=20"}
 
 
 @pytest.fixture(scope="module")

@@ -42,6 +42,8 @@ _MOST_HALVINGS = 60   # numbers of the grid stay far inside int64
 _MOST_FAN = 6         # 63 radii an input at a time
 _CHUNK = 128          # inputs that bisect together: what a kill may lose
 _FAN = {"cpu": 1, "cuda": 3}
+# Labels, which are only reported, and targets.
+_Classes = tuple[Tensor | None, Tensor | None]
 
 
 def halvings(upper: Fraction, tolerance: Fraction) -> int:
@@ -95,7 +97,7 @@ class BisectionSettings:
         return self.upper / Fraction(1 << self.halvings)
 
 
-def radius(graph: Graph, center: Tensor, settings: BisectionSettings, *, labels: Tensor | None = None,
+def radius(graph: Graph, center: Tensor, settings: BisectionSettings, *, labels: Tensor | None = None, target: Tensor | None = None,
            index: Sequence[int] | None = None, on_result: Callable[[RadiusResult], None] | None = None) -> list[RadiusResult]:
     """One result per input, in order: what `radii` yields. `on_result` is told of each as soon as it is known.
 
@@ -103,31 +105,34 @@ def radius(graph: Graph, center: Tensor, settings: BisectionSettings, *, labels:
     """
     names = tuple(range(len(center)) if index is None else index)
     results: dict[int, RadiusResult] = {}
-    for slot, result in _radii(graph, center, settings, labels, names):
+    for slot, result in _radii(graph, center, settings, (labels, target), names):
         results[slot] = result
         if on_result is not None:
             on_result(result)
     return [results[slot] for slot in range(len(center))]
 
 
-def radii(graph: Graph, center: Tensor, settings: BisectionSettings, *, labels: Tensor | None = None,
+def radii(graph: Graph, center: Tensor, settings: BisectionSettings, *, labels: Tensor | None = None, target: Tensor | None = None,
           index: Sequence[int] | None = None) -> Generator[RadiusResult, None, None]:
     """Bracket each input's robustness radius; one result per input, in the round that closes its bracket. Its predicted class is kept.
 
     center: (batch, *shape) float64, raw units.  labels: (batch,) int64, only reported.  index: the inputs' names.
+    target: (batch,) int64, the one class that has to stay below the predicted class c. `certified` and `refuted` then say of f_c - f_t > 0
+    alone how far it holds, whatever other classes do; an input is tied where f_c = f_t. None: every other class.
     Sound: `certified` was proved, or is 0; an unknown answer lowers the upper end only. Not the largest provable radius
     where a domain's answers are not monotone: then one of its boundaries, as in Algorithm 1.
-    Raises InputError E-DATA-NAN, E-REGION, UnsupportedError E-CLASSES, E-IMPORT-MISMATCH, PluginError E-CONTRADICTION where
-    a proved radius reaches a proved witness.
+    Raises InputError E-DATA-NAN, E-REGION, E-LABEL (targets that are no class, or the predicted one), UnsupportedError E-CLASSES,
+    E-IMPORT-MISMATCH, PluginError E-CONTRADICTION where a proved radius reaches a proved witness.
     """
-    for _, result in _radii(graph, center, settings, labels, tuple(range(len(center)) if index is None else index)):
+    for _, result in _radii(graph, center, settings, (labels, target), tuple(range(len(center)) if index is None else index)):
         yield result
 
 
-def _radii(graph: Graph, center: Tensor, settings: BisectionSettings, labels: Tensor | None, names: tuple[int, ...]
+def _radii(graph: Graph, center: Tensor, settings: BisectionSettings, classes: _Classes, names: tuple[int, ...]
            ) -> Generator[tuple[int, RadiusResult], None, None]:
     """With the position of each."""
     _check_inputs(graph, center, names)
+    _check_targets(graph, center, classes[1], names)
     largest = ball(settings.norm, center, settings.upper, settings.clip)
     if not bool(largest.hull.lower.isfinite().all() and largest.hull.upper.isfinite().all()):
         raise UsageError("E-RADIUS", "the largest ball leaves the range of float64", where="--upper")
@@ -138,16 +143,18 @@ def _radii(graph: Graph, center: Tensor, settings: BisectionSettings, labels: Te
         except DeadlineError:
             # Not compared, not analysed.
             for slot, name in enumerate(names):
-                label = None if labels is None else int(labels[slot])
+                label = None if classes[0] is None else int(classes[0][slot])
                 yield slot, RadiusResult(name, Fraction(0), inf, None, label, reason=Reason.TIMEOUT, cut=True)
             return
-    yield from in_numeric_mode(_chunks(graph, center, settings, labels, names, end))
+    yield from in_numeric_mode(_chunks(graph, center, settings, classes, names, end))
 
 
-def _chunks(graph: Graph, center: Tensor, settings: BisectionSettings, labels: Tensor | None, names: tuple[int, ...], end: float
+def _chunks(graph: Graph, center: Tensor, settings: BisectionSettings, classes: _Classes, names: tuple[int, ...], end: float
             ) -> Generator[tuple[int, RadiusResult], None, None]:
+    labels, target = classes
     for part in torch.arange(len(center)).split(_chunk(graph, settings)):
-        chunk = _Chunk(graph, center[part].double(), settings, tuple(names[k] for k in part.tolist()), end)
+        chunk = _Chunk(graph, center[part].double(), settings, tuple(names[k] for k in part.tolist()), end,
+                       None if target is None else target[part].long())
         for slot, result in chunk.run(None if labels is None else labels[part].tolist()):
             yield int(part[slot]), result
 
@@ -158,6 +165,32 @@ def _check_inputs(graph: Graph, center: Tensor, names: Sequence[int]) -> None:
     if broken:
         shown = ", ".join(str(names[k]) for k in broken[:10]) + (", ..." if len(broken) > 10 else "")
         raise InputError("E-DATA-NAN", f"inputs with NaN or infinite entries: {shown}", hint="remove or repair these inputs")
+
+
+def _check_targets(graph: Graph, center: Tensor, target: Tensor | None, names: Sequence[int]) -> None:
+    """Before anything is bisected: each target is a class that is not the predicted one."""
+    if target is None or not len(center):
+        return
+    if target.shape != center.shape[:1] or target.is_floating_point():
+        raise InputError("E-LABEL", f"targets {tuple(target.shape)} of {target.dtype} for {len(center)} inputs", hint="one integer each")
+    Spec.check_labels(target, graph.output.size)
+    outputs = _outputs(graph, center.double())
+    own = (_pair_tied(outputs, target).logical_not() & (outputs.argmax(1) == target)).nonzero().flatten().tolist()
+    if own:
+        shown = ", ".join(str(names[k]) for k in own[:10]) + (", ..." if len(own) > 10 else "")
+        raise InputError("E-LABEL", f"the target is the predicted class itself: inputs {shown}", hint="a target must be another class")
+
+
+def _outputs(graph: Graph, center: Tensor) -> Tensor:
+    """(batch, classes) float64."""
+    with torch.no_grad():
+        return torch.cat([graph(part).flatten(1).double() for part in center.split(256)])
+
+
+def _pair_tied(outputs: Tensor, target: Tensor) -> Tensor:
+    """(batch,): whether the target is one of several largest."""
+    largest = outputs == outputs.amax(1, keepdim=True)
+    return largest.gather(1, target[:, None])[:, 0] & (largest.sum(1) > 1)
 
 
 def _fan(options: BisectionSettings) -> int:
@@ -233,17 +266,17 @@ class _Left:
 
 
 class _Chunk:
-    """Inputs that bisect together. end: of the whole call, on the monotonic clock."""
+    """Inputs that bisect together. end: of the whole call, on the monotonic clock.  target: the class of each to stay below."""
 
-    def __init__(self, graph: Graph, center: Tensor, options: BisectionSettings, names: tuple[int, ...], end: float) -> None:
+    def __init__(self, graph: Graph, center: Tensor, options: BisectionSettings, names: tuple[int, ...], end: float,
+                 target: Tensor | None = None) -> None:
         self.graph, self.center, self.options, self.names = graph, center, options, names
-        self.end = end
+        self.end, self.target = end, target
         self.levels = _fan(options)
-        with torch.no_grad():
-            outputs = torch.cat([graph(part).flatten(1).double() for part in center.split(256)])
+        outputs = _outputs(graph, center)
         self.predicted = outputs.argmax(1)
         self.finite = outputs.isfinite().all(1)
-        self.tied = (outputs == outputs.amax(1, keepdim=True)).sum(1) > 1
+        self.tied = (outputs == outputs.amax(1, keepdim=True)).sum(1) > 1 if target is None else _pair_tied(outputs, target)
         self.known = _Known(len(center))
 
     def run(self, labels: list[int] | None) -> Generator[tuple[int, RadiusResult], None, None]:
@@ -311,13 +344,17 @@ class _Chunk:
         if options.norm == "linf":
             eps = eps.reshape(-1, *(1,) * (self.center.dim() - 1))
         region = ball(options.norm, self.center[owners], eps, options.clip)
-        labels, classes = self.predicted[owners], self.graph.output.size
-        problem = Problem(self.graph, region, lambda chosen: Spec.robust(labels[chosen], classes), tuple(range(len(asked))),
+        problem = Problem(self.graph, region, lambda chosen: self._kept(owners[chosen]), tuple(range(len(asked))),
                           known=self.known.of(owners))
         limits = replace(options.verify, timeout=inf, total_timeout=max(end - time.monotonic(), 1e-9))
         run = Portfolio(problem, limits, left.add if options.carry else None, allowed)
         found = dict(run.results())
         return [self._answer(slot, found[place]) for place, (slot, _) in enumerate(asked)], left
+
+    def _kept(self, slots: Tensor) -> Spec:
+        """What must hold around these inputs."""
+        labels, classes = self.predicted[slots], self.graph.output.size
+        return Spec.robust(labels, classes) if self.target is None else Spec.targeted(labels, self.target[slots], classes)
 
     def _answer(self, slot: int, result: InstanceResult) -> RadiusAnswer:
         if result.verdict is not Verdict.FALSIFIED or result.witness is None:

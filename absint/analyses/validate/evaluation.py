@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from absint.analyses.validate.calibration import clopper_pearson
 from absint.analyses.validate.record import CALIBRATION, MISCLASSIFIED, VALID, Category
 from absint.analyses.validate.validator import RadiusValidator
 from absint.analyses.validate.window import SlidingWindow, WindowRule, filled
 from absint.attacks.foolbox_attacks import Adversarials, AttackPlan, attack, check_foolbox
 from absint.errors import InputError
+from absint.numeric.statistics import clopper_pearson
 from absint.problem.dataset import Dataset
 
 _SHUFFLES = 10
