@@ -11,6 +11,7 @@ from torch.nn import Module
 
 from absint.analyses.bounds.record import BoundsRecord
 from absint.analyses.bounds.result import BoundsByTensor
+from absint.analyses.clever.record import CleverScore
 from absint.analyses.inspect.record import Inspection
 from absint.analyses.query.answering import QueryResult
 from absint.analyses.query.record import AnswerRecord
@@ -51,6 +52,20 @@ def bounds(
     progress: bool = ...,
 ) -> BoundsByTensor:
     """Bound tensors of the network over all inputs within eps of the given ones."""
+
+def clever(
+    graph: Graph | Module | str | Path = ..., inputs: ArrayLike | Region | Dataset | str | Path | None = ..., *,
+    plugin: Sequence[str | Path] = ..., total_timeout: float | None = ..., device: str = ..., memory: int | str | None = ...,
+    threads: int | None = ..., executor: str = ..., processes: int = ..., journal: str | Path | None = ..., resume: bool = ...,
+    mean: str | Sequence[float] | None = ..., std: str | Sequence[float] | None = ..., layout: str = ...,
+    labels: ArrayLike | str | Path | None = ..., index: str | None = ..., clip: tuple[float, float] | str | None = ...,
+    batch: int | None = ..., order: int = ..., norm: str | float = ..., radius: float | None = ..., targets: str = ...,
+    batches: int = ..., samples: int = ..., transform: str | None = ..., curvature: str = ..., scores: str | None = ...,
+    level: float = ..., seed: int = ..., dtype: str | None = ..., certify: str | Domain[Any] | Strategy | None = ...,
+    tolerance: float | str | Fraction | None = ..., attack: str | None = ..., timeout: float | str | None = ...,
+    on_record: Callable[[Any], None] | None = ..., progress: bool = ...,
+) -> Results[CleverScore]:
+    """Estimate how far each input is from the nearest one of another class: CLEVER scores, per target. No certificate."""
 
 def inspect(
     graph: Graph | Module | str | Path = ..., *, plugin: Sequence[str | Path] = ..., total_timeout: float | None = ...,

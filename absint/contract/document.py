@@ -30,7 +30,11 @@ class Facts:
 
 @dataclass(frozen=True)
 class Series:
-    """One line, or the bars of one histogram. x, y: of the same length; NaN in y is a gap.  edges: of a histogram's bins, y its counts."""
+    """One line, or the bars of one histogram. x, y: of the same length; NaN in y is a gap.  edges: of a histogram's bins, y its counts.
+
+    to: of the same length, where each place has a stroke from y to it instead of a line through them.  joined: whether marks have a
+    line through them.
+    """
 
     label: str
     x: tuple[float, ...] = ()
@@ -39,6 +43,8 @@ class Series:
     dashed: bool = False
     marked: bool = False
     colour: int = 0
+    to: tuple[float, ...] = ()
+    joined: bool = True
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Sequence
 from importlib.util import find_spec
 from itertools import cycle
-from math import isfinite, nan
+from math import isfinite, isnan, nan
 from typing import Any, ClassVar
 
 from absint.contract.document import Document, Figure, Heading, Panel, Series
@@ -117,6 +117,13 @@ def _line(axis: Any, series: Series, strokes: Any, *, logarithmic: bool) -> None
         style = {"linewidth": 0.8, "linestyle": "--", "alpha": 0.7}
     elif not series.marked:
         style["linestyle"] = next(strokes)
+    if series.to:
+        ends = [nan if isnan(start) else end for start, end in zip(y, _numbers(series.to), strict=True)]
+        style["linestyle"] = ":" if series.dashed else "-"
+        axis.vlines(x, y, ends, color=_colour(series), label=_label(series.label), **style)
+        return
+    if not series.joined:
+        style["linestyle"] = "none"
     if series.marked:
         style.update(marker=_MARKERS[series.colour % len(_MARKERS)], markersize=4)
     axis.plot(x, y, color=_colour(series), label=_label(series.label), **style)

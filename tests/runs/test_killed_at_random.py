@@ -30,9 +30,11 @@ WORDS = {
     "validate.calibrate": [NET, "--index", "0:60", "--rate", "0.05", "--batch", "4", "--domain", "deeppoly"],
     "validate.run": [NET, "--index", "60:100", "--batch", "4"],
     "inspect": [CONV],
+    "clever": [NET, "--index", "0:12", "--radius", "2", "--batches", "20", "--samples", "40"],
 }
 TIMES = ("time_s", "seconds", "started", "command", "calls", "median_s")
-SLACK = ("margin", "median_margin")     # agree within the slack of rounding, whatever else is analysed beside them
+SLACK = ("margin", "median_margin", "slope", "score", "low", "high", "quotient", "mean score")
+# These agree within the slack of rounding, whatever else is analysed beside them
 
 
 def run(words, *, stop=None):

@@ -22,6 +22,7 @@ _WORDS = {
     "verify": [NET, "--index", "0:3", "--eps", "0.03"],
     "bounds": [NET, "--index", "0:2"],
     "inspect": [NET],
+    "clever": [NET, "--index", "0:3", "--radius", "2", "--batches", "10", "--samples", "10"],
     "validate.calibrate": [NET, "--index", "0:60", "--rate", "0.05"],
     "validate.run": [NET, "--index", "60:63"],
     "validate.evaluate": [NET, "--count", "5", "--calibrate", "40", "--attack", "fgsm:eps=0.1"],
