@@ -12,7 +12,7 @@ CHECKED  := build/types
 # A worker that runs out of tests takes some of another's.
 PYTEST   := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: demo test slow lint ruff types package bench gpu-pack clean
+.PHONY: demo test slow lint ruff types package bench gpu-pack clever-pack clean
 .DELETE_ON_ERROR:
 
 # Exit code 1 says that the run finished and that some instance is not verified: no failure of the demo.
@@ -68,6 +68,25 @@ gpu-pack: $(VENV)/.runtime
 	if test -n "$(GPU_NETS)"; then cp "$(GPU_NETS)"/*.onnx* $(GPU)/nets/; fi
 	tar -czf $(GPU).tar.gz -C build gpu
 	du -sh $(GPU) $(GPU).tar.gz
+
+# The same for benchmarks/papers/clever.py, with images, trained networks and ART: `sh build/clever/run.sh OUT` there.
+# $(CLEVER_DATA): the folder of its --data.  $(CLEVER_NETS): of its --nets, where there is one.  $(CLEVER_MB): of the archive, at most.
+CLEVER       := build/clever
+CLEVER_DATA  ?= ../shared/data
+CLEVER_NETS  ?=
+CLEVER_MB    ?= 55
+CLEVER_LACKS := vnnlib foolbox eagerpy gitpython gitdb smmap requests urllib3 certifi idna charset-normalizer \
+  adversarial-robustness-toolbox six tqdm
+clever-pack: $(VENV)/.runtime
+	rm -rf $(CLEVER) $(CLEVER).tar.gz build/lib build/bdist.*
+	mkdir -p $(CLEVER)
+	$(INSTALL) $(PIP_ARGS) --no-deps --no-compile --target $(CLEVER)/site .
+	$(INSTALL) $(PIP_ARGS) -c constraints.txt --no-deps --no-compile --only-binary=:all: --python-version $(GPU_PYTHON) --implementation cp \
+	  $(foreach one,$(PLATFORMS),--platform $(one)) --target $(CLEVER)/site $(CLEVER_LACKS)
+	cp benchmarks/papers/clever*.py $(CLEVER)/
+	cp benchmarks/papers/clever.sh $(CLEVER)/run.sh
+	sh benchmarks/papers/clever_pack.sh $(CLEVER) "$(CLEVER_DATA)" "$(CLEVER_NETS)" $(CLEVER_MB)
+	du -sh $(CLEVER) $(CLEVER).tar.gz
 
 clean:
 	rm -rf $(VENV) build dist
