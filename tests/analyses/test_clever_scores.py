@@ -162,6 +162,11 @@ def test_scores_lie_between_nothing_and_the_radius(order: int, clip: tuple[float
             assert one.saturated == (one.score == 0.3)
 
 
+def test_the_report_names_the_format_that_was_sampled_in() -> None:
+    found = absint.clever(net(1, 5, 3), images(1, 1, 5), radius=1e-5, **FEW)
+    assert found.run.header["numerics"]["dtype"] == found.run.header["sampling"]["dtype"] == "float64"
+
+
 def test_misclassified_and_tied_inputs_say_so_and_get_no_score() -> None:
     graph = net(1, 5, 3)
     x = images(1, 3, 5)
@@ -187,6 +192,7 @@ def test_misclassified_and_tied_inputs_say_so_and_get_no_score() -> None:
     ({"targets": "1,1"}, "E-CLEVER-TARGETS"), ({"targets": "7"}, "E-CLEVER-TARGETS"), ({"targets": "untargeted,1"}, "E-CLEVER-TARGETS"),
     ({"curvature": "mean"}, "E-CLEVER-OPTION"), ({"level": 1.0}, "E-CLEVER-LEVEL"), ({"seed": -1}, "E-CLEVER-OPTION"),
     ({"dtype": "int8"}, "E-DTYPE"), ({"transform": "nothing"}, "E-TRANSFORM-UNKNOWN"), ({"certify": "nothing"}, "E-DOMAIN-UNKNOWN"),
+    ({"tolerance": "little"}, "E-EPS"),
     ({"attack": "nothing"}, "E-ATTACK-UNKNOWN"),
 ])
 def test_what_cannot_be_scored_is_refused_with_a_code(given: dict[str, object], code: str) -> None:

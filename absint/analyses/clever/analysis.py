@@ -81,6 +81,7 @@ class Clever(Analysis[CleverOptions, CleverScore]):
         return {"sampling": {"order": found.order, "norm": found.norm, "radius": found.radius, "clip": clip,
                              "batches": found.batches, "samples": found.samples, "seed": found.seed, "transform": run.options.transform,
                              "dtype": str(found.dtype).removeprefix("torch.")},
+                "numerics": {"dtype": str(found.dtype).removeprefix("torch.")},
                 "assurance": "none: a score is an estimate, and may lie above the distance of a counterexample"}
 
     def opening(self, run: Run[CleverOptions], count: int) -> str:

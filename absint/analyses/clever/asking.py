@@ -123,7 +123,8 @@ def asked_of(run: Run[CleverOptions]) -> ScoreTask:
 
 def between_of(run: Run[CleverOptions], settings: ScoreSettings, transform: Transformed | None) -> Between | None:
     """What --certify and --attack ask for. Raises E-CLEVER-TRANSFORM for a proof behind a transform, and what domains and attacks do."""
-    options = run.options
+    options, radius = run.options, parse_eps(settings.radius, "--radius")
+    tolerance = radius / 100 if options.tolerance is None else parse_eps(options.tolerance, "--tolerance")
     if options.certify is None and options.attack in (None, "none"):
         return None
     if options.certify is not None and transform is not None:
@@ -133,8 +134,6 @@ def between_of(run: Run[CleverOptions], settings: ScoreSettings, transform: Tran
     if options.attack not in (None, "none"):
         attacks = parse_attacks("" if options.attack == DEFAULT else options.attack, settings.norm)
         check_foolbox()
-    radius = parse_eps(settings.radius, "--radius")
-    tolerance = radius / 100 if options.tolerance is None else parse_eps(options.tolerance, "--tolerance")
     words = words_of(options.targets)
     limit = run.timeout / (run.network.output.size - 1 if UNTARGETED in words else len(words))
     proof = ProofSettings(None, device=options.device, batch=options.batch, memory=settings.memory, timeout=limit, on_stage=run.stage)
