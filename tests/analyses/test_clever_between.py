@@ -155,3 +155,16 @@ def test_what_a_time_limit_left_unproved_is_told_and_tried_again(tmp_path, monke
     assert again[0].targets[0].certified > 0
     assert str(again[0].targets[0].certified) != "-0.0"
     assert again[0].note == ""
+
+
+def test_an_attack_through_a_transform_sees_its_result_to_the_last_bit() -> None:
+    x = torch.rand(50, 7, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    seen = []
+
+    def scores(points: torch.Tensor) -> torch.Tensor:
+        seen.append(points.detach())
+        return 3 * points
+
+    (slope,) = torch.autograd.grad(between.straight_through(scores, lambda points: points / 3 + 0.1)(x).sum(), x)
+    assert torch.equal(seen[0], x.detach() / 3 + 0.1)
+    assert torch.equal(slope, torch.full_like(x, 3.0))

@@ -295,3 +295,9 @@ def test_a_time_limit_leaves_what_was_sampled_or_says_that_nothing_was() -> None
     found = absint.clever(graph, x, radius=0.5, timeout=1e-9, memory="1MiB", batches=12, samples=3000)
     assert {record.skipped for record in found} == {"timeout"}
     assert found.document.exit_code == 1
+
+
+def test_scores_that_rounding_may_turn_round_are_tied() -> None:
+    build, weight = GraphBuilder("x", (2,)), torch.tensor([[1.0, 0.0], [1.0, 2.0**-52]], dtype=torch.float64)
+    graph = build.graph(build.add(Gemm(weight, torch.zeros(2, dtype=torch.float64)), ("x",), "y"))
+    assert absint.clever(graph, np.full((1, 2), 0.5), radius=1.0, **FEW)[0].skipped == "tie"

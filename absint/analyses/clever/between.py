@@ -12,7 +12,6 @@ from fractions import Fraction
 from math import inf
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from absint.analyses.clever.settings import Images, Transformed
@@ -126,8 +125,7 @@ def straight_through(graph: Callable[[Tensor], Tensor], transform: Transformed) 
     """
 
     def model(x: Tensor) -> Tensor:
-        with torch.no_grad():
-            behind = transform(x) - x
-        return graph(x + behind)
+        # The transformed input to the last bit: what is added is zero, and passes the gradient on.
+        return graph(transform(x.detach()) + (x - x.detach()))
 
     return model

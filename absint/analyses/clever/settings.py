@@ -17,6 +17,7 @@ TARGETS = (RUNNER_UP, RANDOM, LEAST, UNTARGETED)
 _RANK = {RUNNER_UP: 1, LEAST: -1}
 _BACK = 3        # a forward and a backward pass hold so many times what a forward pass computes
 _TENSORS = ("center", "original", "target", "margin", "slope", "gap")
+_CLOSE = 2.0**-40          # of the greatest score
 _CHOICE = 1      # of a generator's key: the random target; batches of samples have keys of four numbers
 
 Transformed = Callable[[Tensor], Tensor]
@@ -57,7 +58,8 @@ class Images:
     """Images of the same shape with their targets. index: (n,) names.  center: (n, *shape) float64.  kinds: one a target.
 
     original: (n,).  target: (n, targets).  margin: (n, targets) float64, f_c - f_t at the transformed image.
-    slope: (n, targets) float64, the dual norm of its gradient there.  gap: (n,) of the greatest two scores.  All on the device.
+    slope: (n, targets) float64, the dual norm of its gradient there.  gap: (n,) of the greatest two scores, less what rounding may
+    make of it, so that another batch has the same greatest one.  All on the device.
     """
 
     index: tuple[int, ...]
@@ -127,4 +129,5 @@ def _with_targets(model: Scores, transform: Transformed | None, center: Tensor, 
     original, kinds, target = targets_of(scores, words, index, settings.seed)
     margin, gradients = margin_gradients(model, at, original, target)
     best = scores.topk(2, dim=1).values
-    return Images(index, center, kinds, original, target, margin, dual_norms(gradients, settings.norm).T, best[:, 0] - best[:, 1])
+    gap = best[:, 0] - best[:, 1] - _CLOSE * scores.abs().amax(1)
+    return Images(index, center, kinds, original, target, margin, dual_norms(gradients, settings.norm).T, gap)
