@@ -1,5 +1,6 @@
 """For those who write an operator: families, registration, import. A public face of `absint.model`."""
 
+from absint.model.constants import kept
 from absint.model.families.bilinear import Times
 from absint.model.families.composite import Composite
 from absint.model.families.linear import Linear, Monomial
@@ -35,6 +36,7 @@ __all__ = [
     "Shape",
     "Smoothness",
     "Times",
+    "kept",
     "middle_radius",
     "no_offset",
     "one_power_a_row",

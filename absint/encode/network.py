@@ -17,7 +17,7 @@ from torch import Tensor
 
 from absint.encode.builder import Builder, Choices, ColumnBlock, with_binaries
 from absint.encode.expressions import Expressions, LinearRows, add_up, columns_as_values, constant, product, stacked
-from absint.encode.linear_rows import Layers
+from absint.encode.linear_rows import linear_rows
 from absint.encode.segments import Kinks, kinks
 from absint.engine.context import Context
 from absint.errors import UnsupportedError, UsageError
@@ -33,7 +33,7 @@ from absint.numeric.outward import next_above
 from absint.numeric.rounding import Numerics
 from absint.solvers.model import Model
 
-__all__ = ["Encoding", "Functional", "Layers", "encode"]
+__all__ = ["Encoding", "Functional", "encode"]
 
 _NUMERICS = Numerics()  # float64 throughout, outward
 
@@ -79,17 +79,17 @@ class Encoding:
         return with_binaries(self.model, self.choices)
 
 
-def encode(ctx: Context, instance: int, layers: Layers | None = None) -> Encoding:
+def encode(ctx: Context, instance: int) -> Encoding:
     """The relaxation of one instance under what is known of its nodes (`ctx.known` must be total: `interpret.boxes` or an analysis).
 
-    layers: of the graph, or of one that `ctx.graph` is a part of.  Splits that are already met into `known` hold in the model.
+    Splits that are already met into `known` hold in the model.
     Raises UsageError E-SOLVER-VOID where what is known leaves no input, UnsupportedError E-SOLVER-SEMANTICS under float32
     semantics and E-SOLVER-ENCODE for a node of no family, DeadlineError.
     """
     if ctx.numerics.float32_semantics:
         raise UnsupportedError("E-SOLVER-SEMANTICS", "LP and MILP models are of the exact-real network",
                                hint="leave out --semantics float32")
-    work = _Encoder(ctx.graph, _bounds(ctx, instance), layers or Layers(ctx.graph), ctx.budget)
+    work = _Encoder(ctx.graph, _bounds(ctx, instance), ctx.budget)
     for node in ctx.graph.nodes:
         ctx.budget.check()
         work.visit(node)
@@ -122,7 +122,6 @@ class _Encoder:
 
     graph: Graph
     known: Mapping[str, Interval]
-    layers: Layers
     budget: Budget
 
     def __post_init__(self) -> None:
@@ -162,7 +161,7 @@ class _Encoder:
 
     def _linear(self, node: Node, op: Linear) -> Expressions:
         """L of the inputs' expressions. An input that would fill the rows with products of weights becomes columns first."""
-        rows = self.layers.of(node, op, self.budget)
+        rows = linear_rows(self.graph, node, op, self.budget)
         start = 0
         for name in node.inputs:
             stop = start + self.graph[name].size

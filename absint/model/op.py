@@ -10,13 +10,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from functools import cached_property
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
 from absint.errors import UnsupportedError
+from absint.model.constants import KEPT as _KEPT
+from absint.model.constants import NOTHING, Entry, keep, of_one, sources, unchanged
 from absint.numeric.rational import Rationals
 from absint.numeric.rounding import is_power, unit_roundoff
 from absint.registry import Registry
@@ -89,6 +90,7 @@ class FromOnnx(Protocol):
 OPS: Registry[FromOnnx] = Registry("operator", "absint.ops")
 C = TypeVar("C", bound="type[Op]")
 F = TypeVar("F", bound=FromOnnx)
+T = TypeVar("T")
 
 
 def register_op(*names: str) -> Callable[[C], C]:
@@ -132,10 +134,12 @@ class Op(ABC):
     operand that an import rule takes for a constant is never dropped.
     channel_axis: the axis of its first operand, batch not counted, that it takes for the channels of an image; None where it
     treats all axes alike, or does not tell.
+    live: whether its constants are the parameters of a step in training: nothing made of them is kept, whatever becomes of them.
     """
 
     arity: int | None = 1
     channel_axis: int | None = None
+    live: ClassVar[bool] = False
 
     @classmethod
     def from_onnx(cls, node: OnnxNode) -> Op:
@@ -168,39 +172,59 @@ class Op(ABC):
         """
         return None
 
-    @cached_property
-    def _casts(self) -> dict[tuple[str, torch.dtype, torch.device, bool], Tensor]:
-        return {}
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and other processes get the constants alone: what is kept here goes by the versions of these very tensors."""
+        return {name: value for name, value in vars(self).items() if name != _KEPT}
+
+    def _held(self, key: Hashable) -> Any:
+        """What is kept under a key, if it was made of the constants as they are now; else None (see `absint.model.constants`)."""
+        entry: Entry | None = self.__dict__.get(_KEPT, NOTHING).get(key)
+        if entry is None or self.live:
+            return None
+        value, direct, inner = entry
+        own = self.__dict__
+        for name, tensor, version in direct:    # on the way of every product: no call, and no look more than it takes
+            if own.get(name) is not tensor or tensor._version != version or tensor.requires_grad:
+                return None
+        return None if inner and not unchanged(inner) else value
 
     def constant(self, name: str, like: Tensor, *, absolute: bool = False) -> Tensor:
-        """The attribute `name` in the format and on the device of `like`, or its absolute value; computed once."""
+        """The attribute `name` in the format and on the device of `like`, or its absolute value; kept while the constants stay."""
         key = (name, like.dtype, like.device, absolute)
-        found = self._casts.get(key)
+        found: Tensor | None = self._held(key)
         if found is None:
+            made_of = sources(self)
             value: Tensor = getattr(self, name)
             found = (value.abs() if absolute else value).to(dtype=like.dtype, device=like.device)
-            self._casts[key] = found
+            keep(self, key, found, of_one(made_of, value))
         return found
 
     def placed(self, name: str, like: Tensor) -> Tensor:
-        """The attribute `name`, whole numbers, on the device of `like`; copied there once."""
-        value: Tensor = getattr(self, name)
-        key = (name, value.dtype, like.device, False)
-        if key not in self._casts:
-            self._casts[key] = value.to(like.device)
-        return self._casts[key]
-
-    def derived(self, key: Hashable, like: Tensor, make: Callable[[], Tensor]) -> Tensor:
-        """A tensor computed from the constants, kept under `key` per format and device."""
-        full = (key, like.dtype, like.device)
-        found = self._derived.get(full)
+        """The attribute `name`, whole numbers, on the device of `like`; kept there while the constants stay."""
+        key = (name, like.device)
+        found: Tensor | None = self._held(key)
         if found is None:
-            found = self._derived[full] = make()
+            made_of = sources(self)
+            value: Tensor = getattr(self, name)
+            found = value.to(like.device)
+            keep(self, key, found, of_one(made_of, value))
         return found
 
-    @cached_property
-    def _derived(self) -> dict[Hashable, Tensor]:
-        return {}
+    def derived(self, key: Hashable, like: Tensor, make: Callable[[], Tensor]) -> Tensor:
+        """A tensor computed from the constants, kept under `key` per format and device while they stay.
+
+        What else `make` reads must follow from `key` and from the format and device of `like`.
+        """
+        return self.known((key, like.dtype, like.device), make)
+
+    def known(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What follows from the constants and from `key` alone, kept under it while they stay; nothing that `make` returns is None."""
+        found: T | None = self._held(key)
+        if found is None:
+            made_of = sources(self)
+            found = make()
+            keep(self, key, found, made_of)
+        return found
 
     def constants(self) -> tuple[Tensor, ...]:
         """All floating-point coefficients among the attributes (not the error bounds that passes left beside them)."""
@@ -210,12 +234,19 @@ class Op(ABC):
 
     def fits(self, dtype: torch.dtype) -> bool:
         """Whether every constant survives the conversion to `dtype` with a relative error of at most u (no underflow)."""
-        for part in (part for value in self.constants() for part in value.flatten().split(_PART)):
-            exact = part.double()
-            error = (part.to(dtype).double() - exact).abs()
-            if not bool((error <= unit_roundoff(dtype) * exact.abs()).all()):
-                return False
-        return True
+        return self.known(("fits", dtype), lambda: all(_survives(value, dtype) for value in self.constants()))
+
+
+def _survives(value: Tensor, dtype: torch.dtype) -> bool:
+    parts = value.detach().flatten().split(_PART)
+    if dtype in (value.dtype, torch.float64):   # holds every number
+        return all(bool(part.isfinite().all()) for part in parts)
+    for part in parts:
+        exact = part.double()
+        error = (part.to(dtype).double() - exact).abs()
+        if not bool((error <= unit_roundoff(dtype) * exact.abs()).all()):
+            return False
+    return True
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,7 +268,13 @@ class Input(Op):
 
 def one_power_a_row(matrix: Tensor) -> bool:
     """Whether every row of a matrix has at most one nonzero entry, and that is +-2^k: see `Linear.single`."""
-    return bool((torch.count_nonzero(matrix, 1) <= 1).all()) and bool(is_power(matrix).all())
+    # The first row tells of most matrices.
+    return all(bool((torch.count_nonzero(part, 1) <= 1).all()) for part in (matrix[:1], matrix)) and bool(is_power(matrix).all())
+
+
+def widened(constant: Tensor) -> Tensor:
+    """A coefficient in float64, exactly; one that training changes as it is, since a step has no use for more digits."""
+    return constant if constant.requires_grad else constant.double()
 
 
 def no_offset(offset: Tensor | None, error: Tensor | None) -> bool:

@@ -95,6 +95,8 @@ def binding_of(run: Run[Any]) -> dict[str, Json]:
         # Of a file, what is put before it is among the options.
         named = isinstance(getattr(options, "net", None), (str, Path)) and run.graph.source.sha256
         binding["model_sha256"] = named or graph_digest(run.graph)
+        if not named and getattr(options, "journal", None) is not None:     # its constants may have been changed since the file was read
+            binding["constants_sha256"] = content_digest(tuple(node.op.constants() for node in run.graph.nodes))
     if run.whole is not None:
         data = run.whole
         binding |= {"data_sha256": data.sha256, **{f"axes_{k}": v for k, v in _layout(run).items()}, **_values(run),

@@ -14,7 +14,8 @@ from contract.operators import INSTANCES
 from exact import minimum
 from solver_contract import build, columns, context, evaluate, gemm, holding, networks, others, points, violations
 
-from absint.encode.network import Layers, encode
+from absint.encode.linear_rows import linear_rows
+from absint.encode.network import encode
 from absint.engine.context import Context
 from absint.engine.forward import boxes
 from absint.errors import AbsintError
@@ -182,11 +183,10 @@ def test_errors_that_passes_left_widen_the_rows():
 
 
 def test_rows_are_extracted_once_and_do_not_depend_on_the_chunk():
-    graph, _ = case("conv", 1)
-    one, two = Layers(graph), Layers(graph)
-    node = graph.nodes[1]
-    a, b = one.of(node, node.op, Budget()), two.of(node, node.op, Budget(memory=1))
-    assert one.of(node, node.op, Budget()) is a
+    (graph, _), (again, _) = case("conv", 1), case("conv", 1)
+    node, other = graph.nodes[1], again.nodes[1]
+    a, b = linear_rows(graph, node, node.op, Budget()), linear_rows(again, other, other.op, Budget(memory=1))
+    assert linear_rows(graph, node, node.op, Budget()) is a is not b
     assert (a.matrix != b.matrix).nnz == 0
     assert (a.low == b.low).all()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -85,21 +85,10 @@ def tensor_intervals(graph: Graph, region: Region, names: Sequence[str], setting
         raise UnsupportedError("E-GRADIENT", "what this domain takes from a solver has no gradient", where=called(settings.domain),
                                hint=f"domains with gradients: {', '.join(_having(lambda traits: traits.differentiable))}")
     _compare(graph, region)
-    network = _afresh(graph) if grad else graph
-    ctx = working_context(network, region, settings)
+    ctx = working_context(graph, region, settings)
     with numeric_mode(), torch.set_grad_enabled(grad):
         found = guarded(settings.walker, lambda: tensor_bounds(settings.walker, ctx, tuple(dict.fromkeys(chosen.values()))))
     return {name: found[node] for name, node in chosen.items()}
-
-
-def _afresh(graph: Graph) -> Graph:
-    """The graph with new operators where parameters are live: an operator keeps |W| and casts, which a step would make stale."""
-    live = [any(c.requires_grad for c in node.op.constants()) for node in graph.nodes]
-    if not any(live):
-        return graph
-    nodes = tuple(replace(node, op=replace(node.op)) if it else node    # type: ignore[type-var]
-                  for node, it in zip(graph.nodes, live, strict=True))
-    return Graph(nodes, graph.source)
 
 
 def _compare(graph: Graph, region: Region) -> None:

@@ -10,12 +10,12 @@ slope at which the lowest and the highest point of f(x) - s x pass each other. B
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cached_property
 from math import inf
 
 import torch
 from torch import Tensor
 
+from absint.model.constants import kept
 from absint.model.families.function_pieces import Candidate, Curvature, Jump, KernelError, Knot, Piece
 from absint.model.families.nonlinear import middle_radius
 from absint.model.families.real_function import RealFunction, clamped, kernel_error
@@ -141,7 +141,8 @@ class Elementwise(RealFunction):
             inside = inside & ((high < jump.x) | (low > jump.x))
         return inside
 
-    @cached_property
+    @property
+    @kept
     def _always_bent(self) -> bool:
         """Whether f is known to bend one way on all of R, and so on every interval: no mask need be read to know it."""
         if type(self)._bent is not Elementwise._bent:

@@ -135,9 +135,11 @@ class Linear(Op):
     def adjoint(self, y: Tensor, shapes: tuple[Shape, ...]) -> tuple[Tensor, ...]:
         """L^T y, one tensor per input. y: (rows, *output). Default: vector-Jacobian product of `apply`."""
         xs = [torch.zeros((len(y), *s), dtype=y.dtype, device=y.device, requires_grad=True) for s in shapes]
+        # The coefficients may be parameters: then the result has a gradient though the rows have none.
+        recorded = torch.is_grad_enabled() and (y.requires_grad or any(c.requires_grad for c in self.constants()))
         with torch.enable_grad():
             image = self.apply(*xs)
-            return tuple(torch.autograd.grad(image, xs, y, create_graph=y.requires_grad))
+            return tuple(torch.autograd.grad(image, xs, y, create_graph=recorded))
 
     def windows(self, window: Window, shapes: tuple[Shape, ...]) -> tuple[Window, ...] | None:
         """What the entries in a window of the result read of each input (C, *spatial); None where that is no window, or not known."""

@@ -22,6 +22,7 @@ class RealFunction(Nonlinear):
     A member states `evaluate` (finite wherever f is), `derivative` (any one-sided value at a knot), `pieces` (covering
     the reals, from left to right), `knots`, `jumps`, the kernel error, and `codomain`, an enclosure of the image.
     piecewise_linear: f is affine between neighbouring knots and jumps.
+    slope_by_image: f'(x) = `derivative(f(x))`, so that f(x) is all that a gradient needs.
     double: bounds are computed in float64 whatever the format, and rounded outward once; `error` is that of float64 then.
     anchor: a point at which f is defined.
     execution: error of other libraries' float32 kernels, which may be much larger than `error`; None where it is not known
@@ -30,6 +31,7 @@ class RealFunction(Nonlinear):
     """
 
     piecewise_linear: bool = False
+    slope_by_image: bool = False
     double: bool = False
     codomain: tuple[float, float] = (-inf, inf)
     anchor: float = 0.0
@@ -156,6 +158,11 @@ class RealFunction(Nonlinear):
             return Interval(lower, upper, proper=intervals[0].proper)
         outside = self._undefined(low, high)
         return Interval(torch.where(outside, -inf, lower), torch.where(outside, inf, upper))
+
+    @property
+    def increasing(self) -> bool:
+        """Whether it never falls, and is defined and continuous where its pieces are."""
+        return all(piece.direction > 0 for piece in self.pieces) and not self.jumps
 
     def _image(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         if all(p.direction > 0 for p in self.pieces):

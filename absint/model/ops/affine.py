@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from math import inf, prod
 
 import torch
 from torch import Tensor
 
+from absint.model.constants import kept
 from absint.model.families.linear import Linear, Monomial
 from absint.model.op import OnnxNode, Op, Shape, no_offset, register_import, unerring, unsupported
 from absint.model.ops.product import Multiply, same_axes
@@ -55,7 +55,8 @@ class Affine(Linear):
         """One product and its cast for each output entry that an input entry reaches."""
         return self.fan_out + (0 if self.single else self.forward_terms - 1)
 
-    @cached_property
+    @property
+    @kept
     def single(self) -> bool:
         """No shift, and a scale of exact powers of two."""
         scaled = self.scale is None or (self.weight_terms == 0 and bool(is_power(self.scale).all()))
@@ -197,13 +198,13 @@ def batch_norm_from_onnx(node: OnnxNode) -> Op:
     return Affine(
         scale.reshape(shape), (beta - product).reshape(shape), 4,
         (gamma(8, torch.float64) * magnitude).reshape(shape), magnitude.reshape(shape),
-        scale_inside=_inside(weight, total.sqrt(), mean), channel_axis=0,
+        scale_inside=_inside(weight.detach(), total.detach().sqrt(), mean.detach()), channel_axis=0,
     )
 
 
 def _inside(weight: Tensor, deviation: Tensor, mean: Tensor) -> float:
     """Largest factor of (x - mean) / deviation * weight in any order; infinite where the mean alone might overflow."""
-    largest = max(1.0, float((1 / deviation).max()), float(weight.abs().max()))
+    largest = max(1.0, float((1 / deviation).max()), float(weight.detach().abs().max()))    # weights may be in training
     return largest if float(mean.abs().max()) * largest < 1e30 else inf
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import product
 from math import prod
 from typing import Any
@@ -12,9 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from absint.model.constants import kept
 from absint.model.convolutions import RANKS, convolve, convolve_transposed, copied_entries
 from absint.model.families.linear import Linear
-from absint.model.op import OnnxNode, Shape, no_offset, one_power_a_row, register_op, unerring, unsupported
+from absint.model.op import OnnxNode, Shape, no_offset, one_power_a_row, register_op, unerring, unsupported, widened
 from absint.model.window import Window
 
 
@@ -40,7 +40,7 @@ class Conv(Linear):
     @classmethod
     def from_onnx(cls, node: OnnxNode) -> Conv:
         """1-D to 3-D, any group, dilation, padding and auto_pad."""
-        weight = node.required(1, "the kernel").double()
+        weight = widened(node.required(1, "the kernel"))
         rank = weight.dim() - 2
         if rank not in RANKS:
             raise unsupported(node, f"a {rank}-D convolution is not supported", "use Conv 1-D, 2-D or 3-D")
@@ -53,7 +53,7 @@ class Conv(Linear):
         reach = tuple((k - 1) * d + 1 for k, d in zip(weight.shape[2:], dilation, strict=True))
         pads = window_pads(node, node.shapes[0][2:], reach, stride)
         bias = node.constant(2)
-        return cls(weight, None if bias is None else bias.double(), stride, pads, dilation, int(node.attribute("group", 1)))
+        return cls(weight, None if bias is None else widened(bias), stride, pads, dilation, int(node.attribute("group", 1)))
 
     @property
     def faithful(self) -> bool:
@@ -70,7 +70,8 @@ class Conv(Linear):
         """At most every output channel of the group at every kernel position."""
         return self.weight.shape[0] // self.groups * prod(self.weight.shape[2:]) + 1 + self.weight_terms
 
-    @cached_property
+    @property
+    @kept
     def single(self) -> bool:
         """A selection of signed and scaled entries, written as a kernel."""
         return self.weight_terms == 0 and no_offset(self.bias, self.bias_error) and one_power_a_row(self.weight.flatten(1))

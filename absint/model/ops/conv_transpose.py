@@ -10,7 +10,7 @@ from torch import Tensor
 
 from absint.model.convolutions import RANKS, convolve, convolve_transposed, copied_entries
 from absint.model.families.linear import Linear
-from absint.model.op import OnnxNode, Shape, register_op, unsupported
+from absint.model.op import OnnxNode, Shape, register_op, unsupported, widened
 
 
 @register_op("ConvTranspose")
@@ -33,7 +33,7 @@ class ConvTranspose(Linear):
     @classmethod
     def from_onnx(cls, node: OnnxNode) -> ConvTranspose:
         """1-D to 3-D, any group, dilation, pads, auto_pad, output_padding and output_shape."""
-        weight = node.required(1, "the kernel").double()
+        weight = widened(node.required(1, "the kernel"))
         rank = weight.dim() - 2
         if rank not in RANKS:
             raise unsupported(node, f"a {rank}-D transposed convolution is not supported", "use 1-D, 2-D or 3-D")
@@ -44,7 +44,7 @@ class ConvTranspose(Linear):
         dilation = tuple(int(d) for d in node.attribute("dilations", [1] * rank))
         reach = tuple((k - 1) * d + 1 for k, d in zip(weight.shape[2:], dilation, strict=True))
         full = tuple((n - 1) * s + r for n, s, r in zip(node.shapes[0][2:], stride, reach, strict=True))
-        bias = None if bias is None else bias.double()
+        bias = None if bias is None else widened(bias)
         return cls(weight, bias, stride, _crops(node, full, stride), dilation, int(node.attribute("group", 1)))
 
     @property

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from math import prod
 
 import torch
 from torch import Tensor
 
+from absint.model.constants import kept
 from absint.model.families.linear import Linear
-from absint.model.op import OnnxNode, Op, Shape, no_offset, one_power_a_row, register_import, unerring, unsupported
+from absint.model.op import OnnxNode, Op, Shape, no_offset, one_power_a_row, register_import, unerring, unsupported, widened
 from absint.model.ops.affine import Affine
 from absint.model.ops.assemble import steps
 from absint.model.ops.matmul_constant import matrices_from_onnx
@@ -52,7 +52,8 @@ class Gemm(Linear):
         """One product per output, one for casting W."""
         return int(self.weight.shape[0]) + 1 + self.weight_terms
 
-    @cached_property
+    @property
+    @kept
     def single(self) -> bool:
         """A selection of signed and scaled entries, written as a matrix."""
         return self.weight_terms == 0 and no_offset(self.bias, self.bias_error) and one_power_a_row(self.weight)
@@ -128,7 +129,8 @@ class LeftMatMul(Linear):
         """One product per output, one for casting W."""
         return int(self.weight.shape[0]) + 1
 
-    @cached_property
+    @property
+    @kept
     def single(self) -> bool:
         """As for `Gemm`."""
         return one_power_a_row(self.weight)
@@ -156,7 +158,7 @@ class LeftMatMul(Linear):
 @register_import("Gemm")
 def gemm_from_onnx(node: OnnxNode) -> Op:
     """Gemm: alpha A' B' + beta C with constant B and C; powers of two for alpha and beta scale without rounding."""
-    weight = node.required(1, "the matrix B").double()
+    weight = widened(node.required(1, "the matrix B"))
     weight = weight if node.attribute("transB", 0) else weight.T
     if node.attribute("transA", 0) and node.batched[0]:
         raise unsupported(node, "transA moves the batch axis", "transpose the input before Gemm")
@@ -169,13 +171,18 @@ def gemm_from_onnx(node: OnnxNode) -> Op:
     if bias is not None and bias.dim() == 2 and bias.shape[0] != 1 and not node.batched[0]:
         rows, bias = bias.double() * beta, None
     if bias is not None:
-        bias = (_per_output(node, bias.double(), int(weight.shape[0])) * beta).contiguous()
+        bias = _scaled(_per_output(node, widened(bias), int(weight.shape[0])), beta)
         error = None if beta == 1 else bias.abs() * 2.0**-52
     inside = max([1.0, *(abs(f) for f in (alpha, beta)), *(1 / abs(f) for f in (alpha,) if f != 0)])
-    product = Gemm((weight * alpha).contiguous(), bias, terms, error, scale_inside=inside)
+    product = Gemm(_scaled(weight, alpha), bias, terms, error, scale_inside=inside)
     before = Transpose((1, 0)) if node.attribute("transA", 0) else Identity()
     after = Identity() if rows is None else Affine(shift=rows, shift_error=None if beta == 1 else rows.abs() * 2.0**-52)
     return steps(before, product, after)
+
+
+def _scaled(value: Tensor, factor: float) -> Tensor:
+    """The product in float64: what it may be off by is stated in float64's roundings, of constants in training, too."""
+    return (value if factor == 1 else value.double() * factor).contiguous()
 
 
 def _per_output(node: OnnxNode, bias: Tensor, outputs: int) -> Tensor:
@@ -192,7 +199,7 @@ def matmul_from_onnx(node: OnnxNode) -> Op:
     if right is not None:
         if right.dim() != 2 or len(node.unbatched(0)) == 0:
             return matrices_from_onnx(node, 1)
-        return Gemm(right.double().T.contiguous())
+        return Gemm(widened(right).T.contiguous())
     if left is None:
         same_axes(node)
         if len(node.unbatched(0)) < 2:
@@ -204,5 +211,5 @@ def matmul_from_onnx(node: OnnxNode) -> Op:
     if node.batched[1] and len(shape) < 3:
         raise unsupported(node, "the constant on the left contracts the batch axis", "keep the batch axis apart")
     if prod(shape) and len(shape) == 1:
-        return Gemm(left.double())
-    return LeftMatMul(left.double())
+        return Gemm(widened(left))
+    return LeftMatMul(widened(left))

@@ -79,7 +79,7 @@ def prelu_from_onnx(node: OnnxNode) -> Op:
     """A constant slope; LeakyRelu where it is the same everywhere."""
     slope = node.required(1, "the slope").double()
     if bool((slope == slope.reshape(-1)[0]).all()):
-        return LeakyRelu(float(slope.reshape(-1)[0]))
+        return LeakyRelu(float(slope.detach().reshape(-1)[0]))
     if node.batched[0] and slope.dim() == len(node.shapes[0]):
         if slope.shape[0] != 1:
             raise unsupported(node, "the slope differs along the batch axis", "keep the batch axis apart from the features")

@@ -22,11 +22,12 @@ class Relu(Elementwise):
     pieces = (Piece(-inf, inf, 1, Curvature.CONVEX),)
     knots = (Knot(0.0, 0.0, 1.0),)
     piecewise_linear = True
+    slope_by_image = True
     codomain = (0.0, inf)
 
     def evaluate(self, x: Tensor) -> Tensor:
         """Exact."""
-        return x.clamp(min=0)
+        return torch.relu(x)
 
     def rational(self, *xs: Rationals) -> Rationals | None:
         """max(x, 0)."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from absint.encode.builder import with_greatest
-from absint.encode.network import Encoding, Functional, Layers, encode
+from absint.encode.network import Encoding, Functional, encode
 from absint.encode.recorded import program_of, splits_of
 from absint.engine.context import Context
 from absint.engine.evidence import INFEASIBLE, PROGRAM, VOID, Leaf
@@ -137,14 +137,13 @@ class Models:
 
     def __init__(self, ctx: Context, spec: Spec, solvers: tuple[str, ...], report: Callable[[int, str], None], memory: float = inf) -> None:
         self.ctx, self.spec, self.solvers, self.report, self.memory = ctx, spec.to(torch.device("cpu")), solvers, report, memory
-        self._layers = Layers.shared(ctx.graph)
         self._kept: OrderedDict[int, InstancePrograms] = OrderedDict()
         self._gains: dict[int, dict[int | None, Gains]] = {}
 
     def of(self, instance: int) -> InstancePrograms:
         """Those of one instance. Raises what `encode` raises."""
         if instance not in self._kept:
-            encoding = encode(self.ctx, instance, self._layers)
+            encoding = encode(self.ctx, instance)
             self._kept[instance] = InstancePrograms(self.ctx.graph, encoding, self.spec.take(torch.tensor([instance])), self.solvers,
                                             self._gains.setdefault(instance, {}), lambda text: self.report(instance, text))
         self._kept.move_to_end(instance)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from absint.encode.network import Encoding, Layers, encode
+from absint.encode.network import Encoding, encode
 from absint.encode.recorded import program_of_node
 from absint.engine.context import Context
 from absint.engine.evidence import NeuronBounds
@@ -55,7 +55,7 @@ def tightened(rows: Rows, found: Interval, ctx: Context, how: Tightening,
     """
     part = replace(ctx, graph=ctx.graph.upto(rows.node), memo={})
     lower, upper = found.lower.double().clone().cpu(), found.upper.double().clone().cpu()
-    sweep = _Sweep(rows, part, Layers.shared(ctx.graph), lower, upper)
+    sweep = _Sweep(rows, part, lower, upper)
     # A void instance has no model, and needs none.
     wanted = left(found).cpu() & ~ctx.empty.cpu()[rows.instance.cpu()]
     if not any(isinstance(node.op, Nonlinear) for node in part.graph.nodes):
@@ -82,13 +82,12 @@ class _Sweep:
 
     rows: Rows
     ctx: Context
-    layers: Layers
     lower: Tensor
     upper: Tensor
 
     def run(self, k: int, mine: Tensor, how: Tightening, left: Callable[[Tensor, Tensor], Tensor]) -> None:
         """One instance's rows in the mask (R,): all lower sides first, then the upper sides of what they leave."""
-        encoding = encode(self.ctx, k, self.layers)
+        encoding = encode(self.ctx, k)
         if encoding.unproved:
             return
         noted = None if self.ctx.recording is None else _Noted()

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from absint.encode.network import Encoding, Layers, encode
+from absint.encode.network import Encoding, encode
 from absint.engine.context import Context
 from absint.model.families.nonlinear import Nonlinear
 from absint.numeric.backend import DeadlineError
@@ -29,7 +29,7 @@ def relevance(ctx: Context, spec: Spec, node: str, solvers: tuple[str, ...], lp:
     for k in (~ctx.empty).nonzero().flatten().tolist():
         total = np.zeros(out.shape[1])
         try:
-            encoding = encode(ctx, k, Layers.shared(ctx.graph))
+            encoding = encode(ctx, k)
             with Phases(encoding.model, encoding.choices, solvers) as tree:
                 for weight, bias in zip(spec.weight[k].cpu(), spec.bias[k].cpu(), strict=True):
                     ctx.budget.check()
