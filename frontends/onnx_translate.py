@@ -13,19 +13,21 @@ import numpy as np
 import onnx
 import onnx.checker
 import onnx.shape_inference
-import torch
 from onnx import helper
 from torch import Tensor
 
 import absint.model.ops  # noqa: F401  # registers the built-in operators
 from absint.errors import AbsintError, InputError, PluginError, UnsupportedError
 from absint.frontends.onnx_end import CHOOSING
-from absint.frontends.onnx_file import AnyArray, OnnxFile, WrittenNode, input_shape, standard, to_array
+from absint.frontends.onnx_file import AnyArray, OnnxFile, WrittenNode, input_shape, standard
 from absint.frontends.onnx_fold import NotExactError, fold, foldable
 from absint.frontends.onnx_integers import guard, integer_type, reads_integers
+from absint.frontends.onnx_making import with_making
+from absint.frontends.onnx_values import NodeProblemError, tensor_of, value_of
 from absint.model.graph import Graph, GraphBuilder, Source
 from absint.model.node_check import FileNode
 from absint.model.op import OPS, OnnxNode, Op, Shape
+from absint.model.parameters import read_from
 
 _FOLD_HINT = "fold the constants before the import (onnxsim, or export with constant folding)"
 # The only operators whose import rule is asked once for each output that is used.
@@ -98,14 +100,6 @@ class _Placeholder(Op):
         raise NotImplementedError
 
 
-class _ProblemError(Exception):
-    """Why one node is not imported."""
-
-    def __init__(self, reason: str, hint: str | None = None, code: str = "E-OP-UNSUPPORTED") -> None:
-        super().__init__(reason)
-        self.reason, self.hint, self.code = reason, hint, code
-
-
 class Translation:
     """One attempt at a file, with axis 0 of every computed tensor as batch axis or without any.
 
@@ -120,6 +114,7 @@ class Translation:
         self.shapes: dict[str, Shape | None] = {file.input_name: self.full_input}
         self.integers: dict[str, int] = {}  # computed tensors of integers, and their types
         self._parts: dict[int, list[str]] = {}
+        self._lost: set[str] = set()    # constants of the file whose numbers went into what does not know them by name
         self.reports = [self._step(step) for step in file.steps]
 
     @property
@@ -166,7 +161,10 @@ class Translation:
         said = [caveat.partition(": ")[2] for caveat in caveats]
         source = Source(file.path, file.sha256, file.model, file.input_name, self.full_input, self.batched,
                         notes=(*file.notes, *said, *notes), chooses=chooses, caveats=tuple(caveats))
-        return self.builder.graph(file.output_name, source)
+        found = self.builder.graph(file.output_name, source)
+        reads = read_from((node.op, node.made) for node in found.nodes)
+        reads.update(name for name in self._lost if name in file.constants)
+        return replace(found, source=replace(source, reads=reads))
 
     def _fixed_batch(self, output: Shape) -> list[str]:
         """What to say where axis 0 of input and output looks like a batch of a fixed size: the whole of it is one instance."""
@@ -205,7 +203,7 @@ class Translation:
             added = list(islice(reversed(self.builder.nodes), len(self.builder.nodes) - before))
             self._parts.setdefault(step.position, []).extend(reversed(added))
             return replace(report, op=op, output=self.shapes.get(next(o for o in node.output if o in self.file.used)))
-        except _ProblemError as problem:
+        except NodeProblemError as problem:
             return replace(report, output=self._place(node), code=problem.code, reason=problem.reason, hint=problem.hint)
 
     def _version(self, domain: str) -> int:
@@ -228,25 +226,27 @@ class Translation:
         try:
             values = fold(node, inputs, self.file.opset)
         except NotExactError as error:
-            raise _ProblemError(str(error), _FOLD_HINT) from error
+            raise NodeProblemError(str(error), _FOLD_HINT) from error
         self.constants.update((name, value) for name, value in zip(node.output, values, strict=True) if name)
+        if node.op_type not in ("Shape", "Size"):   # of which no number matters
+            self._lost.update(map(str, node.input))
         return True
 
     def _import(self, node: onnx.NodeProto, computed: tuple[str, ...]) -> Op | None:
         """Import one node and add it to the graph; None where nothing is known about an input."""
         self._known(node)
         if not computed:
-            raise _ProblemError("cannot be evaluated exactly at import", _FOLD_HINT)
+            raise NodeProblemError("cannot be evaluated exactly at import", _FOLD_HINT)
         used = [k for k, name in enumerate(node.output) if name and name in self.file.used]
         if node.op_type not in _SPLITTING and used != [0]:
             extra = [repr(str(node.output[k])) for k in used if k > 0]
-            raise _ProblemError(f"its output {', '.join(extra) or '?'} is used", "only the first output is supported")
+            raise NodeProblemError(f"its output {', '.join(extra) or '?'} is used", "only the first output is supported")
         if node.op_type in _DATA_FIRST and computed != (node.input[0],):
             place = next(k for k, i in enumerate(node.input) if k and i in computed)
-            raise _ProblemError(f"its input {place} must be a constant", "export with constant folding")
+            raise NodeProblemError(f"its input {place} must be a constant", "export with constant folding")
         self._well_formed(node)
         if standard(node.domain) and not reads_integers(node.op_type) and any(i in self.integers for i in computed):
-            raise _ProblemError("computes with integers", "cast them to a floating-point type before it")
+            raise NodeProblemError("computes with integers", "cast them to a floating-point type before it")
         kind = integer_type(node, self.integers, self.constants)
         if kind is not None:
             self.integers.update((str(node.output[k]), kind) for k in used)
@@ -254,7 +254,9 @@ class Translation:
             self.shapes.update((str(node.output[k]), None) for k in used)
             return None
         known = self._onnx_node(node)
+        before = len(self.builder.nodes)
         ops = [self._add(replace(known, output=k), computed, str(node.output[k])) for k in used]
+        self._remember(node, known, len(ops), computed, before)
         return ops[0]
 
     def _add(self, node: OnnxNode, computed: tuple[str, ...], name: str) -> Op:
@@ -269,25 +271,36 @@ class Translation:
         except PluginError:
             raise
         except AbsintError as error:
-            raise _ProblemError(error.what, error.hint, error.code) from error
+            raise NodeProblemError(error.what, error.hint, error.code) from error
         except Exception as error:  # an import rule met something it did not foresee, perhaps a stranger's rule
-            raise _ProblemError(f"its import rule raised {type(error).__name__}: {error}", "report it with the model") from error
+            raise NodeProblemError(f"its import rule raised {type(error).__name__}: {error}", "report it with the model") from error
         if 0 in inner:
-            raise _ProblemError("its result has no entries", "is the input too small for this network?", "E-SHAPE")
+            raise NodeProblemError("its result has no entries", "is the input too small for this network?", "E-SHAPE")
         if inner == ():
-            raise _ProblemError("its result is a single number without axes", "keep one (keepdims=1, or no Squeeze)")
+            raise NodeProblemError("its result is a single number without axes", "keep one (keepdims=1, or no Squeeze)")
         self.shapes[name] = (1, *inner) if self.batched else inner
         return op
+
+    def _remember(self, node: onnx.NodeProto, known: OnnxNode, outputs: int, computed: tuple[str, ...], before: int) -> None:
+        """Keep with the added nodes how their operators were made of the file's numbers, so that others can take the place of those."""
+        names = tuple(str(i) if i in self.file.constants and self.constants[i].dtype.kind == "f" else "" for i in node.input)
+        if outputs != 1 or not any(names) or any(str(o) in self.integers for o in node.output):
+            self._lost.update(names)
+            return
+        added = list(islice(self.builder.nodes.values(), before, None))
+        shapes = tuple(self.builder.shape(i) for i in computed)
+        made = with_making(added, known, names, tuple(self.constants.get(i) for i in node.input), shapes)
+        self.builder.nodes.update((part.name, part) for part in made)
 
     def _known(self, node: onnx.NodeProto) -> None:
         if not standard(node.domain):
             if node.domain in {f.domain for f in self.file.functions}:
-                raise _ProblemError(f"calls a function '{node.domain}.{node.op_type}' that the model doesn't define", "repair the model")
-            raise _ProblemError(f"belongs to the custom domain '{node.domain}'", "export with standard ONNX operators only")
+                raise NodeProblemError(f"calls a function '{node.domain}.{node.op_type}' that the model doesn't define", "repair the model")
+            raise NodeProblemError(f"belongs to the custom domain '{node.domain}'", "export with standard ONNX operators only")
         if node.op_type not in OPS:
             if node.op_type in _REFUSED:
-                raise _ProblemError(*_REFUSED[node.op_type])
-            raise _ProblemError("no entry", "add one file with @register_op and pass --plugin FILE")
+                raise NodeProblemError(*_REFUSED[node.op_type])
+            raise NodeProblemError("no entry", "add one file with @register_op and pass --plugin FILE")
 
     def _well_formed(self, node: onnx.NodeProto) -> None:
         """Attributes and number of inputs, as ONNX's own schema has them."""
@@ -297,7 +310,7 @@ class Translation:
             onnx.checker.check_node(node, self._context)
         except (onnx.checker.ValidationError, ValueError) as error:  # ValueError: text that is no text
             text = (str(error).strip().splitlines() or [""])[0]
-            raise _ProblemError(f"is no valid {node.op_type}: {text}", "repair the model") from error
+            raise NodeProblemError(f"is no valid {node.op_type}: {text}", "repair the model") from error
 
     @cached_property
     def _context(self) -> Any:
@@ -307,12 +320,12 @@ class Translation:
         return context
 
     def _onnx_node(self, node: onnx.NodeProto) -> OnnxNode:
-        constants = tuple(_tensor(self.constants[i]) if i in self.constants else None for i in node.input)
+        constants = tuple(tensor_of(self.constants[i]) if i in self.constants else None for i in node.input)
         shapes = tuple(
             () if not i else tuple(self.constants[i].shape) if i in self.constants else self.shapes[i] or () for i in node.input
         )
         batched = tuple(self.batched and bool(i) and i not in self.constants for i in node.input)
-        attributes = {a.name: _attribute(a) for a in node.attribute}
+        attributes = {a.name: value_of(a) for a in node.attribute}
         return OnnxNode(node.op_type, attributes, self.file.opset, constants, shapes, batched, outputs=len(node.output))
 
     def _place(self, node: onnx.NodeProto) -> Shape | None:
@@ -344,28 +357,6 @@ class Translation:
             if info.type.tensor_type.HasField("shape") and all(d.dim_value > 0 for d in dims):
                 found[info.name] = tuple(int(d.dim_value) for d in dims)
         return found
-
-
-def _tensor(value: AnyArray) -> Tensor:
-    """float64, int64 or bool: each conversion is exact."""
-    if value.dtype.kind == "f":
-        return torch.from_numpy(np.array(value, dtype=np.float64))
-    if value.dtype.kind == "b":
-        return torch.from_numpy(np.array(value))
-    if value.dtype.kind == "u" and value.size and int(value.max()) >= 2**63:
-        raise _ProblemError("a constant of 2^63 or more is not supported", "use smaller numbers")
-    if value.dtype.kind in "iu":
-        return torch.from_numpy(np.array(value, dtype=np.int64))
-    raise _ProblemError(f"a constant of type {value.dtype} is not supported", "use numbers")
-
-
-def _attribute(attribute: onnx.AttributeProto) -> Any:
-    value = helper.get_attribute_value(attribute)
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    if isinstance(value, onnx.TensorProto):
-        return _tensor(to_array(value))
-    return list(value) if isinstance(value, (list, tuple)) or hasattr(value, "append") else value
 
 
 def translate(file: OnnxFile) -> tuple[Translation, tuple[str, ...]]:

@@ -18,6 +18,11 @@ from absint.model.work import work
 from absint.numeric.interval import Interval
 from absint.problem.spec import Refutation, Spec
 
+# Where a domain does not say what rounding costs: of the outputs' known widths, more than was ever measured in float32.
+_ROUNDING_SHARE = 1e-4
+# Undecided by rounding alone: the margin would be positive if a few times the rounding terms were given back.
+_SLACK_FACTOR = 8.0
+
 
 @dataclass(frozen=True, eq=False)
 class Attempt:
@@ -55,6 +60,30 @@ def attempt(domain: Domain[Any], ctx: Context, spec: Spec, *, corner: bool = Fal
     point = _deciding_corner(domain, result, spec, found.lower, best) if corner and len(spec.disjunct) else None
     whole = combined(domain.traits, spec, best, result.ctx)
     return Attempt(found, replace(result.ctx, budget=ctx.budget), point, whole)
+
+
+def refuted_by(found: Attempt, spec: Spec) -> Tensor:
+    """(n, disjuncts): the best bound of each disjunct, by one of its rows or by a combination of them."""
+    rows = spec.refutation(found.interval.lower)
+    # In float64: a bound rounded to nearest is none.
+    return rows if found.refuted is None else torch.fmax(rows.double(), found.refuted.to(rows.device, torch.float64))
+
+
+def slack_of(found: Attempt, spec: Spec) -> Tensor:
+    """(n,) float64: about what rounding took from the margins; a guess by the outputs' widths where the domain does not say."""
+    if not spec.disjuncts:
+        return torch.zeros(len(spec.bias), dtype=torch.float64)
+    if found.interval.slack is not None:
+        return found.interval.slack.double().amax(1)
+    known = found.ctx.known[found.ctx.graph.output.name]
+    width = (known.upper.double() - known.lower.double()).flatten(1)
+    reach = torch.einsum("brn,bn->br", spec.weight.abs(), width).amax(1)
+    return torch.nan_to_num(_ROUNDING_SHARE * reach, nan=inf, posinf=inf)
+
+
+def by_rounding(margin: Tensor, slack: Tensor) -> Tensor:
+    """(n,) bool: those that a finer number format may decide: the margin would be positive if the rounding terms were given back."""
+    return ~(margin + _SLACK_FACTOR * slack <= 0)
 
 
 def _deciding_corner(domain: Domain[Any], result: Walked[Any], spec: Spec, lower: Tensor, best: Tensor) -> Tensor | None:

@@ -49,4 +49,5 @@ def _collect(value: object, found: dict[int, int]) -> None:
             _collect(one, found)
     elif is_dataclass(value) and not isinstance(value, type):
         for field in fields(value):  # not what it caches: that may be itself
-            _collect(getattr(value, field.name), found)
+            if field.name in getattr(value, "__dict__", (field.name,)):     # nor what it would compute when asked
+                _collect(getattr(value, field.name), found)

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor
 
+from absint.engine import live_steps
 from absint.engine.affine_bounds import affine_bounds
 from absint.engine.attained_rows import lower_over
 from absint.engine.closed_forms import closed_form
@@ -47,7 +48,8 @@ def analyse(domain: Domain[E], ctx: Context, keep: frozenset[str] = frozenset())
     format, and PluginError where proved bounds contradict each other although nothing was assumed.
     """
     graph, num = ctx.graph, ctx.numerics
-    for dtype in {num.dtype, num.vector}:
+    # Parameters of a step are in the format of the step, and looked through when the network is done.
+    for dtype in () if graph.live and not num.rounding else {num.dtype, num.vector}:
         if not graph.fits(dtype, ctx.budget.check):
             raise UnsupportedError("E-DTYPE", f"some constants underflow or overflow in {dtype}", where=graph.source.path or None,
                                    hint="use --dtype float64")
@@ -314,6 +316,8 @@ def box_step(node: Node, ctx: Context) -> Interval:
 
     docs/soundness.md, section "Box", proves that lower = fl(c' - R), upper = fl(c' + R) need no further rounding.
     """
+    if live_steps.applies(ctx):
+        return live_steps.live_step(node, ctx)
     op, num = node.op, ctx.numerics
     inputs = ctx.inputs(node.inputs)
     if isinstance(op, Nonlinear):

@@ -15,6 +15,7 @@ from absint.errors import InputError, UnsupportedError, UsageError
 from absint.model import graph_view
 from absint.model.families.composite import Composite
 from absint.model.op import Input, Op, Shape
+from absint.model.parameters import Made, either, of_no_numbers, parameters_of, remade
 
 if TYPE_CHECKING:
     import networkx
@@ -35,6 +36,7 @@ class Node:
     tensors: every name of the source file this node's value goes by (a removed identity leaves its name here).
     read_as: axes of this value that composite operators, expanded by now, take for channels (`Op.channel_axis`).
     closed: where a composite that states an enclosure of its result ended up; see `Composite.enclosure`.
+    made: how the operator was made of the file's constants, where it was.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Node:
     tensors: tuple[str, ...] = ()
     read_as: frozenset[int] = frozenset()
     closed: Closed | None = None
+    made: Made | None = None
 
     def reading(self, names: Mapping[str, str]) -> Node:
         """The same node where the nodes it reads have other names (those of `names`)."""
@@ -105,7 +108,7 @@ class Source:
     chooses: how the network itself ends where the graph ends with its scores.
     caveats: where what is analysed is not what the file seems to say, as "E-CODE: text"; every answer carries them. They are
     among the `notes`, too, without their code.
-    node_check: None where the file's nodes were not compared.
+    node_check: None where the file's nodes were not compared.  reads: of the file's constants, see `absint.model.parameters.read_from`.
     """
 
     path: str = ""
@@ -122,6 +125,7 @@ class Source:
     chooses: ClassIndex | None = None
     caveats: tuple[str, ...] = ()
     node_check: NodeCoverage | None = None
+    reads: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def wide(self) -> bool:
@@ -136,10 +140,14 @@ class Source:
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """Nodes in topological order: the first is the Input, the last the output. Calling it evaluates it."""
+    """Nodes in topological order: the first is the Input, the last the output. Calling it evaluates it.
+
+    live: whether it is a view over parameters that may change: see `with_parameters`.
+    """
 
     nodes: tuple[Node, ...]
     source: Source = Source()
+    live: bool = False
 
     def __post_init__(self) -> None:
         seen: set[str] = set()
@@ -227,11 +235,11 @@ class Graph:
         return {name: values[name] for name in keep}
 
     def fits(self, dtype: torch.dtype, look: Callable[[], None] | None = None) -> bool:
-        """Whether every constant converts to `dtype` within its unit roundoff (see Op.fits). look: called before each node."""
-        known: dict[torch.dtype, bool] = self._fits
-        if dtype not in known:
-            known[dtype] = all(self._node_fits(node, dtype, look) for node in self.nodes)
-        return known[dtype]
+        """Whether every constant converts to `dtype` within its unit roundoff (see Op.fits), numbers that are no tensors, too.
+
+        look: called before each node.
+        """
+        return all(self._node_fits(node, dtype, look) for node in self.nodes)
 
     @staticmethod
     def _node_fits(node: Node, dtype: torch.dtype, look: Callable[[], None] | None) -> bool:
@@ -240,8 +248,28 @@ class Graph:
         return node.op.fits(dtype)
 
     @cached_property
-    def _fits(self) -> dict[torch.dtype, bool]:
-        return {}
+    def parameters(self) -> Mapping[str, Tensor]:
+        """The floating-point constants of the file that operators were made of, by their names there, in float64.
+
+        Those that a rewrite has folded into others are left out: `load(..., fold=False)` keeps them.
+        """
+        return parameters_of([(node.op, node.made) for node in self.nodes], self.source.reads)
+
+    def with_parameters(self, mapping: Mapping[str, Tensor]) -> Graph:
+        """A view of the graph, for one step, whose operators are made of these tensors; gradients flow into them.
+
+        mapping: tensors in place of `parameters`, by name, in any floating-point format and on any device; the others stay as they are.
+        Operators of a view keep nothing that was computed from a constant, so that no bound rests on weights that were changed since.
+        Nothing else is copied: a view is cheap, and meant to be made anew for the next step.
+        Raises UsageError E-PARAMETER for a name that the graph does not have and tensors of other shapes, UnsupportedError E-PARAMETER
+        for an operator that cannot be made of tensors that change.
+        """
+        folded = "; others were folded: load with fold=False" if "fold-affine" in self.source.passes else ""
+        operators = {node.name: (node.op, node.made) for node in self.nodes}
+        ops = remade(operators, mapping, self.source.reads, self.source.path or None, folded)
+        nodes = tuple(replace(node, op=ops[node.name], made=None, closed=of_no_numbers(node.closed)) if node.name in ops else node
+                      for node in self.nodes)
+        return Graph(nodes, replace(self.source, model=None, sha256="", node_check=None), live=True)
 
     def upto(self, name: str) -> Graph:
         """The subgraph that computes node `name`, which becomes the output."""
@@ -360,6 +388,6 @@ def chain(first: Graph, second: Graph) -> Graph:
         float32_executions=one.float32_executions and two.float32_executions and not WIDE & (one.formats or frozenset()),
         formats=two.formats,
         chooses=None if two.chooses is None else replace(two.chooses, model=None),
-        caveats=tuple(dict.fromkeys((*one.caveats, *two.caveats))),
+        caveats=tuple(dict.fromkeys((*one.caveats, *two.caveats))), reads=either(one.reads, two.reads),
     )
     return Graph(tuple(nodes), source)

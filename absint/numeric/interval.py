@@ -36,6 +36,11 @@ class Interval:
         solver = self.solver if other.solver is None else other.solver if self.solver is None else self.solver | other.solver
         return Interval(torch.fmax(self.lower, other.lower), torch.fmin(self.upper, other.upper), solver)
 
+    @property
+    def width(self) -> Tensor:
+        """upper - lower."""
+        return self.upper - self.lower
+
     @cached_property
     def empty(self) -> Tensor:
         """(batch,) bool: some entry has lower > upper."""

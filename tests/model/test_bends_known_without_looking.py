@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-
 import pytest
 import torch
 from contract.operators import NONLINEAR
@@ -37,7 +35,7 @@ def test_what_is_known_of_all_holds_of_each(name: str) -> None:
 def test_lines_are_those_that_a_look_would_give(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     op, box = OPS[name], intervals()
     planes, band = op.planes((box,), FLOAT64), op.band((box,), FLOAT64)
-    monkeypatch.setattr(Elementwise, "_always_bent", cached_property(lambda self: False))
+    monkeypatch.setattr(Elementwise, "_always_bent", property(lambda self: False))
     again, bands = op.planes((box,), FLOAT64), op.band((box,), FLOAT64)
     for one, two in ((planes.lower[0], again.lower[0]), (planes.upper[0], again.upper[0]), (planes.lower_offset, again.lower_offset),
                      (planes.upper_offset, again.upper_offset), (band.slope[0], bands.slope[0]), (band.radius, bands.radius)):
