@@ -40,7 +40,7 @@ def csv_table(source: DataSource) -> tuple[FloatArray, tuple[str, ...]]:
     header = bool(lines) and _is_header(lines[0][1])
     rows = lines[1:] if header else lines
     if not rows:
-        raise source.fail("E-DATA-EMPTY", "the file holds no rows")
+        raise source.fail("E-DATA-EMPTY", "the file holds no rows", "one row an input: its label, then its values")
     width = len(rows[0][1])
     for number, cells in rows:
         if len(cells) != width:
@@ -60,7 +60,7 @@ def _csv_lines(source: DataSource) -> list[tuple[int, list[str]]]:
         what = f"not a text file: byte {error.start} is not UTF-8"
         raise source.fail("E-DATA-FORMAT", what, "is the extension right?") from error
     except csv.Error as error:
-        raise source.fail("E-DATA-FORMAT", f"not a CSV file: {error}") from error
+        raise source.fail("E-DATA-FORMAT", f"not a CSV file: {error}", "separate cells by commas") from error
 
 
 def _is_header(cells: list[str]) -> bool:

@@ -10,29 +10,26 @@ reader registered as "folder" gets folders: their path, no bytes.
 from __future__ import annotations
 
 import gzip
-import io
 import math
 import re
-import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from absint.errors import AbsintError, InputError, PluginError
 from absint.frontends.csv_files import csv_table
 from absint.frontends.data_source import READERS, AnyArray, Content, DataSource, register_reader
+from absint.frontends.numpy_files import LABEL_KEYS, first_key, npy_array, npz_arrays
 from absint.model.digest import digest
 from absint.problem.dataset import Dataset, FloatArray, IntArray
 
-IMAGE_KEYS = ("images", "x", "inputs", "X")
-LABEL_KEYS = ("labels", "y", "targets")
-
 _GZIP_MAGIC = b"\x1f\x8b"
 _IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
-_SIGNATURES = ((b"PK", ".npz"), (b"\x93NUMPY", ".npy"), (b"\x00\x00", ".idx"))  # first bytes -> reader
+_SIGNATURES = ((b"PK", ".npz"), (b"\x93NUMPY", ".npy"), (b"\x00\x00", ".idx"),
+               (b"\x80", ".pickle"))  # first bytes -> reader
 
 
 class DataFrontEnd:
@@ -45,21 +42,39 @@ class DataFrontEnd:
         A folder goes to the reader registered as "folder".
         Raises InputError E-DATA-MISSING, -EMPTY, -TRUNCATED, -FORMAT, -PICKLE, -RAGGED, -CELL, -LABELS, -SHAPE.
         """
-        source, raw = _open(Path(path))
-        content = _read_with(_format_of(source), source)
-        inputs, scaling = _to_float(content.images, source)
-        notes = (*content.notes, *scaling)
-        sha256 = content.sha256 or digest(raw)
-        labels = None if content.labels is None else _whole_labels(content.labels, source)
-        separate = Path(labels_path) if labels_path is not None else _idx_sibling(source.path)
-        if separate is not None:
-            labels, raw = _read_labels(separate)
-            sha256 = digest(sha256.encode(), raw)
-            notes = (*notes, f"labels read from {separate.name}")
-        if labels is not None and len(labels) != len(inputs):
-            what = f"{len(inputs)} inputs but {len(labels)} labels"
-            raise source.fail("E-DATA-LABELS", what, "are inputs and labels of the same split?")
-        return Dataset(inputs, labels, str(path), sha256, notes, layout=content.layout)
+        content, labelling = _read(Path(path), None if labels_path is None else Path(labels_path))
+        inputs, scaling = _to_float(content.images)
+        assert content.sha256 is not None
+        labels: Any = content.labels
+        return Dataset(inputs, labels, str(path), content.sha256, (*content.notes, *scaling, *labelling), layout=content.layout)
+
+
+def read_content(path: Path, labels_path: Path | None = None) -> Content:
+    """What a file or folder holds, as it is stored: uint8 stays uint8. Labels, if any, are (N,) int64; sha256 and name are set.
+
+    Raises as `DataFrontEnd.read` does.
+    """
+    content, labelling = _read(path, labels_path)
+    return replace(content, notes=(*content.notes, *labelling))
+
+
+def _read(path: Path, labels_path: Path | None) -> tuple[Content, tuple[str, ...]]:
+    """The content, and a note on labels from a file of their own."""
+    source, raw = opened(path)
+    content = _read_with(_format_of(source), source)
+    check_values(content.images, source)
+    labelling: tuple[str, ...] = ()
+    sha256 = content.sha256 or digest(raw)
+    labels = None if content.labels is None else whole_labels(content.labels, source)
+    separate = labels_path if labels_path is not None else _idx_sibling(source.path)
+    if separate is not None:
+        labels, raw = _read_labels(separate)
+        sha256 = digest(sha256.encode(), raw)
+        labelling = (f"labels read from {separate.name}",)
+    if labels is not None and len(labels) != len(content.images):
+        what = f"{len(content.images)} inputs but {len(labels)} labels"
+        raise source.fail("E-DATA-LABELS", what, "are inputs and labels of the same split?")
+    return replace(content, labels=labels, sha256=sha256, name=content.name or str(path)), labelling
 
 
 def _read_with(name: str, source: DataSource) -> Content:
@@ -82,8 +97,8 @@ def _read_with(name: str, source: DataSource) -> Content:
 # --- files ----------------------------------------------------------------------------------------------------------
 
 
-def _open(path: Path) -> tuple[DataSource, bytes]:
-    """The file, unzipped, and its bytes as they lie on disk; a folder as it is."""
+def opened(path: Path) -> tuple[DataSource, bytes]:
+    """The file, unzipped, and its bytes as they lie on disk; a folder as it is. Raises E-DATA-MISSING, -EMPTY, -TRUNCATED, -FORMAT."""
     if path.is_dir():
         return DataSource(path, b""), b""
     if not path.is_file():
@@ -91,13 +106,13 @@ def _open(path: Path) -> tuple[DataSource, bytes]:
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise InputError("E-DATA-MISSING", f"cannot be read: {error.strerror}", where=str(path)) from error
+        raise InputError("E-DATA-MISSING", f"cannot be read: {error.strerror}", where=str(path), hint="check its rights") from error
     source = DataSource(path, raw)
     if not raw:
-        raise source.fail("E-DATA-EMPTY", "the file is empty")
+        raise source.fail("E-DATA-EMPTY", "the file is empty", "fetch the file again")
     data = _unzip(source) if raw.startswith(_GZIP_MAGIC) else raw
     if not data:
-        raise source.fail("E-DATA-EMPTY", "the file is empty once unzipped")
+        raise source.fail("E-DATA-EMPTY", "the file is empty once unzipped", "fetch the file again")
     return DataSource(path, data), raw
 
 
@@ -118,39 +133,48 @@ def _format_of(source: DataSource) -> str:
     suffix = next((s for s in reversed(suffixes) if s != ".gz"), "")
     if suffix in READERS:
         return suffix
-    for start, name in _SIGNATURES:
-        if source.data.startswith(start):
-            return name
+    name = format_by_content(source)
+    if name is not None:
+        return name
     known = f"known: IDX files and {', '.join(READERS.names())}, each also gzipped; --plugin adds formats"
     raise source.fail("E-DATA-FORMAT", f"unknown data format '{suffix or source.path.name}'", known)
+
+
+def format_by_content(source: DataSource) -> str | None:
+    """The reader's name, by the first bytes alone."""
+    return next((name for start, name in _SIGNATURES if source.data.startswith(start)), None)
 
 
 # --- values and labels ----------------------------------------------------------------------------------------------
 
 
-def _to_float(images: AnyArray, source: DataSource) -> tuple[FloatArray, tuple[str, ...]]:
-    """float64 values and what was done to them. images: (N, *shape)."""
+def check_values(images: AnyArray, source: DataSource) -> None:
+    """Nothing where images are (N, *shape) numbers."""
     if images.dtype.kind not in "uifb" or images.dtype.itemsize > 8:
         raise source.fail("E-DATA-FORMAT", f"values of type {images.dtype} are not supported", "store uint8 or float64")
     if images.ndim < 2:
         what = f"inputs of shape {images.shape} have no batch axis" if images.ndim else "the file holds one number"
         raise source.fail("E-DATA-SHAPE", what, "store shape (N, ...), one row an input; a single input is x[None]")
     if images.size == 0:
-        raise source.fail("E-DATA-EMPTY", f"the file holds no values (shape {images.shape})")
+        raise source.fail("E-DATA-EMPTY", f"the file holds no values (shape {images.shape})", "store one input at least")
+
+
+def _to_float(images: AnyArray) -> tuple[FloatArray, tuple[str, ...]]:
+    """float64 values and what was done to them. images: (N, *shape)."""
     values: FloatArray = images.astype(np.float64)
     if images.dtype == np.uint8:
         return values / 255.0, ("uint8 values divided by 255",)
     return values, ()
 
 
-def _whole_labels(labels: AnyArray, source: DataSource) -> IntArray:
+def whole_labels(labels: AnyArray, source: DataSource) -> IntArray:
     """(N,) int64, from whole numbers of any dtype, (N,) or (N, 1)."""
     flat = labels.reshape(-1) if labels.ndim == 2 and labels.shape[1] == 1 else labels
     if flat.ndim != 1:
         hint = "store class numbers, not one-hot rows" if flat.ndim == 2 else "store one class number an input"
         raise source.fail("E-DATA-LABELS", f"labels have shape {labels.shape}, expected (N,)", hint)
     if flat.dtype.kind not in "uif":
-        raise source.fail("E-DATA-LABELS", f"labels are class numbers, got values of type {flat.dtype}")
+        raise source.fail("E-DATA-LABELS", f"labels are class numbers, got values of type {flat.dtype}", "number the classes from 0")
     broken = np.flatnonzero(~np.isfinite(flat) | (flat != np.trunc(flat)))
     if broken.size:
         what = f"{broken.size} labels are not whole numbers, first {flat[broken[0]]} of input {broken[0]}"
@@ -160,8 +184,8 @@ def _whole_labels(labels: AnyArray, source: DataSource) -> IntArray:
 
 def _read_labels(path: Path) -> tuple[IntArray, bytes]:
     """(N,) labels of a file of their own, and its bytes: IDX, npy, npz (a label key) or CSV with one label a line."""
-    source, raw = _open(path)
-    return _whole_labels(_label_array(source), source), raw
+    source, raw = opened(path)
+    return whole_labels(_label_array(source), source), raw
 
 
 def _label_array(source: DataSource) -> AnyArray:
@@ -169,15 +193,15 @@ def _label_array(source: DataSource) -> AnyArray:
     if name.startswith(".idx"):
         return _idx_array(source)
     if name == ".npy":
-        return _npy_array(source)
+        return npy_array(source)
     if name == ".npz":
-        arrays = _npz_arrays(source, LABEL_KEYS)
-        return arrays[_first_key(arrays, LABEL_KEYS, source)]
+        arrays = npz_arrays(source, LABEL_KEYS)
+        return arrays[first_key(arrays, LABEL_KEYS, source)]
     if name in (".csv", ".txt"):
         return csv_table(source)[0]
     labels = _read_with(name, source).labels
     if labels is None:
-        raise source.fail("E-DATA-LABELS", "the file holds no labels")
+        raise source.fail("E-DATA-LABELS", "the file holds no labels", "give the file of labels")
     return labels
 
 
@@ -197,13 +221,13 @@ def _idx_array(source: DataSource) -> AnyArray:
     """The array of an IDX file. Format: two zero bytes, type, number of axes, their sizes, the values."""
     data = source.data
     if len(data) < 4:
-        raise source.fail("E-DATA-TRUNCATED", f"{len(data)} bytes, shorter than an IDX header")
+        raise source.fail("E-DATA-TRUNCATED", f"{len(data)} bytes, shorter than an IDX header", "fetch the file again")
     zero, kind, axes = data[:2], data[2], data[3]
     if zero != b"\x00\x00" or kind not in _IDX_TYPES or axes == 0:
-        raise source.fail("E-DATA-FORMAT", f"not an IDX file: it starts with {data[:4].hex(' ')}")
+        raise source.fail("E-DATA-FORMAT", f"not an IDX file: it starts with {data[:4].hex(' ')}", "is it the right file?")
     start = 4 + 4 * axes
     if len(data) < start:
-        raise source.fail("E-DATA-TRUNCATED", f"{len(data)} bytes, shorter than its IDX header of {start}")
+        raise source.fail("E-DATA-TRUNCATED", f"{len(data)} bytes, shorter than its IDX header of {start}", "fetch the file again")
     shape = tuple(int(size) for size in np.frombuffer(data, dtype=">u4", count=axes, offset=4))
     dtype = np.dtype(_IDX_TYPES[kind])
     expected, found = math.prod(shape) * dtype.itemsize, len(data) - start
@@ -222,80 +246,3 @@ def _idx_sibling(path: Path) -> Path | None:
     bare = name.removesuffix(".gz")
     found = (path.with_name(candidate) for candidate in (name, bare, f"{bare}.gz"))
     return next((candidate for candidate in found if candidate.is_file()), None)
-
-
-# --- numpy ----------------------------------------------------------------------------------------------------------
-
-
-@register_reader(".npy")
-def read_npy(source: DataSource) -> Content:
-    """One array, (N, *shape)."""
-    return Content(_npy_array(source))
-
-
-@register_reader(".npz")
-def read_npz(source: DataSource) -> Content:
-    """Images under one of IMAGE_KEYS, labels (if any) under one of LABEL_KEYS."""
-    arrays = _npz_arrays(source, (*IMAGE_KEYS, *LABEL_KEYS))
-    key = _first_key(arrays, IMAGE_KEYS, source)
-    label_key = next((name for name in LABEL_KEYS if name in arrays), None)
-    labels = None if label_key is None else arrays[label_key]
-    return Content(arrays[key], labels, (f"inputs read from key '{key}'",))
-
-
-def _npy_array(source: DataSource) -> AnyArray:
-    if source.data[:1] == b"\x80":
-        raise _pickled(source)
-    if not source.data.startswith(b"\x93NUMPY"):
-        raise source.fail("E-DATA-FORMAT", "not an npy file", "write it with numpy.save(path, array)")
-    with _numpy_faults(source):
-        array: AnyArray = np.load(io.BytesIO(source.data), allow_pickle=False)
-    return array
-
-
-def _npz_arrays(source: DataSource, keys: tuple[str, ...]) -> dict[str, AnyArray]:
-    """Those of `keys` that the archive holds: one at least."""
-    if not source.data.startswith((b"PK\x03\x04", b"PK\x05\x06")):  # anything else numpy would take for a pickle
-        raise source.fail("E-DATA-FORMAT", "not an npz file", "write it with numpy.savez(path, images=..., labels=...)")
-    with _numpy_faults(source), np.load(io.BytesIO(source.data), allow_pickle=False) as archive:
-        wanted = [key for key in keys if key in archive.files]
-        if not wanted:
-            raise source.fail(
-                "E-DATA-FORMAT", f"none of the keys {', '.join(keys)} is there; found: {', '.join(archive.files)}",
-                "write it with numpy.savez(path, images=..., labels=...)",
-            )
-        return {key: archive[key] for key in wanted}
-
-
-def _first_key(arrays: dict[str, AnyArray], keys: tuple[str, ...], source: DataSource) -> str:
-    found = next((key for key in keys if key in arrays), None)
-    if found is None:
-        what = f"none of the keys {', '.join(keys)} is there; found: {', '.join(arrays)}"
-        raise source.fail("E-DATA-FORMAT", what, "write it with numpy.savez(path, images=..., labels=...)")
-    return found
-
-
-@contextmanager
-def _numpy_faults(source: DataSource) -> Iterator[None]:
-    """numpy's and zipfile's errors as coded ones; on damaged bytes they raise anything, tokenize.TokenError too."""
-    try:
-        yield
-    except AbsintError:
-        raise
-    except zipfile.BadZipFile as error:
-        raise source.fail("E-DATA-TRUNCATED", f"truncated or damaged archive: {error}", "fetch it again") from error
-    except Exception as error:
-        if "pickle" in str(error):
-            raise _pickled(source) from error
-        what = f"damaged, or shorter than its header says: {error}"
-        raise source.fail("E-DATA-TRUNCATED", what, "write or fetch it again") from error
-
-
-def _pickled(source: DataSource) -> InputError:
-    what = "the file holds pickled Python objects, which absint never loads: unpickling runs code"
-    return source.fail("E-DATA-PICKLE", what, "save a plain numeric array, e.g. numpy.stack(list_of_images)")
-
-
-# --- CSV ------------------------------------------------------------------------------------------------------------
-
-

@@ -51,7 +51,7 @@ def read_folder(source: DataSource) -> Content:
 
     Raises InputError E-DATA-FORMAT, -SHAPE, -LABELS naming every file at fault, -EMPTY; UnsupportedError E-PACKAGE-MISSING.
     """
-    files, labels, notes = _listed(source)
+    files, labels, notes, classes = _listed(source)
     if not files:
         raise source.fail("E-DATA-EMPTY", "the folder holds no PNG or JPEG files", f"expected {_LABELS}, class folders, or images")
     pillow = _pillow(source)
@@ -72,17 +72,17 @@ def read_folder(source: DataSource) -> Content:
                          details=_some(faults), hint="repair, convert to 8-bit RGB or grayscale PNG, or remove them")
     digest.update(repr(labels).encode())
     content = _content(pictures, labels, source)
-    return Content(content.images, content.labels, (*notes, *content.notes), digest.hexdigest(), content.layout)
+    return Content(content.images, content.labels, (*notes, *content.notes), digest.hexdigest(), content.layout, classes=classes)
 
 
 # --- which files, which labels --------------------------------------------------------------------------------------
 
 
-def _listed(source: DataSource) -> tuple[list[Path], list[int] | None, tuple[str, ...]]:
-    """Files, their labels, and notes."""
+def _listed(source: DataSource) -> tuple[list[Path], list[int] | None, tuple[str, ...], tuple[str, ...] | None]:
+    """Files, their labels, notes, and the names that labels count, if any."""
     folder = source.path
     if (folder / _LABELS).is_file():
-        return _from_csv(source)
+        return *_from_csv(source), None
     direct = _images(folder)
     classes = {part.name: _images(part) for part in sorted(folder.iterdir()) if part.is_dir() and not part.name.startswith(".")}
     classes = {name: files for name, files in classes.items() if files}
@@ -90,7 +90,7 @@ def _listed(source: DataSource) -> tuple[list[Path], list[int] | None, tuple[str
         raise source.fail("E-DATA-FORMAT", f"images beside class folders ({', '.join(list(classes)[:_SHOWN])})",
                           f"move every image into a class folder, or write {_LABELS}")
     if not classes:
-        return direct, None, ("images sorted by name, without labels",) if direct else ()
+        return direct, None, ("images sorted by name, without labels",) if direct else (), None
     numbered = all(name.isascii() and name.isdigit() for name in classes)
     number = {name: int(name) if numbered else k for k, name in enumerate(classes)}
     if len(set(number.values())) < len(number):
@@ -98,7 +98,8 @@ def _listed(source: DataSource) -> tuple[list[Path], list[int] | None, tuple[str
     names = sorted(classes, key=number.__getitem__)
     how = "labels are the folders' numbers" if numbered else f"labels: {', '.join(f'{number[n]} = {n}' for n in names[:_SHOWN])}" + (
         f", ... and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
-    return [file for n in names for file in classes[n]], [number[n] for n in names for _ in classes[n]], (how,)
+    labels = [number[n] for n in names for _ in classes[n]]
+    return [file for n in names for file in classes[n]], labels, (how,), None if numbered else tuple(names)
 
 
 def _images(folder: Path) -> list[Path]:

@@ -1,10 +1,11 @@
 """Trains the two bundled sample networks and packs the bundled images, reproducibly, on one CPU thread.
 
-    python training/train_samples.py --data FOLDER --out absint/samples
+    python training/train_samples.py --data FOLDER --out absint/samples [--data-only]
 
 FOLDER holds `mnist/` and `fashion_mnist/`, each with the four IDX files (gzipped or not).  Written to --out:
 mnist_relu_3x50.onnx (trained on FGSM examples), mnist_conv_small.onnx (trained with interval bounds), mnist.npz,
-fashion_mnist.npz and provenance.json.  Every figure in provenance.json is measured on the written ONNX files.
+fashion_mnist.npz, mnist_train.npz (images to train on) and provenance.json.  With --data-only the networks and
+their entries stay.  Every figure in provenance.json is measured on the written ONNX files.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ SEED = 20240117
 MEAN, DEVIATION = 0.1307, 0.3081  # of the MNIST training pixels in [0, 1]; the usual constants
 OPSET, IR_VERSION = 17, 8
 BUNDLED = 100
+BUNDLED_TRAIN, BUNDLED_TEST = 6000, 1000    # mnist_train.npz
 BATCH = 128
+PROVENANCE = "provenance.json"
 COMMAND = "python training/train_samples.py --data FOLDER --out absint/samples"
 SOURCES = {
     "mnist": "MNIST (LeCun, Cortes, Burges), the original IDX files",
@@ -378,15 +381,35 @@ def make_data(folder: Path, name: str, out: Path) -> dict[str, Any]:
     }
 
 
+def make_training_data(folder: Path, out: Path) -> dict[str, Any]:
+    """Pack images of MNIST to train on, and test images that are none of the first BUNDLED; the entry of provenance.json."""
+    path = out / "mnist_train.npz"
+    train, test = (read_split(folder / "mnist", prefix) for prefix in ("train", "t10k"))
+    first, last = BUNDLED, BUNDLED + BUNDLED_TEST
+    np.savez_compressed(
+        path, x_train=train.images[:BUNDLED_TRAIN], y_train=train.labels[:BUNDLED_TRAIN].astype(np.uint8),
+        x_test=test.images[first:last], y_test=test.labels[first:last].astype(np.uint8),
+    )
+    return {
+        "what": f"the first {BUNDLED_TRAIN} training images, the test images {first} to {last - 1}, and their labels, uint8",
+        "source": SOURCES["mnist"], "sha256": sha256(path), "idx_sha256_unzipped": "as of mnist.npz",
+    }
+
+
 def main() -> None:
     """Read the command line, make everything, write provenance.json."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder that holds mnist/ and fashion_mnist/")
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
+    parser.add_argument("--data-only", action="store_true", help="leave the networks and their entries in provenance.json as they are")
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     data = {f"{name}.npz": make_data(options.data, name, options.out) for name in SOURCES}
+    data["mnist_train.npz"] = make_training_data(options.data, options.out)
+    if options.data_only:
+        write_provenance(options.out, json.loads((options.out / PROVENANCE).read_text(encoding="utf-8")) | {"data": data})
+        return
     train_split, test_split = (read_split(options.data / "mnist", prefix) for prefix in ("train", "t10k"))
     networks = {
         f"{recipe.name}.onnx": make_network(recipe, train_split, test_split, options.out) for recipe in RECIPES
@@ -396,7 +419,12 @@ def main() -> None:
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__,
                      "onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__},
     }
-    (options.out / "provenance.json").write_text(json.dumps(provenance, indent=2) + "\n", encoding="utf-8")
+    write_provenance(options.out, provenance)
+
+
+def write_provenance(out: Path, provenance: dict[str, Any]) -> None:
+    """How everything in `out` was made."""
+    (out / PROVENANCE).write_text(json.dumps(provenance, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

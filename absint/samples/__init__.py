@@ -1,7 +1,8 @@
 """Bundled networks and images, so that every command and example runs without a download.
 
 Networks: MNIST classifiers, input (batch, 1, 28, 28) of raw pixels in [0, 1]; they normalise inside.
-Images: the first 100 test images of MNIST and of Fashion-MNIST.  How all of it was made: provenance.json.
+Images: the first 100 test images of MNIST and of Fashion-MNIST.
+To train on: the first 6,000 training images and the test images 100 to 1,099 of MNIST.  How all of it was made: provenance.json.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from absint.problem.dataset import Dataset
 
 _FOLDER = Path(__file__).parent
 _DEFAULT = "mnist_relu_3x50"
+_TRAINING = "mnist_train.npz"
 
 
 def names() -> list[str]:
@@ -27,8 +29,8 @@ def names() -> list[str]:
 
 
 def data_names() -> list[str]:
-    """The bundled data sets, sorted."""
-    return sorted(path.stem for path in _FOLDER.glob("*.npz"))
+    """The bundled data sets to verify on, sorted; the one to train on is read by `absint.problem.training_data`."""
+    return sorted(path.stem for path in _FOLDER.glob("*.npz") if path.name != _TRAINING)
 
 
 def network_path(name: str) -> Path:
