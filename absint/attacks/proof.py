@@ -58,16 +58,17 @@ def by_intervals(graph: Graph, spec: Spec, instance: int, box: BoxRegion) -> Jud
 def above_by_intervals(graph: Graph, points: Tensor, below: Tensor, above: Tensor, memory: int | None = None) -> Tensor:
     """(batch,) bool: where the exact-real network provably has f[above] > f[below] at the point; False also where intervals meet.
 
-    points: (batch, *shape) float64.  below, above: (batch,) int64, classes.  memory: bytes for the walk of one chunk.
+    points: (batch, *shape) float64, on the device that computes.  below, above: (batch,) int64, classes.
+    memory: bytes for the walk of one chunk.
     Sound: box steps in float64 enclose the exact outputs of each point.
     """
     memory = default_memory() if memory is None else memory
     rows = Budget(memory).rows(8 * 8 * sum(node.size for node in graph.nodes))
-    proved = torch.zeros(len(points), dtype=torch.bool)
+    proved, numerics = torch.zeros(len(points), dtype=torch.bool, device=points.device), Numerics(device=points.device)
     with numeric_mode(), torch.no_grad():
-        for part in torch.arange(len(points)).split(rows) if len(points) else ():
+        for part in torch.arange(len(points), device=points.device).split(rows) if len(points) else ():
             box = BoxRegion(points[part], points[part])
-            known = boxes(Context(graph, box, Numerics(), Budget(memory))).known[graph.output.name]
+            known = boxes(Context(graph, box, numerics, Budget(memory))).known[graph.output.name]
             low = known.lower.flatten(1).gather(1, above[part, None])[:, 0]
             high = known.upper.flatten(1).gather(1, below[part, None])[:, 0]
             proved[part] = low.isfinite() & high.isfinite() & (low > high)

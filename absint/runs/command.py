@@ -24,7 +24,7 @@ from absint.reports.outputs import Outputs
 from absint.runs.interrupts import INTERRUPTED, interruptible
 from absint.runs.output import check_out, check_writable, interrupts_deferred
 from absint.runs.progress import Progress
-from absint.runs.resolve import resolve
+from absint.runs.resolve import check_types, resolve
 from absint.runs.session import RunSession, guarded, journal_of
 from absint.runs.written import Drawings, prepare_written
 
@@ -40,8 +40,10 @@ def execute(name: str, options: Any, command: str, begin: float, loaded: Collect
         for file in options.plugin:
             if file not in loaded:
                 load_plugin(file)    # one may define the very format that is asked for, or never end
-        drawings = Drawings.of(options)
-        gate.chosen = chosen = outputs_of(analysis, options)
+        check_types(options)
+        placed = guarded(analysis, analysis.placed, options)
+        drawings = Drawings.of(placed)
+        gate.chosen = chosen = outputs_of(analysis, placed)
         analysis, run = resolve(name, options, command=command, begin=begin)
         journal = journal_of(analysis, run)
         with nullcontext() if journal is None else closing(journal), gate.opened(Outputs(chosen)) as outputs:

@@ -21,14 +21,15 @@ from absint.errors import InputError, UsageError, printable
 from absint.model.frontend import normalised
 from absint.model.graph import Graph
 from absint.model.input_axes import axes_of
-from absint.model.layout import Known, network_layout
+from absint.model.layout import Known, Layout, network_layout
 from absint.model.model_files import check_model
 from absint.numeric import backend
 from absint.problem.data_frontend import read_data
 from absint.problem.dataset import Dataset
 from absint.problem.live import graph_of, inputs_of, labels_of
 from absint.problem.live.inputs import arranged
-from absint.problem.parsing import parse_index, parse_numbers
+from absint.problem.parsing import parse_clip, parse_index, parse_numbers
+from absint.problem.training_data import training_data
 
 _MOST_THREADS = 4096
 
@@ -102,11 +103,22 @@ def read_inputs(options: DataOptions, graph: Graph) -> Dataset:
 
 
 def _read(options: DataOptions, graph: Graph) -> Dataset:
-    """A file, with labels of its own, of another file, or of the caller."""
+    """A file, with labels of its own, of another file, or of the caller; of a folder of training data the test part."""
+    if Path(options.data).is_dir():
+        return _test_part(options, graph)
     if options.labels is None or isinstance(options.labels, (str, Path)):
         return read_data(Path(options.data), None if options.labels is None else Path(options.labels))
     data = read_data(Path(options.data), None)
     return replace(data, labels=_labels(options, graph, len(data)))
+
+
+def _test_part(options: DataOptions, graph: Graph) -> Dataset:
+    """The test images of a folder, as float64 in raw units."""
+    data = training_data(options.data, clip=parse_clip(options.clip))
+    split = data.test
+    order = Layout.CHW if len(split.shape) == 3 else None
+    found = Dataset(split.values.astype(np.float64) / split.divisor, split.labels, split.name, split.sha256, data.notes, layout=order)
+    return found if options.labels is None else replace(found, labels=_labels(options, graph, len(found)))
 
 
 def _sample(options: DataOptions, graph: Graph) -> Dataset:

@@ -29,7 +29,7 @@ def resolve(name: str, options: Any, *, command: str = "", begin: float | None =
     analysis = analysis_of(name)
     check_types(options)
     begin = time.monotonic() if begin is None else begin
-    meant = analysis.resolved(options)
+    meant = analysis.resolved(analysis.placed(options))
     run = Run(name, meant, command, begin, timeout=seconds_of(getattr(meant, "timeout", None), "--timeout"),
               end=begin + seconds_of(meant.total_timeout, "--total-timeout"), stated=options)
     EXECUTORS.get(meant.executor)

@@ -72,6 +72,34 @@ def domain_of(choice: object) -> Method:
                           hint="--debug shows the traceback; absint.testing.kit.check_domain tests a domain") from error
 
 
+def domains_of(choice: Any) -> dict[str, Method]:
+    """Several domains and strategies by name, as 'box,zonotope:max_generators=9' or a sequence names them; an object by the name of
+    its class, counted where it is taken. Raises what `domain_of` does, and UsageError E-DOMAIN-UNKNOWN for none.
+    """
+    parts = split_domains(choice) if isinstance(choice, str) else choice if isinstance(choice, (list, tuple)) else (choice,)
+    if not parts:
+        raise UsageError("E-DOMAIN-UNKNOWN", "no domain is named", where="domain", hint="such as 'zonotope'; absint domains lists them")
+    found: dict[str, Method] = {}
+    for part in parts:
+        domain = domain_of(part)
+        label = part if isinstance(part, str) else type(domain).__name__.lower()
+        if not isinstance(part, str):
+            label = next(name for name in (label, *(f"{label}{k}" for k in range(2, len(parts) + 2))) if name not in found)
+        found[label] = domain
+    return found
+
+
+def split_domains(text: str) -> tuple[str, ...]:
+    """'box,zonotope:product=false,max_generators=9' -> two domains: what holds a '=' but no ':' is one more option."""
+    found: list[str] = []
+    for part in text.split(","):
+        if found and "=" in part and ":" not in part:
+            found[-1] += f",{part}"
+        else:
+            found.append(part.strip())
+    return tuple(dict.fromkeys(found))
+
+
 def source_of(method: Method) -> str:
     """Its citation; empty where it states none."""
     return method.source if isinstance(method, Strategy) else method.traits.source

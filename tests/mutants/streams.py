@@ -9,6 +9,7 @@ from absint.analyses.verify.portfolio import Portfolio
 from absint.analyses.verify.undecided import Undecided
 from absint.attacks.starts import StartWork
 from absint.domains.generators import Pace
+from absint.engine import batch_size
 from absint.numeric import backend
 from absint.numeric.backend import Budget
 from absint.search.branchers.by_phases import ByMixedPrograms
@@ -182,7 +183,7 @@ def rows_are_cut_by_memory_alone(patch):
 
 @mutant(("test_a_batch_asked_for_is_no_more_than_one_step_holds",))
 def a_batch_is_as_large_as_was_asked_for(patch):
-    patch(portfolio, "products_of", lambda graph: 1.0)
+    patch(batch_size, "work", lambda graph: 1.0)
 
 
 @mutant(("test_a_graph_that_nobody_compared_in_time_is_not_analysed",))

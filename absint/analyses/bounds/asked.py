@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from absint.analyses.bounds.options import EPS, EVERY, FIRST, BoundsOptions
 from absint.analyses.bounds.tensors import names_of
@@ -16,7 +15,7 @@ from absint.model.model_files import check_model
 from absint.problem.asked_region import AskedRegion, Stated
 from absint.problem.live import clip_of, graph_of
 from absint.problem.regions.region import Region
-from absint.search.names import Method, domain_of
+from absint.search.names import domains_of
 
 UNFOLDED = "taken without its rewrites, which remove "
 
@@ -59,33 +58,7 @@ def domains(options: BoundsOptions) -> dict[str, BoundingSettings]:
     """Every domain as stated, with how to bound. Raises UsageError E-DOMAIN-UNKNOWN or -OPTION, E-DTYPE, E-BATCH."""
     memory = options.memory if isinstance(options.memory, int) else None
     return {label: BoundingSettings(domain, options.dtype, options.device, options.rounding, options.batch, memory)
-            for label, domain in _labelled(options.domain).items()}
-
-
-def _labelled(choice: Any) -> dict[str, Method]:
-    """Domains and strategies by name; an object by that of its class, counted where it is taken."""
-    parts = split_domains(choice) if isinstance(choice, str) else choice if isinstance(choice, (list, tuple)) else (choice,)
-    if not parts:
-        raise UsageError("E-DOMAIN-UNKNOWN", "no domain is named", where="domain", hint="such as 'zonotope'; absint domains lists them")
-    found: dict[str, Method] = {}
-    for part in parts:
-        domain = domain_of(part)
-        label = part if isinstance(part, str) else type(domain).__name__.lower()
-        if not isinstance(part, str):
-            label = next(name for name in (label, *(f"{label}{k}" for k in range(2, len(parts) + 2))) if name not in found)
-        found[label] = domain
-    return found
-
-
-def split_domains(text: str) -> tuple[str, ...]:
-    """'box,zonotope:product=false,max_generators=9' -> two domains: what holds a '=' but no ':' is one more option."""
-    found: list[str] = []
-    for part in text.split(","):
-        if found and "=" in part and ":" not in part:
-            found[-1] += f",{part}"
-        else:
-            found.append(part.strip())
-    return tuple(dict.fromkeys(found))
+            for label, domain in domains_of(options.domain).items()}
 
 
 def named(options: BoundsOptions) -> object:

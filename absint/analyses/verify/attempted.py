@@ -2,39 +2,13 @@
 
 from __future__ import annotations
 
-from math import inf
-
-import torch
 from torch import Tensor
 
 from absint.analyses.verify.undecided import Undecided
-from absint.engine.attempts import Attempt
 from absint.errors import PluginError
-from absint.problem.spec import Spec
 
-# Where a domain does not say what rounding costs: of the outputs' known widths, more than was ever measured in float32.
-_ROUNDING_SHARE = 1e-4
 # Bounds may exceed what is evaluated in floating point by so much of the size of the numbers.
 _ROOM = 1e-6
-
-
-def refuted_by(found: Attempt, spec: Spec) -> Tensor:
-    """(n, disjuncts): the best bound of each disjunct, by one of its rows or by a combination of them."""
-    rows = spec.refutation(found.interval.lower)
-    # In float64: a bound rounded to nearest is none.
-    return rows if found.refuted is None else torch.fmax(rows.double(), found.refuted.to(rows.device, torch.float64))
-
-
-def slack_of(found: Attempt, spec: Spec) -> Tensor:
-    """(n,) float64: about what rounding took from the margins; a guess by the outputs' widths where the domain does not say."""
-    if not spec.disjuncts:
-        return torch.zeros(len(spec.bias), dtype=torch.float64)
-    if found.interval.slack is not None:
-        return found.interval.slack.double().amax(1)
-    known = found.ctx.known[found.ctx.graph.output.name]
-    width = (known.upper.double() - known.lower.double()).flatten(1)
-    reach = torch.einsum("brn,bn->br", spec.weight.abs(), width).amax(1)
-    return torch.nan_to_num(_ROUNDING_SHARE * reach, nan=inf, posinf=inf)
 
 
 class Centres:

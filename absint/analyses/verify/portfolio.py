@@ -16,18 +16,18 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from absint.analyses.verify.attempted import Centres, refuted_by, slack_of
+from absint.analyses.verify.attempted import Centres
 from absint.analyses.verify.settings import ProofSettings
 from absint.analyses.verify.undecided import Undecided, misclassified
 from absint.attacks import ATTACKS, Attack, Given, Search, falsify
-from absint.engine.attempts import Attempt
+from absint.engine.attempts import Attempt, refuted_by, slack_of
+from absint.engine.batch_size import batch_size, most_at_once
 from absint.engine.context import Context
 from absint.engine.cost import within
 from absint.engine.out_of_reach import out_of_reach
 from absint.engine.recorder import Recorder
 from absint.errors import AbsintError, InternalError, PluginError, UnsupportedError, UsageError
 from absint.model.passes import PASSES
-from absint.model.work import work as products_of
 from absint.numeric import backend
 from absint.numeric.backend import Budget, DeadlineError, MemoryBudgetError, default_memory, is_out_of_memory
 from absint.numeric.interval import Interval
@@ -38,11 +38,6 @@ from absint.search.search import ProofSearch
 from absint.search.strategy import Falsification, Stage
 from absint.verdict import InstanceResult, Reason, Verdict
 
-# A generator tensor of about this size stays in the last-level cache of a CPU core; measured in benchmarks/RESULTS.md.
-_CACHE_BYTES = 24 << 20
-# Instances that a CPU takes at least, whatever they hold: fewer cost more each, more touch more memory than they save time. And at most:
-# more cost it as much each. A device takes what its memory and the clock allow.
-_AT_LEAST, _ON_A_CPU = 3, 512
 # Of the memory, what the evidence of a batch may take.
 _EVIDENCE = 4
 
@@ -126,16 +121,9 @@ class Portfolio:
             todo = rest
 
     def _batch_size(self) -> int:
-        # However large the batch asked for: one evaluation of it is one step between two looks at the clock.
-        most = Budget(rate=backend.rate(self.device)).pieces(products_of(self.problem.graph))
         if self.options.batch is not None:
-            return min(self.options.batch, most)
-        needs = {stage.domain.traits.bytes_of(self.problem.graph, numerics) for numerics in self.formats for stage in self.stages}
-        need = max((one for one in needs if one <= self.memory), default=self.memory)  # what does not fit is hardly begun
-        fit = self.memory // max(1, need)
-        if self.device.type == "cpu":
-            fit = min(fit, _ON_A_CPU, max(_AT_LEAST, 3 * _CACHE_BYTES // max(1, need)))
-        return int(max(1, min(fit, most)))
+            return min(self.options.batch, most_at_once(self.problem.graph, self.device))
+        return batch_size(self.problem.graph, [stage.domain.traits for stage in self.stages], self.formats, self.memory, self.device)
 
     def _batch(self, todo: Tensor) -> Generator[Decided, None, None]:
         """Decide a batch, stage by stage. Running out of memory is raised where a smaller batch may need less."""

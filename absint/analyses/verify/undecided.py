@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from absint.attacks import Witness
+from absint.engine.attempts import by_rounding
 from absint.engine.context import Context
 from absint.engine.evidence import Evidence
 from absint.engine.recorder import Recorder
@@ -19,9 +20,6 @@ from absint.numeric.interval import Interval
 from absint.problem.problem import Problem
 from absint.problem.spec import ATTAINED, Refutation, Spec
 from absint.verdict import Assurance, InstanceResult, Reason, Verdict
-
-# Undecided by rounding alone: the margin would be positive if a few times the rounding terms were given back.
-_SLACK_FACTOR = 8.0
 
 
 class Undecided:
@@ -108,9 +106,9 @@ class Undecided:
 
     @property
     def again(self) -> Tensor:
-        """(n,) bool: those that a finer number format may decide: the margin would be positive if the rounding terms were given back."""
+        """(n,) bool: those that a finer number format may decide; see `by_rounding`."""
         never = torch.tensor([reason is Reason.MEMORY for reason in self.reason], dtype=torch.bool)
-        return (~(self.margin + _SLACK_FACTOR * self.slack <= 0)).cpu() & ~never
+        return by_rounding(self.margin, self.slack).cpu() & ~never
 
     def separate(self) -> list[Undecided]:
         """Each undecided instance on its own; this batch is left empty."""
