@@ -12,10 +12,13 @@ from torch.nn import Module
 from absint.analyses.bounds.record import BoundsRecord
 from absint.analyses.bounds.result import BoundsByTensor
 from absint.analyses.clever.record import CleverScore
+from absint.analyses.errors.record import ImageErrors
 from absint.analyses.inspect.record import Inspection
 from absint.analyses.query.answering import QueryResult
 from absint.analyses.query.record import AnswerRecord
 from absint.analyses.radius.record import RadiusResult
+from absint.analyses.train.record import EpochRecord
+from absint.analyses.train.result import Trained
 from absint.analyses.validate.record import Category, Decision
 from absint.analyses.validate.validator import RadiusValidator as RadiusValidator
 from absint.analyses.verify.options import VerifyOptions as VerifyOptions
@@ -67,6 +70,19 @@ def clever(
 ) -> Results[CleverScore]:
     """Estimate how far each input is from the nearest one of another class: CLEVER scores, per target. No certificate."""
 
+def error_rates(
+    graph: Graph | Module | str | Path = ..., inputs: ArrayLike | Region | Dataset | str | Path | None = ...,
+    labels: ArrayLike | str | Path | None = ..., eps: float | str | Fraction = ..., *, plugin: Sequence[str | Path] = ...,
+    total_timeout: float | None = ..., device: str = ..., memory: int | str | None = ..., threads: int | None = ...,
+    executor: str = ..., processes: int = ..., journal: str | Path | None = ..., resume: bool = ...,
+    mean: str | Sequence[float] | None = ..., std: str | Sequence[float] | None = ..., layout: str = ..., index: str | None = ...,
+    clip: tuple[float, float] | str | None = ..., batch: int | None = ...,
+    domains: str | Domain[Any] | Strategy | Sequence[str | Domain[Any] | Strategy] = ..., only_open: bool = ..., dtype: str = ...,
+    attack_steps: int = ..., restarts: int = ..., rate: float | None = ..., seed: int = ..., timeout: float | str | None = ...,
+    on_record: Callable[[Any], None] | None = ..., progress: bool = ...,
+) -> Results[ImageErrors]:
+    """Errors of a classifier: clean, under attack, and verified by each domain, side by side."""
+
 def inspect(
     graph: Graph | Module | str | Path = ..., *, plugin: Sequence[str | Path] = ..., total_timeout: float | None = ...,
     device: str = ..., memory: int | str | None = ..., threads: int | None = ..., executor: str = ..., processes: int = ...,
@@ -88,6 +104,23 @@ def radius(
     progress: bool = ...,
 ) -> Results[RadiusResult]:
     """Bracket each input's robustness radius: proved up to the one, a counterexample from the other on."""
+
+def train(
+    model: Module | Callable[[tuple[int, ...], int], Module] | str = ..., data: str | Path | None = ..., *,
+    plugin: Sequence[str | Path] = ..., total_timeout: float | None = ..., device: str = ..., memory: int | str | None = ...,
+    threads: int | None = ..., executor: str = ..., processes: int = ..., journal: str | Path | None = ..., resume: bool = ...,
+    test: str | Path | None = ..., labels: str | Path | None = ..., test_labels: str | Path | None = ..., layout: str = ...,
+    divide: float | None = ..., extra: bool = ..., hold_out: int | None = ..., method: str = ..., eps: float | str | Fraction = ...,
+    eps_train: float | str | Fraction | None = ..., clip: tuple[float, float] | str | None = ..., epochs: int = ...,
+    steps: int | None = ..., batch_size: int = ..., warm_up: str | None = ..., ramp: str | None = ..., ramp_speed: float = ...,
+    curve: str = ..., kappa: float = ..., rate: float = ..., drops: str | None = ..., drop_factor: float = ..., elide: bool = ...,
+    width_weight: float | None = ..., width_layers: str = ..., domain: str = ..., init: str = ..., augment: str = ...,
+    mean: str | Sequence[float] | None = ..., std: str | Sequence[float] | None = ..., seed: int = ..., every: int = ...,
+    attacked: int = ..., attack_steps: int | None = ..., restarts: int | None = ..., certify: str = ..., save: str | Path = ...,
+    plots: str | Path | None = ..., plot_format: str = ..., tensorboard: bool = ..., checkpoint: float = ...,
+    on_record: Callable[[Any], None] | None = ..., progress: bool = ...,
+) -> Trained:
+    """Train a network whose bounds are part of the loss, and write it as ONNX: nominal, PGD, IBP, constrained IBP."""
 
 def validate_calibrate(
     graph: Graph | Module | str | Path = ..., inputs: ArrayLike | Region | Dataset | str | Path | None = ...,

@@ -24,7 +24,7 @@ from absint.registry import load_entry
 
 _CONSTRAINTS = Path(__file__).resolve().parents[2] / "constraints.txt"
 _GROUPS = ("domains", "strategies", "frontends", "queries", "data", "data_formats", "ops", "attacks", "reports", "solvers", "analyses",
-           "executors", "transforms")
+           "executors", "transforms", "data_layouts", "training_data")
 _NEEDED_PYTHON = (3, 11)
 _NEEDED_MEMORY = 1 << 30
 _REINSTALL = "pip install --force-reinstall --no-deps absint"

@@ -102,6 +102,10 @@ class Analysis(ABC, Generic[O, R]):
     def check(self, options: O) -> None:
         """Raise UsageError for options that do not go together; nothing is read yet."""
 
+    def placed(self, options: O) -> O:
+        """The options with the places that it writes to where none are named; nothing is read for that."""
+        return options
+
     def resolved(self, options: O) -> O:
         """The options with what their defaults stand for."""
         return options

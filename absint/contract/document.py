@@ -51,7 +51,7 @@ class Series:
 class Panel:
     """One pair of axes. marks: vertical lines.  names: of the places 0, 1, ... on the x axis.  height: relative to other panels.
 
-    x_limits, y_limits: an infinite one is where the data end.
+    x_limits, y_limits: an infinite one is where the data end.  whole: the x axis has ticks at whole numbers only.
     """
 
     series: tuple[Series, ...]
@@ -65,6 +65,7 @@ class Panel:
     names: tuple[str, ...] = ()
     legend: bool = False
     height: float = 1.0
+    whole: bool = False
 
 
 @dataclass(frozen=True)

@@ -150,6 +150,8 @@ def _typed(hint: Any, value: Any) -> Any:
             raise TypeError(f"no list: {value!r}")
         kinds: Iterator[Any] = iter(inner)
         same = origin is list or (len(inner) == 2 and inner[1] is Ellipsis)
+        if not same and len(value) != len(inner):
+            raise ValueError(f"{len(inner)} entries expected, not {len(value)}")
         items = [_typed(inner[0] if same else next(kinds), item) for item in value]
         return items if origin is list else tuple(items)
     if origin is not None and issubclass(origin, Mapping):

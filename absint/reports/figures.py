@@ -103,6 +103,8 @@ def _panel(axis: Any, panel: Panel) -> None:
     axis.set_ylabel(one_line(panel.y_label), parse_math=False)
     _limits(axis, panel)
     _names(axis, panel.names)
+    if panel.whole:
+        _whole_ticks(axis)
     if panel.legend:
         _legend(axis)
 
@@ -155,6 +157,12 @@ def _names(axis: Any, names: Sequence[str]) -> None:
         step = -(-len(names) // _NAMED)
         shown = [_short(one_line(name)) for name in names[::step]]
         axis.set_xticks(range(0, len(names), step), shown, rotation=60, ha="right", fontsize=7, rotation_mode="anchor", parse_math=False)
+
+
+def _whole_ticks(axis: Any) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axis.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
 
 
 def _short(name: str) -> str:

@@ -8,7 +8,7 @@ from inspect import signature
 from pathlib import Path
 
 import pytest
-from conftest import Clock
+from hand_clock import Clock
 from mutants.planting import assert_killed
 from mutants.streams import MUTANTS
 

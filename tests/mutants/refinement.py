@@ -173,7 +173,7 @@ def neurons_of_every_instance_at_once(patch):
 
 @mutant(("test_each_instance_of_a_batch_has_bounds_of_its_own", "refine"), ("test_each_instance_of_a_batch_has_bounds_of_its_own", PHASES))
 def the_region_of_another_instance(patch):
-    edit(patch, Models, "of", ("encode(self.ctx, instance,", "encode(self.ctx, self.ctx.batch - 1 - instance,"))
+    edit(patch, Models, "of", ("encode(self.ctx, instance)", "encode(self.ctx, self.ctx.batch - 1 - instance)"))
 
 
 @mutant(("test_points_outside_the_box_end_no_search",))

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+from trainings import words_in
 
 from absint import samples
 from absint.cli.main import main
@@ -23,17 +24,23 @@ _WORDS = {
     "bounds": [NET, "--index", "0:2"],
     "inspect": [NET],
     "clever": [NET, "--index", "0:3", "--radius", "2", "--batches", "10", "--samples", "10"],
+    "errors": [NET, "--index", "0:3", "--domains", "box,deeppoly", "--attack-steps", "20", "--restarts", "2", "--eps", "0.03"],
     "validate.calibrate": [NET, "--index", "0:60", "--rate", "0.05"],
     "validate.run": [NET, "--index", "60:63"],
     "validate.evaluate": [NET, "--count", "5", "--calibrate", "40", "--attack", "fgsm:eps=0.1"],
 }
-NAMES = sorted({*_WORDS, "query"})
+NAMES = sorted({*_WORDS, "query", "train"})
 
 
 def words_of(name: str, folder: Path, *, few: bool = False) -> list[str]:
     """The command; files that it needs are made in the folder. few: at most two items."""
     if name == "query":
         return ["verify", "--instances", str(query_list(folder, 1 if few else 2))]
+    if name == "train":
+        words = words_in(folder)
+        words.remove("--quiet")
+        words[words.index("--save") + 1] = str(unused(folder / "trained"))
+        return words
     words = [*name.split("."), *_WORDS[name]]
     if few and "--index" in words:
         words[words.index("--index") + 1] = "0:2"
@@ -46,6 +53,12 @@ def words_of(name: str, folder: Path, *, few: bool = False) -> list[str]:
                          str(folder / "calibration.txt")]) == 0
         words += ["--calibration", str(made)]
     return words
+
+
+def unused(path: Path) -> Path:
+    """The path, or one beside it that is not there: a training is not written over."""
+    taken = len(list(path.parent.glob(f"{path.name}*")))
+    return path.with_name(f"{path.name}-{taken}")
 
 
 def query_list(folder: Path, count: int) -> Path:
