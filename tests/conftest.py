@@ -15,8 +15,10 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from hand_clock import Clock
 
 import absint.model.ops  # noqa: F401  # registers the operators
+from absint.analyses.train.method import METHODS
 from absint.attacks import ATTACKS
 from absint.cli.main import main
 from absint.contract.analysis import ANALYSES
@@ -34,7 +36,8 @@ from absint.search.strategy import STRATEGIES
 from absint.solvers import SOLVERS
 
 # What the entry points name is loaded before the first test: no test sees more of it than another.
-REGISTRIES = (ANALYSES, ATTACKS, DATA, DOMAINS, EXECUTORS, FORMATS, FRONTENDS, OPS, QUERIES, READERS, SOLVERS, STRATEGIES, TRANSFORMS)
+REGISTRIES = (ANALYSES, ATTACKS, DATA, DOMAINS, EXECUTORS, FORMATS, FRONTENDS, METHODS, OPS, QUERIES, READERS, SOLVERS, STRATEGIES,
+              TRANSFORMS)
 for _registry in REGISTRIES:
     _registry.load_all()
 
@@ -62,20 +65,6 @@ def numerics() -> Iterator[None]:
 def no_grad() -> Iterator[None]:
     with torch.no_grad():
         yield
-
-
-class Clock:
-    """A clock that tests turn by hand: it stands still but for `tick` seconds at every reading."""
-
-    def __init__(self) -> None:
-        self.now, self.tick = 1000.0, 0.0
-
-    def __call__(self) -> float:
-        self.now += self.tick
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ PROMISED = {
     "spec": {"Refutation", "Spec"},
     "strategy": {"STRATEGIES", "Programs", "Refutation", "Splitting", "Stage", "Strategy", "Tactic", "register_strategy",
                  "solvers_of", "strategy_of", "walker_of"},
+    "training": {"METHODS", "Step", "TrainingMethod", "ball", "layer_widths", "method_of", "register_training"},
     "testing": {"ContractError", "check_domain", "check_op", "check_solver", "check_strategy", "domain_checks", "op_checks"},
 }
 

@@ -21,7 +21,7 @@ from absint.numeric.kernels import KernelReport
 from absint.numeric.rounding import Numerics
 from absint.search.strategy import Stage as ProofStage
 
-MODULES = ("gpu", "gpu_nets", "gpu_speed", "gpu_stages")
+MODULES = ("gpu", "gpu_nets", "gpu_speed", "gpu_stages", "gpu_training")
 
 
 @pytest.fixture
@@ -182,7 +182,7 @@ def rehearse(out, *words):
 
 
 def test_a_rehearsal_on_the_cpu(tmp_path):
-    done = rehearse(tmp_path, "--device", "cpu", "--seconds", "6", "--only", "facts,training,memory")
+    done = rehearse(tmp_path, "--device", "cpu", "--seconds", "40", "--only", "facts,training,memory")
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads((tmp_path / "gpu.json").read_text())["stages"]
     assert {name: one["state"] for name, one in found.items()} == dict.fromkeys(("facts", "training", "memory"), "done")

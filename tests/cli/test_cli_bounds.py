@@ -14,10 +14,10 @@ import torch
 
 import absint
 from absint import samples
-from absint.analyses.bounds.asked import split_domains
 from absint.analyses.bounds.record import TensorBounds
 from absint.analyses.bounds.widths import layer_widths
 from absint.numeric.decimal import outward_text
+from absint.search.names import split_domains
 
 RELU = str(samples.network_path("mnist_relu_3x50"))
 

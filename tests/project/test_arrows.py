@@ -31,7 +31,7 @@ ROWS = (
     ("registry", "verdict", "errors"),
 )
 # Thin re-exports for users and for plug-ins; nothing of ours imports them. tests/api/test_faces.py holds them to what they repeat.
-FACES = {"op", "elementwise", "domain", "graph", "region", "regions", "spec", "strategy"}
+FACES = {"op", "elementwise", "domain", "graph", "region", "regions", "spec", "strategy", "training"}
 BASICS = {"problem", "model", "numeric", "registry", "verdict", "errors"}
 # Plug-ins see the contract they implement, not the engine around it; a domain that solves programs may use the last two.
 PLUG_INS = {
@@ -50,12 +50,17 @@ NAMED_DOMAINS = {
     ("absint.engine.forward", "box"): "the key under which the engine's own box step keeps a constant",
     ("absint.analyses.verify.settings", "auto"): "the number format of that name",
     ("absint.analyses.verify.portfolio", "auto"): "the number format of that name",
+    ("absint.analyses.errors.options", "auto"): "the number format of that name",
     ("absint.analyses.inspect.record", "exact"): "a kind of node",
     **{(f"absint.analyses.{name}.options", "zonotope"): "the default that users read" for name in ("bounds", "validate")},
     **{(f"absint.model.ops.{module}", "alpha"): "the ONNX attribute of that name"
        for module in ("exponential", "gemm", "piecewise", "relu")},
     **{("absint.analyses.radius.options", name): "a default that the user sees" for name in ("zonotope", "exact")},
+    **{(f"absint.analyses.train.{module}", "auto"): "the augmentation that the data decide, or the order of their axes"
+       for module in ("augment", "options", "task")},
+    ("absint.analyses.train.options", "box"): "a default that the user sees",
     ("absint.problem.dataset", "auto"): "the order of axes that is decided from the data",
+    ("absint.problem.training_data", "auto"): "the order of axes that is decided from the data",
     ("absint.model.layout", "auto"): "the order of axes that is decided from the network",
 }
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import time
 
 import pytest
 from small_runs import query_list
+from trainings import words_in
 
 from absint import samples
 from absint.contract.analysis import ANALYSES
@@ -23,6 +25,7 @@ NET = str(samples.network_path("mnist_relu_3x50"))
 CONV = str(samples.network_path("mnist_conv_small"))
 # Of each analysis: its words, and what makes a run of some seconds of some items.
 WORDS = {
+    "train": ["--epochs", "4", "--checkpoint", "0.2", "--threads", "1"],
     "radius": [NET, "--index", "0:40", "--domain", "deeppoly", "--batch", "4"],
     "verify": [NET, "--index", "0:60", "--eps", "0.03", "--domain", "deeppoly", "--batch", "2"],
     "bounds": [NET, "--index", "0:40", "--domain", "box,deeppoly", "--stats", "--batch", "2"],
@@ -31,6 +34,7 @@ WORDS = {
     "validate.run": [NET, "--index", "60:100", "--batch", "4"],
     "inspect": [CONV],
     "clever": [NET, "--index", "0:12", "--radius", "2", "--batches", "20", "--samples", "40"],
+    "errors": [NET, "--index", "0:40", "--domains", "box,auto", "--attack-steps", "40", "--restarts", "2", "--eps", "0.03"],
 }
 TIMES = ("time_s", "seconds", "started", "command", "calls", "median_s")
 SLACK = ("margin", "median_margin", "slope", "score", "low", "high", "quotient", "mean score")
@@ -72,6 +76,8 @@ def indices(text):
 def prepared(name, folder):
     """The words of one analysis, with the files that they need."""
     words = [*name.split("."), *WORDS.get(name, [])]
+    if name == "train":
+        words = [word for word in words_in(folder, *WORDS[name]) if word != "--quiet"]
     if name == "query":
         words = ["verify", "--instances", str(query_list(folder, 4))]
     if name == "validate.calibrate":
@@ -94,6 +100,7 @@ def killed(name, folder, kills, seed):
     rng, alive = random.Random(seed), 0
     for k in range(kills):
         journal = folder / f"{k}.jsonl"
+        shutil.rmtree(folder / "out", ignore_errors=True)   # a training is not begun over another one
         code, shown, _ = run([*words, "--format", "jsonl", "--journal", str(journal)], stop=rng.uniform(0.2, 1.0) * length)
         alive += code < 0
         kept = indices(journal.read_text().split("\n", 1)[-1]) if journal.exists() else set()
