@@ -63,7 +63,7 @@ gpu-pack: $(VENV)/.runtime
 	$(INSTALL) $(PIP_ARGS) --no-deps --no-compile --target $(GPU)/site .
 	$(INSTALL) $(PIP_ARGS) -c constraints.txt --no-deps --no-compile --only-binary=:all: --python-version $(GPU_PYTHON) --implementation cp \
 	  $(foreach one,$(PLATFORMS),--platform $(one)) --target $(GPU)/site $(GPU_LACKS)
-	cp benchmarks/gpu.py benchmarks/gpu_nets.py benchmarks/gpu_speed.py benchmarks/gpu_stages.py benchmarks/gpu.sh $(GPU)/
+	cp benchmarks/gpu.py benchmarks/gpu_nets.py benchmarks/gpu_speed.py benchmarks/gpu_stages.py benchmarks/gpu_training.py benchmarks/gpu.sh $(GPU)/
 	mv $(GPU)/gpu.sh $(GPU)/run.sh
 	if test -n "$(GPU_NETS)"; then cp "$(GPU_NETS)"/*.onnx* $(GPU)/nets/; fi
 	tar -czf $(GPU).tar.gz -C build gpu
