@@ -20,9 +20,10 @@ from onnx import numpy_helper
 from absint.errors import AbsintError, InputError, UnsupportedError
 from absint.frontends.onnx_end import Ending, cut
 from absint.frontends.onnx_external import read_external
-from absint.frontends.onnx_formats import FLOATS
 from absint.frontends.onnx_functions import STANDARD_DOMAINS, inline_functions
+from absint.model.alarms import METADATA as ALARM
 from absint.model.digest import digest
+from absint.model.onnx_formats import FLOATS
 from absint.model.op import Shape
 
 AnyArray = npt.NDArray[Any]
@@ -239,9 +240,11 @@ def _described(info: onnx.ValueInfoProto) -> str:
 def _single_output(proto: onnx.ModelProto, file: Path) -> str:
     names = [str(o.name) for o in proto.graph.output]
     if len(names) != 1:
+        hint = "keep the one of interest: onnx.utils.extract_model(source, target, inputs, outputs)"
+        if any(entry.key == ALARM for entry in proto.metadata_props):
+            hint = "a network with an alarm: name the network that it was made of, whose nodes these are"
         raise InputError("E-MODEL-OUTPUTS", f"a network with {len(names)} outputs; one is needed", where=str(file),
-                         details=[_described(o) for o in proto.graph.output],
-                         hint="keep the one of interest: onnx.utils.extract_model(source, target, inputs, outputs)")
+                         details=[_described(o) for o in proto.graph.output], hint=hint)
     return names[0]
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import ClassVar
 
 from absint.frontends.onnx_file import model_hash, open_model
-from absint.frontends.onnx_formats import executions_known, formats
 from absint.frontends.onnx_translate import NodeReport, translate
 from absint.model.graph import Graph
 from absint.model.import_check import check_import
 from absint.model.node_check import check_nodes
+from absint.model.onnx_formats import executions_known, formats
 from absint.model.passes import apply_passes
 
 DEFAULT_RANGE = (0.0, 1.0)

@@ -60,6 +60,10 @@ class _Writer:
             rows, columns = (int(p) for p in layer.padding)
             self.node("Conv", f"{name}/out", *self._weights(name, layer), kernel_shape=list(layer.kernel_size), strides=list(layer.stride),
                       pads=[rows, columns, rows, columns], dilations=list(layer.dilation), group=layer.groups)
+        elif isinstance(layer, nn.MaxPool2d):
+            kernel, stride, (rows, columns) = (_pair(value) for value in (layer.kernel_size, layer.stride, layer.padding))
+            self.node("MaxPool", f"{name}/out", kernel_shape=kernel, strides=stride, pads=[rows, columns, rows, columns],
+                      dilations=_pair(layer.dilation))
         elif isinstance(layer, nn.Flatten):
             self.node("Flatten", f"{name}/out", axis=1)
         elif isinstance(layer, nn.ReLU):
@@ -102,9 +106,16 @@ def _layers(module: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Module]]:
             yield f"{prefix}{name}", child
 
 
+def _pair(value: int | tuple[int, ...]) -> list[int]:
+    """Rows and columns: torch takes one number for both."""
+    return [value, value] if isinstance(value, int) else list(value)
+
+
 def _known(layer: nn.Module) -> bool:
     if type(layer) is nn.Conv2d:
         return layer.padding_mode == _ROUND_PADS and not isinstance(layer.padding, str)
+    if type(layer) is nn.MaxPool2d:
+        return not layer.ceil_mode and not layer.return_indices
     if type(layer) is nn.Flatten:
         return layer.start_dim == 1 and layer.end_dim == -1
     return type(layer) in (nn.Linear, nn.ReLU, ChannelScaling)

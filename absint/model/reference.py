@@ -128,11 +128,12 @@ def open_session(model: bytes) -> Any:
     return one_session(model)
 
 
-def one_session(model: bytes) -> Any:
-    """A session of its own: graph optimisations off, one thread."""
+def one_session(model: bytes, *, optimised: bool = False, threads: int = 1) -> Any:
+    """A session of its own; the reference has graph optimisations off and one thread."""
+    levels = onnxruntime.GraphOptimizationLevel
     options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimised else levels.ORT_DISABLE_ALL
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 4
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"], enable_fallback=0)
 
@@ -155,7 +156,7 @@ def open_probes(model: bytes) -> Any:
 
 def probes(source: Source) -> Runtime:
     """As `runtime`, but `Runtime.values` also gives results inside the model. Raises as `runtime` does."""
-    return _opened(source, open_probes)
+    return opened(source, open_probes)
 
 
 def runtime(source: Source) -> Runtime:
@@ -163,10 +164,11 @@ def runtime(source: Source) -> Runtime:
 
     Raises UnsupportedError E-IMPORT-RUNTIME where onnxruntime refuses the model.
     """
-    return _opened(source, open_session)
+    return opened(source, open_session)
 
 
-def _opened(source: Source, opener: Callable[[bytes], Any]) -> Runtime:
+def opened(source: Source, opener: Callable[[bytes], Any]) -> Runtime:
+    """A source's model in a session of the caller's choice. Raises as `runtime` does."""
     if source.model is None:
         raise UsageError("E-RUNTIME-NONE", "this graph has no reference model to run", where=source.path or None,
                          hint="import the model itself; parts and chains of graphs have none")

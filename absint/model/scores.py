@@ -71,24 +71,13 @@ def _folded(source: Source, tensor: str) -> bool:
 def _model_ending_with(model: bytes, names: tuple[str, ...]) -> bytes | None:
     """The model with the first of `names` that one of its nodes computes as the only output; None where none is computed."""
     import onnx
-    import onnx.helper
+
+    from absint.model.pruned import prune
 
     proto = onnx.load_model_from_string(model)
-    makes = {name: place for place, node in enumerate(proto.graph.node) for name in node.output if name}
+    makes = {name for node in proto.graph.node for name in node.output}
     output = next((name for name in names if name in makes), None)
     if output is None:
         return None
-    needed, stack = set[int](), [makes[output]]
-    while stack:
-        place = stack.pop()
-        if place not in needed:
-            needed.add(place)
-            stack += [makes[name] for name in proto.graph.node[place].input if name in makes]
-    kept = [proto.graph.node[place] for place in sorted(needed)]
-    if not any(attribute.HasField("g") or attribute.graphs for node in kept for attribute in node.attribute):
-        # What a graph inside a node reads of the outer one is not among its inputs: with one of them, all nodes stay.
-        del proto.graph.node[:]
-        proto.graph.node.extend(kept)
-    del proto.graph.output[:]
-    proto.graph.output.append(onnx.helper.make_empty_tensor_value_info(output))
+    prune(proto, output)
     return bytes(proto.SerializeToString())

@@ -37,6 +37,14 @@ class RealFunction(Nonlinear):
     anchor: float = 0.0
 
     @property
+    def rectifies(self) -> bool:
+        """Whether f is 0 for every operand up to 0 and rises from there, as a ReLU does, with or without an upper end."""
+        if not self.piecewise_linear or self.jumps or any(piece.direction < 0 for piece in self.pieces):
+            return False
+        first = next(iter(self.knots), None)
+        return first is not None and first.x == 0 and first.left == 0 < first.right and float(self.evaluate(torch.zeros(1))) == 0
+
+    @property
     def error(self) -> KernelError:
         """Of `evaluate`; default: exact."""
         return KernelError()

@@ -48,7 +48,7 @@ class Assemble(Linear):
 
     def apply(self, *xs: Tensor) -> Tensor:
         """The selected entries; the last of the joined ones is a zero, which -1 selects."""
-        joined = torch.cat([*(x.reshape(len(x), -1) for x in xs), xs[0].new_zeros(len(xs[0]), 1)], 1)
+        joined = torch.cat([*(x.reshape(len(x), prod(x.shape[1:])) for x in xs), xs[0].new_zeros(len(xs[0]), 1)], 1)
         return joined[:, self.placed("index", joined)]
 
     apply_abs = apply
@@ -57,7 +57,7 @@ class Assemble(Linear):
         """Entries added back to where they came from."""
         sizes = [prod(s) for s in shapes]
         index = self.placed("index", y).reshape(-1)
-        back = added_at(y.reshape(len(y), -1), torch.where(index < 0, sum(sizes), index), sum(sizes) + 1)
+        back = added_at(y.reshape(len(y), len(index)), torch.where(index < 0, sum(sizes), index), sum(sizes) + 1)
         parts = back[:, :-1].split(sizes, 1)
         return tuple(part.reshape(len(y), *s) for part, s in zip(parts, shapes, strict=True))
 

@@ -189,13 +189,13 @@ class Gather(Linear):
 
     def apply(self, *xs: Tensor) -> Tensor:
         """The selected entries."""
-        return xs[0].reshape(len(xs[0]), -1)[:, self.placed("index", xs[0])]
+        return xs[0].reshape(len(xs[0]), prod(xs[0].shape[1:]))[:, self.placed("index", xs[0])]
 
     apply_abs = apply
 
     def adjoint(self, y: Tensor, shapes: tuple[Shape, ...]) -> tuple[Tensor, ...]:
         """Entries added back to where they came from."""
-        back = added_at(y.reshape(len(y), -1), self.placed("index", y).reshape(-1), prod(shapes[0]))
+        back = added_at(y.reshape(len(y), self.index.numel()), self.placed("index", y).reshape(-1), prod(shapes[0]))
         return (back.reshape(len(y), *shapes[0]),)
 
     def monomial(self, shape: Shape) -> Monomial | None:
