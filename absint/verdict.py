@@ -51,6 +51,7 @@ class InstanceResult:
     stage: what decided: "attack", or a domain and its number format.  detail: what more there is to say of this one.
     notes: what solvers reported on the way, and where another thing is analysed than the model's file seems to show; each with its code.
     cut: the limit of the whole call ended it, not its own: with more time it deserves another try. Not part of the row.
+    disjunct: of an unknown one, the disjunct of the property that is least refuted, where it has one. Not part of the row.
     evidence: what the verdict rests on, an `absint.engine.evidence.Evidence`, where `evidence=True` asked for it. Not part of the row.
     """
 
@@ -69,6 +70,7 @@ class InstanceResult:
     stage: str | None = None
     cut: bool = False
     notes: tuple[str, ...] = ()
+    disjunct: int | None = field(default=None, compare=False)
     evidence: Any = field(default=None, compare=False, repr=False)
 
     COLUMNS: ClassVar = ("index", "label", "predicted", "verdict", "reason", "margin", "assurance", "eps", "domain", "time_s", "detail",

@@ -17,7 +17,7 @@ class DeepPoly(BackwardDomain):
 
     every_layer: concretise at each nonlinear node passed with its known bounds and keep the best (tighter at hardly any cost).
     intermediate: "full" for substitution from every node; the name of another domain, say "box" or "zonotope", to take
-    intermediate bounds from it and substitute the property's rows alone (far cheaper, looser).
+    intermediate bounds from it and substitute the property's rows alone, and from nodes of no more entries (far cheaper, looser).
     plain: CROWN as published, for comparison: no bound of the engine's is met, nothing is concretised on the way.
     Sources: Singh et al., POPL 2019, section 4; Zhang et al., NeurIPS 2018, section 3; Zhang et al., ICLR 2020, section 3
     (intermediate bounds from boxes).

@@ -77,7 +77,8 @@ class Traits:
     alone: intermediate bounds are this domain's alone: every entry asked, nothing met but what is assumed. Looser than what the
     engine knows otherwise, and slower: it is for comparing with published algorithms.
     differentiable: its bounds carry gradients: no number in them comes from outside torch, such as a solver's.
-    guide: a cheaper domain that answers for every node but the output; None to be asked oneself.
+    guide: a cheaper domain that answers for every node but the output and those of no more entries than are asked for there; None to be
+    asked oneself.
     relaxations: what it substitutes backward, with the free slopes; empty where it has no bounds affine in the network's input.
     memory: (graph, numerics) -> rough bytes one instance needs at its worst node, without the guide's; batches are sized by it.
     estimate: (graph, numerics, undecided entries of each nonlinear node) -> what one instance will take, the guide apart; a stage of

@@ -8,10 +8,26 @@ import torch
 from torch import Tensor
 
 from absint.engine.context import Context
+from absint.errors import UnsupportedError, UsageError
 from absint.model.families.linear import Linear
 from absint.model.families.nonlinear import Nonlinear
-from absint.model.graph import Node
+from absint.model.graph import Graph, Node
+from absint.model.passes import PASSES
 from absint.numeric.rounding import gamma, smallest_normal
+
+
+def check_executions(graph: Graph) -> None:
+    """Raise UnsupportedError or UsageError E-SEMANTICS where it is not known what float32 executions of the network err by."""
+    if not graph.source.float32_executions:
+        raise UnsupportedError(
+            "E-SEMANTICS", "the model computes in float16 or bfloat16, has a softmax or normalisation, or chains a float64 network",
+            where=graph.source.path or None,
+            hint="absint does not bound what executions of these err by; --semantics real, where it is offered, asks about the reals alone",
+        )
+    inexact = {p.name for p in PASSES if not p.exact} & set(graph.source.passes)
+    if inexact:
+        raise UsageError("E-SEMANTICS", f"the graph was rewritten by {', '.join(sorted(inexact))}",
+                         hint="load it with fold=False for float32 semantics")
 
 
 def execution_noise(node: Node, ctx: Context) -> Tensor | None:

@@ -58,6 +58,7 @@ def analyse(domain: Domain[E], ctx: Context, keep: frozenset[str] = frozenset())
     guide = domain.traits.guide
     # The domain, and who answers for intermediate nodes: mostly itself.
     team: tuple[Domain[Any], ...] = (domain,) if guide is None else (domain, guide)
+    few = _asked_at_the_end(ctx, keep)
     reference = ctx.region.beyond_hull or any(member.traits.reference for member in team)
     elements: dict[str, tuple[Any, ...]] = {}
     kept: dict[str, E] = {}
@@ -71,7 +72,9 @@ def analyse(domain: Domain[E], ctx: Context, keep: frozenset[str] = frozenset())
             if isinstance(node.op, Nonlinear):
                 for position, name in enumerate(node.inputs):
                     if name not in tightened:
-                        _tighten(team[-1], node, node.op, position, elements[name][-1], ctx)
+                        # What has no more entries than rows are asked for in the end costs no more than those: no guide is needed.
+                        who = 0 if graph[name].size <= few else -1
+                        _tighten(team[who], node, node.op, position, elements[name][who], ctx)
                         tightened.add(name)
             _visit(node, ctx, reference=reference)
             here = _holding(elements, ctx)
@@ -83,6 +86,11 @@ def analyse(domain: Domain[E], ctx: Context, keep: frozenset[str] = frozenset())
             if graph.last_use[name] == node.name:
                 del elements[name]
     return Walked(elements[graph.output.name][0], kept, ctx)
+
+
+def _asked_at_the_end(ctx: Context, keep: frozenset[str]) -> int:
+    """Rows of an instance that whoever walks is going to bound: those of the property, and the entries of what is kept."""
+    return (0 if ctx.target is None else len(ctx.target.disjunct)) + sum(ctx.graph[name].size for name in keep)
 
 
 def _holding(elements: Mapping[str, Any], ctx: Context) -> Context:

@@ -48,7 +48,7 @@ def results_wait_for_the_end_of_the_batch(patch):
 
 @mutant(("test_one_by_one_each_is_out_before_the_next_one_starts",), HARD)
 def one_by_one_is_a_batch(patch):
-    patch(Undecided, "separate", lambda self: [self])
+    patch(Undecided, "split", lambda self, size: [self])
 
 
 @mutant(("test_an_input_of_a_radius_is_out_in_the_round_that_closes_it",))

@@ -29,6 +29,7 @@ Box, DeepPoly, Zonotope = DOMAINS.get("box"), DOMAINS.get("deeppoly"), DOMAINS.g
 SCHEDULES = {
     "box": "box",
     "deeppoly:intermediate=box": "deeppoly",
+    "lean": "box deeppoly",
     "alpha": "alpha/light alpha",
     "alpha:inner=0": "alpha",
     "refine": "deeppoly refine/1",

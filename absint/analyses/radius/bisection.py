@@ -1,4 +1,4 @@
-"""Robustness radius: how far each input can be moved before its class is no longer proved, by bisection.
+"""How far each input can be moved before what has to hold is no longer proved, by bisection: the predicted class, or any property.
 
 All inputs of a chunk bisect in lockstep, each at its own radius. What is proved of a ball that could not be decided is
 known in every smaller ball. Radii are exact rationals k upper / 2^n; the engine gets them rounded up.
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from absint.analyses.radius.bracket import Bracket, RadiusAnswer
+from absint.analyses.radius.kept import Asked, Kept, check_targets, classes_kept
 from absint.analyses.radius.record import RadiusResult
 from absint.analyses.verify.portfolio import Portfolio
 from absint.analyses.verify.settings import ProofSettings
@@ -36,14 +37,12 @@ from absint.problem.spec import Spec
 from absint.search.names import domain_of
 from absint.verdict import InstanceResult, Reason, Verdict
 
-__all__ = ["BisectionSettings", "Bracket", "RadiusAnswer", "RadiusResult", "halvings", "radii", "radius", "steps_to"]
+__all__ = ["BisectionSettings", "Bracket", "RadiusAnswer", "RadiusResult", "halvings", "radii", "radii_of", "radius", "steps_to"]
 
 _MOST_HALVINGS = 60   # numbers of the grid stay far inside int64
 _MOST_FAN = 6         # 63 radii an input at a time
 _CHUNK = 128          # inputs that bisect together: what a kill may lose
 _FAN = {"cpu": 1, "cuda": 3}
-# Labels, which are only reported, and targets.
-_Classes = tuple[Tensor | None, Tensor | None]
 
 
 def halvings(upper: Fraction, tolerance: Fraction) -> int:
@@ -105,7 +104,7 @@ def radius(graph: Graph, center: Tensor, settings: BisectionSettings, *, labels:
     """
     names = tuple(range(len(center)) if index is None else index)
     results: dict[int, RadiusResult] = {}
-    for slot, result in _radii(graph, center, settings, (labels, target), names):
+    for slot, result in _radii(graph, center, settings, _classes(graph, center, target, names), names, labels):
         results[slot] = result
         if on_result is not None:
             on_result(result)
@@ -124,15 +123,34 @@ def radii(graph: Graph, center: Tensor, settings: BisectionSettings, *, labels: 
     Raises InputError E-DATA-NAN, E-REGION, E-LABEL (targets that are no class, or the predicted one), UnsupportedError E-CLASSES,
     E-IMPORT-MISMATCH, PluginError E-CONTRADICTION where a proved radius reaches a proved witness.
     """
-    for _, result in _radii(graph, center, settings, (labels, target), tuple(range(len(center)) if index is None else index)):
+    names = tuple(range(len(center)) if index is None else index)
+    for _, result in _radii(graph, center, settings, _classes(graph, center, target, names), names, labels):
         yield result
 
 
-def _radii(graph: Graph, center: Tensor, settings: BisectionSettings, classes: _Classes, names: tuple[int, ...]
-           ) -> Generator[tuple[int, RadiusResult], None, None]:
+def radii_of(graph: Graph, center: Tensor, settings: BisectionSettings, asked: Asked, *, index: Sequence[int] | None = None
+             ) -> Generator[RadiusResult, None, None]:
+    """As `radii`, of any property: what `asked` says must hold around each input, in place of its class. `predicted` is None.
+
+    center: (batch, *shape) float64, raw units.  index: the inputs' names.
+    Raises InputError E-DATA-NAN, E-REGION, UnsupportedError E-IMPORT-MISMATCH, PluginError E-CONTRADICTION.
+    """
+    for _, result in _radii(graph, center, settings, asked, tuple(range(len(center)) if index is None else index)):
+        yield result
+
+
+def _classes(graph: Graph, center: Tensor, target: Tensor | None, names: Sequence[int]) -> Asked:
+    """That the predicted class is kept, after the checks of what only classes have."""
+    check_classes(graph)
+    _check_inputs(center, names)
+    check_targets(graph, center, target, names)
+    return classes_kept(target)
+
+
+def _radii(graph: Graph, center: Tensor, settings: BisectionSettings, asked: Asked, names: tuple[int, ...],
+           labels: Tensor | None = None) -> Generator[tuple[int, RadiusResult], None, None]:
     """With the position of each."""
-    _check_inputs(graph, center, names)
-    _check_targets(graph, center, classes[1], names)
+    _check_inputs(center, names)
     largest = ball(settings.norm, center, settings.upper, settings.clip)
     if not bool(largest.hull.lower.isfinite().all() and largest.hull.upper.isfinite().all()):
         raise UsageError("E-RADIUS", "the largest ball leaves the range of float64", where="--upper")
@@ -143,54 +161,26 @@ def _radii(graph: Graph, center: Tensor, settings: BisectionSettings, classes: _
         except DeadlineError:
             # Not compared, not analysed.
             for slot, name in enumerate(names):
-                label = None if classes[0] is None else int(classes[0][slot])
+                label = None if labels is None else int(labels[slot])
                 yield slot, RadiusResult(name, Fraction(0), inf, None, label, reason=Reason.TIMEOUT, cut=True)
             return
-    yield from in_numeric_mode(_chunks(graph, center, settings, classes, names, end))
+    yield from in_numeric_mode(_chunks(graph, center, settings, asked, names, labels=labels, end=end))
 
 
-def _chunks(graph: Graph, center: Tensor, settings: BisectionSettings, classes: _Classes, names: tuple[int, ...], end: float
-            ) -> Generator[tuple[int, RadiusResult], None, None]:
-    labels, target = classes
+def _chunks(graph: Graph, center: Tensor, settings: BisectionSettings, asked: Asked, names: tuple[int, ...], *, labels: Tensor | None,
+            end: float) -> Generator[tuple[int, RadiusResult], None, None]:
     for part in torch.arange(len(center)).split(_chunk(graph, settings)):
-        chunk = _Chunk(graph, center[part].double(), settings, tuple(names[k] for k in part.tolist()), end,
-                       None if target is None else target[part].long())
+        here = center[part].double()
+        chunk = _Chunk(graph, here, settings, tuple(names[k] for k in part.tolist()), end, asked(graph, here, part))
         for slot, result in chunk.run(None if labels is None else labels[part].tolist()):
             yield int(part[slot]), result
 
 
-def _check_inputs(graph: Graph, center: Tensor, names: Sequence[int]) -> None:
-    check_classes(graph)
+def _check_inputs(center: Tensor, names: Sequence[int]) -> None:
     broken = (~center.isfinite().flatten(1).all(1)).nonzero().flatten().tolist()
     if broken:
         shown = ", ".join(str(names[k]) for k in broken[:10]) + (", ..." if len(broken) > 10 else "")
         raise InputError("E-DATA-NAN", f"inputs with NaN or infinite entries: {shown}", hint="remove or repair these inputs")
-
-
-def _check_targets(graph: Graph, center: Tensor, target: Tensor | None, names: Sequence[int]) -> None:
-    """Before anything is bisected: each target is a class that is not the predicted one."""
-    if target is None or not len(center):
-        return
-    if target.shape != center.shape[:1] or target.is_floating_point():
-        raise InputError("E-LABEL", f"targets {tuple(target.shape)} of {target.dtype} for {len(center)} inputs", hint="one integer each")
-    Spec.check_labels(target, graph.output.size)
-    outputs = _outputs(graph, center.double())
-    own = (_pair_tied(outputs, target).logical_not() & (outputs.argmax(1) == target)).nonzero().flatten().tolist()
-    if own:
-        shown = ", ".join(str(names[k]) for k in own[:10]) + (", ..." if len(own) > 10 else "")
-        raise InputError("E-LABEL", f"the target is the predicted class itself: inputs {shown}", hint="a target must be another class")
-
-
-def _outputs(graph: Graph, center: Tensor) -> Tensor:
-    """(batch, classes) float64."""
-    with torch.no_grad():
-        return torch.cat([graph(part).flatten(1).double() for part in center.split(256)])
-
-
-def _pair_tied(outputs: Tensor, target: Tensor) -> Tensor:
-    """(batch,): whether the target is one of several largest."""
-    largest = outputs == outputs.amax(1, keepdim=True)
-    return largest.gather(1, target[:, None])[:, 0] & (largest.sum(1) > 1)
 
 
 def _fan(options: BisectionSettings) -> int:
@@ -236,7 +226,8 @@ class _Known:
                 shape = (self.size, *interval.lower.shape[1:])
                 self.nodes[name] = Interval(interval.lower.new_full(shape, -inf), interval.upper.new_full(shape, inf))
             kept, there = self.nodes[name], inputs.to(interval.lower.device)
-            self.nodes[name] = Interval(kept.lower.index_copy(0, there, interval.lower), kept.upper.index_copy(0, there, interval.upper))
+            # In place: the tensors are its own, and `of` gives copies away.
+            self.nodes[name] = Interval(kept.lower.index_copy_(0, there, interval.lower), kept.upper.index_copy_(0, there, interval.upper))
 
     def of(self, inputs: Tensor) -> dict[str, Interval]:
         """The rows of these inputs, repeats allowed."""
@@ -266,17 +257,11 @@ class _Left:
 
 
 class _Chunk:
-    """Inputs that bisect together. end: of the whole call, on the monotonic clock.  target: the class of each to stay below."""
+    """Inputs that bisect together. end: of the whole call, on the monotonic clock.  kept: what must hold around them."""
 
-    def __init__(self, graph: Graph, center: Tensor, options: BisectionSettings, names: tuple[int, ...], end: float,
-                 target: Tensor | None = None) -> None:
-        self.graph, self.center, self.options, self.names = graph, center, options, names
-        self.end, self.target = end, target
+    def __init__(self, graph: Graph, center: Tensor, options: BisectionSettings, names: tuple[int, ...], end: float, kept: Kept) -> None:
+        self.graph, self.center, self.options, self.names, self.end, self.kept = graph, center, options, names, end, kept
         self.levels = _fan(options)
-        outputs = _outputs(graph, center)
-        self.predicted = outputs.argmax(1)
-        self.finite = outputs.isfinite().all(1)
-        self.tied = (outputs == outputs.amax(1, keepdim=True)).sum(1) > 1 if target is None else _pair_tied(outputs, target)
         self.known = _Known(len(center))
 
     def run(self, labels: list[int] | None) -> Generator[tuple[int, RadiusResult], None, None]:
@@ -296,8 +281,8 @@ class _Chunk:
             self._round(brackets)
 
     def _start(self) -> Iterator[Bracket]:
-        """A tied input has no class to keep, one whose outputs are not finite has none that is known."""
-        for finite, tied in zip(self.finite.tolist(), self.tied.tolist(), strict=True):
+        """Nothing is left to keep at a tied input; nothing is known of one whose outputs are not finite."""
+        for finite, tied in zip(self.kept.finite.tolist(), self.kept.tied.tolist(), strict=True):
             whole = Bracket(0, 2**self.options.halvings, tied=finite and tied, closed=tied or not finite)
             yield whole if finite else replace(whole, reason=Reason.OVERFLOW)
 
@@ -353,8 +338,7 @@ class _Chunk:
 
     def _kept(self, slots: Tensor) -> Spec:
         """What must hold around these inputs."""
-        labels, classes = self.predicted[slots], self.graph.output.size
-        return Spec.robust(labels, classes) if self.target is None else Spec.targeted(labels, self.target[slots], classes)
+        return self.kept.specify(slots)
 
     def _answer(self, slot: int, result: InstanceResult) -> RadiusAnswer:
         if result.verdict is not Verdict.FALSIFIED or result.witness is None:
@@ -379,7 +363,7 @@ class _Chunk:
         step = self.options.step
         return RadiusResult(
             self.names[slot], bracket.low * step, inf if bracket.refuted is None else bracket.refuted * step,
-            int(self.predicted[slot]) if bool(self.finite[slot]) and not bracket.tied else None,
+            self.kept.answer(slot),
             None if labels is None else labels[slot], bracket.calls, bracket.reason, bracket.tied, bracket.time_s, bracket.witness,
             bracket.cut,
         )

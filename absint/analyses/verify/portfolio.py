@@ -24,10 +24,10 @@ from absint.engine.attempts import Attempt, refuted_by, slack_of
 from absint.engine.batch_size import batch_size, most_at_once
 from absint.engine.context import Context
 from absint.engine.cost import within
+from absint.engine.float32_executions import check_executions
 from absint.engine.out_of_reach import out_of_reach
 from absint.engine.recorder import Recorder
-from absint.errors import AbsintError, InternalError, PluginError, UnsupportedError, UsageError
-from absint.model.passes import PASSES
+from absint.errors import AbsintError, InternalError, PluginError
 from absint.numeric import backend
 from absint.numeric.backend import Budget, DeadlineError, MemoryBudgetError, default_memory, is_out_of_memory
 from absint.numeric.interval import Interval
@@ -38,8 +38,10 @@ from absint.search.search import ProofSearch
 from absint.search.strategy import Falsification, Stage
 from absint.verdict import InstanceResult, Reason, Verdict
 
-# Of the memory, what the evidence of a batch may take.
+# Of the memory, what the evidence of a batch may take; and what may be known of a batch between stages, in bytes an entry: both ends,
+# in two formats.
 _EVIDENCE = 4
+_SHARE, _KNOWN = 4, 32
 
 
 Decided = tuple[int, InstanceResult]
@@ -64,22 +66,14 @@ class Portfolio:
         self.end = time.monotonic() + options.total_timeout
         self.allowed = [options.timeout] * len(problem.index) if allowed is None else allowed
         self.spent = [0.0] * len(problem.index)
+        self.ready = 0      # results that follow the last one yielded before anything is computed
         self.attack: Attack | None = ATTACKS.get(options.attack)() if options.attack else None
         self.formats = self._formats()
 
     def _formats(self) -> list[Numerics]:
         options, graph = self.options, self.problem.graph
         if options.semantics == "float32":
-            inexact = {p.name for p in PASSES if not p.exact} & set(graph.source.passes)
-            if not graph.source.float32_executions:
-                raise UnsupportedError(
-                    "E-SEMANTICS", "the model computes in float16 or bfloat16, has a softmax or normalisation, or chains a float64 network",
-                    where=graph.source.path or None,
-                    hint="absint does not bound what executions of these err by; use --semantics real",
-                )
-            if inexact:
-                raise UsageError("E-SEMANTICS", f"the graph was rewritten by {', '.join(sorted(inexact))}",
-                                 hint="load it with fold=False for float32 semantics")
+            check_executions(graph)
         formats = {"float32": [torch.float32], "float64": [torch.float64], "auto": [torch.float32, torch.float64]}[options.dtype]
         if options.dtype == "auto" and not self._fits(torch.float32):
             formats = [torch.float64]
@@ -120,10 +114,29 @@ class Portfolio:
                 rest = todo[torch.tensor([k not in told for k in todo.tolist()])]
             todo = rest
 
+    def groups(self) -> Generator[list[Decided], None, None]:
+        """What `results` yields, those that are known at the same moment together."""
+        found: list[Decided] = []
+        for one in self.results():
+            found.append(one)
+            if not self.ready:
+                yield found
+                found = []
+
     def _batch_size(self) -> int:
+        """Instances that pass the stages together: as many as the cheapest stage takes at once, and what all know has room."""
+        most = max(self._size_of(stage) for stage in self.stages)
+        if self.options.batch is not None or len(self.stages) < 2:
+            return most
+        known = _KNOWN * sum(node.size for node in self.problem.graph.nodes)
+        return max(min(self._size_of(stage) for stage in self.stages), min(most, self.memory // _SHARE // known))
+
+    def _size_of(self, stage: Stage) -> int:
+        """Instances that a stage takes at once."""
+        graph, device = self.problem.graph, self.device
         if self.options.batch is not None:
-            return min(self.options.batch, most_at_once(self.problem.graph, self.device))
-        return batch_size(self.problem.graph, [stage.domain.traits for stage in self.stages], self.formats, self.memory, self.device)
+            return min(self.options.batch, most_at_once(graph, device))
+        return batch_size(graph, [stage.domain.traits], self.formats, self.memory, device)
 
     def _batch(self, todo: Tensor) -> Generator[Decided, None, None]:
         """Decide a batch, stage by stage. Running out of memory is raised where a smaller batch may need less."""
@@ -145,16 +158,22 @@ class Portfolio:
         if self.on_left is not None and len(work.left[0]):
             self.on_left(*work.left)
         work.left = work.left[0][:0], {}
-        yield from work.drain()
+        done = work.drain()
+        for place, one in enumerate(done):
+            self.ready = len(done) - place - 1
+            yield one
 
     def _decide(self, work: Undecided) -> Generator[Decided, None, None]:
-        parts = [work]
+        parts, few = [work], min(self._size_of(stage) for stage in self.stages)
         for step in self.strategy.plan():
             if isinstance(step, Falsification):
+                parts = [one for part in parts for one in part.split(few)]      # what is found is told part by part
                 chosen = [part for part in parts if part.corner is not None] if step.corners else parts
                 yield from self._searched(chosen, step.effort)
                 continue
-            parts = [one for part in parts for one in part.separate()] if step.one_by_one else Undecided.together(parts)
+            size = 1 if step.one_by_one else self._size_of(step)
+            whole = parts if step.one_by_one else Undecided.together(parts)
+            parts = [one for part in whole for one in part.split(size)]
             yield from self._proved(parts, step)
         for part in parts:
             part.give_up()

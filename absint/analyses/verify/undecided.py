@@ -110,13 +110,19 @@ class Undecided:
         never = torch.tensor([reason is Reason.MEMORY for reason in self.reason], dtype=torch.bool)
         return by_rounding(self.margin, self.slack).cpu() & ~never
 
-    def separate(self) -> list[Undecided]:
-        """Each undecided instance on its own; this batch is left empty."""
+    def split(self, size: int) -> list[Undecided]:
+        """Parts of at most `size` undecided instances each; where there are several, this batch is left empty."""
+        if len(self) <= size:
+            return [self] if len(self) else []
         parts = []
-        for slot in range(len(self)):
+        for start in range(0, len(self), size):
             one = copy(self)
-            one.done, one.left, one.ambiguous = [], (self.positions[:0], {}), self.ambiguous & {int(self.positions[slot])}
-            one._keep(torch.arange(len(self)) == slot)
+            mine = torch.zeros(len(self), dtype=torch.bool)
+            mine[start : start + size] = True
+            one.done, one.left = [], (self.positions[:0], {})
+            one._keep(mine)
+            one.ambiguous = self.ambiguous & set(one.positions.tolist())
+            one.mark()
             parts.append(one)
         self._keep(torch.zeros(len(self), dtype=torch.bool))
         return parts
@@ -299,9 +305,14 @@ class Undecided:
         result = InstanceResult(
             problem.index[k], verdict, *_classes(problem, k), reason, _shown(margin),
             assurance, problem.eps, self.name, self.spent[k], detail, witness.point if witness else None, stage,
-            cut and reason is Reason.TIMEOUT, self.notes[slot], self.evidence(slot, witness),
+            cut and reason is Reason.TIMEOUT, self.notes[slot], self._least_refuted(slot) if verdict is Verdict.UNKNOWN else None,
+            self.evidence(slot, witness),
         )
         self.done.append((k, result))
+
+    def _least_refuted(self, slot: int) -> int | None:
+        bounds = self.refuted[slot]
+        return int(bounds.argmin()) if bool((bounds > -inf).any()) else None
 
 
 def _shown(margin: float) -> float | None:
