@@ -1,4 +1,4 @@
-"""Adversarial inputs for evaluations, made by Foolbox: FGSM, PGD, C&W, DeepFool, DDN, EAD, FMN, HopSkipJump, Boundary. Proves nothing.
+"""Adversarial inputs for evaluations, made by Foolbox: FGSM, BIM, PGD, C&W, DeepFool, DDN, EAD, FMN, HopSkipJump, Boundary. Proves nothing.
 
 Unlike the searches of `absint.attacks.search`, which look for a witness inside a given region, these make the inputs that an
 attacker would send. An input counts as adversarial only where the network's answer, computed here in float64 and not by the
@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any, BinaryIO
@@ -35,7 +36,8 @@ class AttackKind:
 
     starts: whether it walks from an input of another class, which is drawn from the other inputs.  source: the paper.
     norms: what it is called where it is to come close in that norm (linf, l2, l1); a norm that is missing it cannot do.
-    near: defaults that differ there.
+    near: defaults that differ there.  keeps_best: whether it returns the closest input that it found to be adversarial, and where it found
+    none something that it never sent: an input of zeros (C&W, EAD), or the original (DDN, FMN).
     """
 
     cls: str
@@ -44,6 +46,7 @@ class AttackKind:
     starts: bool = False
     norms: Mapping[str, str] = field(default_factory=dict)
     near: Parameters = field(default_factory=dict)
+    keeps_best: bool = False
 
 
 # HopSkipJump: 50 iterations of up to 10,000 queries, as the paper on input validation ran it. Its C&W made 10 iterations with a
@@ -52,20 +55,23 @@ class AttackKind:
 ATTACK_KINDS: Mapping[str, AttackKind] = {
     "fgsm": AttackKind("LinfFastGradientAttack", {"eps": 0.1}, "Goodfellow et al., ICLR 2015", norms={
         "linf": "LinfFastGradientAttack", "l2": "L2FastGradientAttack", "l1": "L1FastGradientAttack"}),
+    "bim": AttackKind("LinfBasicIterativeAttack", {"eps": 0.1, "steps": 10, "rel_stepsize": 0.1}, "Kurakin et al., ICLR 2017 workshop",
+                      norms={"linf": "LinfBasicIterativeAttack", "l2": "L2BasicIterativeAttack"}),
     "pgd": AttackKind("LinfProjectedGradientDescentAttack", {"eps": 0.1, "steps": 40, "rel_stepsize": 0.025}, "Madry et al., ICLR 2018",
                       norms={"linf": "LinfProjectedGradientDescentAttack", "l2": "L2ProjectedGradientDescentAttack",
                              "l1": "SparseL1DescentAttack"}, near={"rel_stepsize": 0.1}),
     "cw": AttackKind("L2CarliniWagnerAttack",
                      {"binary_search_steps": 10, "steps": 50, "stepsize": 0.1, "initial_const": 0.01, "confidence": 0.0},
-                     "Carlini and Wagner, S&P 2017", norms={"l2": "L2CarliniWagnerAttack"}, near={"steps": 150}),
+                     "Carlini and Wagner, S&P 2017", norms={"l2": "L2CarliniWagnerAttack"}, near={"steps": 150}, keeps_best=True),
     "deepfool": AttackKind("L2DeepFoolAttack", {"steps": 50, "overshoot": 0.02}, "Moosavi-Dezfooli et al., CVPR 2016",
                            norms={"linf": "LinfDeepFoolAttack", "l2": "L2DeepFoolAttack"}),
-    "ddn": AttackKind("DDNAttack", {"init_epsilon": 1.0, "steps": 100, "gamma": 0.05}, "Rony et al., CVPR 2019", norms={"l2": "DDNAttack"}),
+    "ddn": AttackKind("DDNAttack", {"init_epsilon": 1.0, "steps": 100, "gamma": 0.05}, "Rony et al., CVPR 2019", norms={"l2": "DDNAttack"},
+                      keeps_best=True),
     "ead": AttackKind("EADAttack",
                       {"binary_search_steps": 6, "steps": 60, "initial_stepsize": 0.05, "initial_const": 0.01, "regularization": 0.1},
-                      "Chen et al., AAAI 2018", norms={"l1": "EADAttack"}),
+                      "Chen et al., AAAI 2018", norms={"l1": "EADAttack"}, keeps_best=True),
     "fmn": AttackKind("LInfFMNAttack", {"steps": 100, "max_stepsize": 1.0, "gamma": 0.05}, "Pintor et al., NeurIPS 2021",
-                      norms={"linf": "LInfFMNAttack", "l1": "L1FMNAttack"}),
+                      norms={"linf": "LInfFMNAttack", "l1": "L1FMNAttack"}, keeps_best=True),
     "hopskipjump": AttackKind("HopSkipJumpAttack",
                               {"steps": 50, "initial_gradient_eval_steps": 100, "max_gradient_eval_steps": 10000, "constraint": "l2"},
                               "Chen et al., S&P 2020", starts=True, norms={"linf": "HopSkipJumpAttack", "l2": "HopSkipJumpAttack"}),
@@ -90,6 +96,14 @@ class AttackPlan:
         """What Foolbox calls it."""
         return ATTACK_KINDS[self.name]
 
+    def provenance(self, setting: Setting, model_sha256: str) -> dict[str, Any]:
+        """Of what it made, JSON-ready."""
+        return {
+            "attack": self.name, "parameters": dict(self.parameters), "seed": setting.seed, "clip": list(setting.clip),
+            "model_sha256": model_sha256, "source": self.kind.source, "chunk": _CHUNK,
+            "versions": {name: version(name) for name in ("foolbox", "torch", "numpy")},
+        }
+
     def in_norm(self, norm: str) -> tuple[str, Parameters]:
         """Foolbox's class that comes close in this norm, and its parameters, `eps` among them. Raises UsageError E-ATTACK-NORM."""
         if norm not in self.kind.norms:
@@ -108,15 +122,20 @@ def parse_attack(text: str) -> AttackPlan:
     name, _, rest = text.partition(":")
     if name not in ATTACK_KINDS:
         raise UsageError("E-ATTACK-UNKNOWN", f"there is no attack '{name}'", where="--attack", hint=f"known: {', '.join(ATTACK_KINDS)}")
-    kind, given = ATTACK_KINDS[name], dict(ATTACK_KINDS[name].defaults)
     written = frozenset(item.partition("=")[0] for item in filter(None, rest.split(",")))
-    for item in filter(None, rest.split(",")):
+    return AttackPlan(name, parse_parameters(name, rest, ATTACK_KINDS[name].defaults), text, written)
+
+
+def parse_parameters(name: str, text: str, defaults: Parameters) -> Parameters:
+    """'eps=8/255,steps=10' over the defaults, which say what there is. Raises UsageError E-ATTACK-OPTION."""
+    given = dict(defaults)
+    for item in filter(None, text.split(",")):
         key, _, value = item.partition("=")
-        if key not in kind.defaults:
+        if key not in defaults:
             raise UsageError("E-ATTACK-OPTION", f"attack '{name}' has no parameter '{key}'", where="--attack",
-                             hint=f"known: {', '.join(kind.defaults)}")
-        given[key] = _value(name, key, value, kind.defaults[key])
-    return AttackPlan(name, given, text, written)
+                             hint=f"known: {', '.join(defaults)}")
+        given[key] = _value(name, key, value, defaults[key])
+    return given
 
 
 def parse_attacks(text: str, norm: str) -> tuple[AttackPlan, ...]:
@@ -146,10 +165,10 @@ def _value(name: str, key: str, value: str, default: float | int | str) -> float
             raise UsageError("E-ATTACK-OPTION", f"'{value}' is no {key} of {name}", where="--attack", hint="l2 or linf")
         return value
     try:
-        number = type(default)(value)
+        number = float(Fraction(value)) if isinstance(default, float) and "/" in value else type(default)(value)
         if not 0 <= number < float("inf"):
             raise ValueError
-    except ValueError as error:
+    except (ValueError, ZeroDivisionError, OverflowError) as error:
         raise UsageError("E-ATTACK-OPTION", f"'{value}' is no {key} of {name}", where="--attack",
                          hint=f"the default is {default}") from error
     return number
@@ -190,13 +209,22 @@ def check_foolbox() -> None:
 
 
 class _Module(nn.Module):
-    """A callable, such as a Graph, as the module that Foolbox asks for: on the CPU, wherever the call computes."""
+    """A callable, such as a Graph, as the module that Foolbox asks for: on the CPU, wherever the call computes.
 
-    def __init__(self, call: Callable[[Tensor], Tensor]) -> None:
+    last: the inputs whose gradient was asked for last, where an attack without success stood.
+    """
+
+    def __init__(self, call: Callable[[Tensor], Tensor], setting: Setting, inputs: Tensor, support: Tensor | None) -> None:
         super().__init__()
-        self.call = call
+        self.call, self.setting, self.inputs, self.support = call, setting, inputs, support
+        self.last: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
+        self.setting.look()
+        if x.requires_grad:
+            self.last = x.detach()
+        if self.support is not None:
+            x = torch.where(self.support, x, self.inputs)
         return self.call(x.to(place(self.call))).flatten(1).to(x.device)
 
 
@@ -214,35 +242,84 @@ def attack(model: Callable[[Tensor], Tensor], inputs: Tensor, plan: AttackPlan, 
     are restored afterwards.
     Raises UnsupportedError E-ATTACK-MISSING, InputError E-DATA-RANGE, UsageError E-ATTACK-FAILED where Foolbox refuses.
     """
+    setting = Setting(clip, seed)
+    classes = _answers(model, inputs.to(HOME))
+    sent = send(model, inputs, classes, plan, setting)
+    predicted = _answers(model, sent.inputs)
+    rows = (sent.inputs.flatten(1).isfinite().all(1) & (predicted != classes) & ~sent.gave_up).nonzero().flatten()
+    return Adversarials(sent.inputs[rows], rows, classes[rows], predicted[rows], len(inputs), plan.provenance(setting, model_sha256))
+
+
+def _without_haste() -> None:
+    """There is no clock to look at."""
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """Under which an attack works. clip: the range of the data.  seed: of all random numbers.
+
+    support: (batch, *shape) bool, the entries that may change: the attack searches among these alone; None for all.
+    look: called before each evaluation of the network; what it raises ends the attack.
+    """
+
+    clip: tuple[float, float] = (0.0, 1.0)
+    seed: int = 0
+    support: Tensor | None = None
+    look: Callable[[], None] = _without_haste
+
+
+@dataclass(frozen=True, eq=False)
+class Sent:
+    """What an attacker sends in place of each input. inputs: (n, *shape) float64, in the data range.
+
+    gave_up: (n,) bool, where the attack found nothing that it calls adversarial, and its last step is sent: an attack that looks for the
+    closest one has nothing else to show then.
+    """
+
+    inputs: Tensor
+    gave_up: Tensor
+
+
+def send(model: Callable[[Tensor], Tensor], inputs: Tensor, labels: Tensor, plan: AttackPlan, setting: Setting) -> Sent:
+    """Attack each input, away from its label, and return what becomes of every one of them, adversarial or not.
+
+    inputs: (batch, *shape) in the range, on any device.  labels: (batch,).  Entries outside of the support are returned as they came.
+    Raises as `attack` does; UsageError E-ATTACK-REGION for a support and an attack that starts from inputs of another class.
+    """
     check_foolbox()
-    inputs = inputs.to(HOME)
+    clip, inputs = setting.clip, inputs.to(HOME)
     if len(inputs) and not bool(((inputs >= clip[0]) & (inputs <= clip[1])).all()):
         raise InputError("E-DATA-RANGE", f"inputs outside [{clip[0]:g}, {clip[1]:g}], or NaN", where="attack",
                          hint="scale the data, or state its range")
-    parts = [torch.zeros_like(inputs[:0])]
-    classes = _answers(model, inputs)
-    with seeded(seed), warnings.catch_warnings():
+    if setting.support is not None and plan.kind.starts:
+        raise UsageError("E-ATTACK-REGION", f"attack '{plan.name}' starts from another input, which differs outside of the support",
+                         where="--region", hint="give --region all, or another attack")
+    points, given_up = [torch.zeros_like(inputs[:0])], [torch.zeros(0, dtype=torch.bool)]
+    with seeded(setting.seed), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        starts = _starts(inputs, classes, seed) if plan.kind.starts else None
+        starts = _starts(labels, _answers(model, inputs), setting.seed) if plan.kind.starts else None
         for part in torch.arange(len(inputs)).split(_CHUNK):
+            support = None if setting.support is None else setting.support[part]
+            module = _Module(model, setting, inputs[part].float(), support)
             start = None if starts is None else inputs[starts[part]]
-            parts.append(_chunk(model, inputs[part], classes[part], start, (plan, clip)))
-    found = torch.cat(parts).double().clamp(*clip)
-    predicted = _answers(model, found)
-    success = found.flatten(1).isfinite().all(1) & (predicted != classes)
-    rows = success.nonzero().flatten()
-    provenance = {
-        "attack": plan.name, "parameters": dict(plan.parameters), "seed": seed, "clip": list(clip), "model_sha256": model_sha256,
-        "source": plan.kind.source, "chunk": _CHUNK, "versions": {name: version(name) for name in ("foolbox", "torch", "numpy")},
-    }
-    return Adversarials(found[rows], rows, classes[rows], predicted[rows], len(inputs), provenance)
+            found = run_foolbox(module, inputs[part], labels[part], (plan.kind.cls, plan.parameters), clip, start)
+            nothing = _nothing_found(module, inputs[part], labels[part], found) if plan.kind.keeps_best else torch.zeros_like(part).bool()
+            if module.last is not None:
+                found = torch.where(_as_rows(nothing, found), module.last, found)
+            found = found.double().clamp(*clip)
+            points.append(found if support is None else torch.where(support, found, inputs[part].double()))
+            given_up.append(nothing)
+    return Sent(torch.cat(points).double(), torch.cat(given_up))
 
 
-def _chunk(model: Callable[[Tensor], Tensor], inputs: Tensor, classes: Tensor, start: Tensor | None,
-           how: tuple[AttackPlan, tuple[float, float]]) -> Tensor:
-    """What Foolbox makes of a chunk, successful or not, float32."""
-    plan, clip = how
-    return run_foolbox(_Module(model), inputs, classes, (plan.kind.cls, plan.parameters), clip, start)
+def _nothing_found(module: nn.Module, inputs: Tensor, labels: Tensor, found: Tensor) -> Tensor:
+    """(n,) bool, where an attack that keeps its best has none: zeros, or the input itself although it has its class."""
+    same = (found == inputs.float()).flatten(1).all(1) & (_answers(module, inputs.float()) == labels)
+    return same | (found == 0).flatten(1).all(1)
+
+
+def _as_rows(flags: Tensor, like: Tensor) -> Tensor:
+    return flags.reshape(-1, *(1,) * (like.dim() - 1))
 
 
 def run_foolbox(module: nn.Module, inputs: Tensor, classes: Tensor, how: tuple[str, Parameters], clip: tuple[float, float],
@@ -273,14 +350,17 @@ def run_foolbox(module: nn.Module, inputs: Tensor, classes: Tensor, how: tuple[s
     return given if clipped is None else clipped.detach()
 
 
-def _starts(inputs: Tensor, classes: Tensor, seed: int) -> Tensor:
-    """(batch,) for each input a row of another class, drawn at random. Raises UsageError E-ATTACK-FAILED for a single class."""
-    if len(classes) and bool((classes == classes[0]).all()):
+def _starts(labels: Tensor, answers: Tensor, seed: int) -> Tensor:
+    """(batch,) for each input a row that the model gives another class than its label, drawn at random.
+
+    Raises UsageError E-ATTACK-FAILED where there is none.
+    """
+    other = labels[:, None] != answers[None, :]
+    if not bool(other.any(1).all()):
         raise UsageError("E-ATTACK-FAILED", "all inputs are of one class, and the attack starts at an input of another one",
                          where="--attack", hint="attack inputs of at least two classes together")
-    weights = (classes[:, None] != classes[None, :]).double()
     generator = torch.Generator().manual_seed(seed)
-    return torch.multinomial(weights, 1, generator=generator).flatten() if len(inputs) else torch.zeros(0, dtype=torch.int64)
+    return torch.multinomial(other.double(), 1, generator=generator).flatten() if len(labels) else torch.zeros(0, dtype=torch.int64)
 
 
 def _answers(model: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from absint import samples
-from absint.analyses.validate.evaluation import EvaluationPlan, evaluate, roc, summary
+from absint.analyses.validate.evaluation import EvaluationPlan, evaluate, summary
 from absint.analyses.validate.figures import histograms, roc_curves
 from absint.analyses.validate.record import Category
 from absint.analyses.validate.validator import RadiusValidator
@@ -22,6 +22,7 @@ from absint.errors import AbsintError, InputError, UnsupportedError, UsageError
 from absint.model.frontend import load_model
 from absint.model.graph import GraphBuilder
 from absint.model.ops.gemm import Gemm
+from absint.numeric.statistics import roc
 from absint.problem.dataset import Dataset
 from absint.reports.figures import draw
 
@@ -29,7 +30,7 @@ pytest.importorskip("foolbox", reason="the extra `attacks` is not installed")
 
 SMALL = {"fgsm": "fgsm:eps=0.2", "pgd": "pgd:eps=0.2,steps=5", "cw": "cw:binary_search_steps=3,steps=20", "deepfool": "deepfool:steps=20",
          "hopskipjump": "hopskipjump:steps=2,initial_gradient_eval_steps=20,max_gradient_eval_steps=50", "boundary": "boundary:steps=50",
-         "ddn": "ddn:steps=20", "ead": "ead:steps=20", "fmn": "fmn:steps=20"}
+         "bim": "bim:eps=0.2", "ddn": "ddn:steps=20", "ead": "ead:steps=20", "fmn": "fmn:steps=20"}
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +64,7 @@ def test_adversarial_inputs_are_in_range_and_change_the_answer(graph, data, name
     assert torch.equal(found.predicted, graph(found.inputs).argmax(1))
     assert torch.equal(found.original, graph(inputs[found.source]).argmax(1))
     assert bool((found.predicted != found.original).all())
-    if name in ("fgsm", "pgd"):
+    if name in ("fgsm", "bim", "pgd"):
         assert found.distances(inputs)["linf"] <= 0.2 + 1e-6
 
 
@@ -181,7 +182,8 @@ def test_categories_are_the_first_of_the_data(evaluation, graph, data):
         assert [data.labels[k] for k in category.originals] == found.original.tolist()
         assert set(category.originals) <= set(right)
         assert len(category) == 25 or category.tried == len(right)    # slice by slice until there are enough
-    assert attacked[0].tried > 25 == len(attacked[1]) == attacked[1].tried
+    assert attacked[0].tried > 25
+    assert len(attacked[1]) == 25 < attacked[1].tried     # one of the first 25 is never found adversarial
 
 
 def planted(sizes, labels):

@@ -22,7 +22,7 @@ from absint.analyses.validate.validator import RadiusValidator
 from absint.analyses.validate.window import SlidingWindow, WindowRule, filled
 from absint.attacks.foolbox_attacks import Adversarials, AttackPlan, attack, check_foolbox
 from absint.errors import InputError
-from absint.numeric.statistics import clopper_pearson
+from absint.numeric.statistics import Roc, clopper_pearson, roc
 from absint.problem.dataset import Dataset
 
 _SHUFFLES = 10
@@ -41,15 +41,6 @@ class EvaluationPlan:
     calibration: int = 100
     seed: int = 0
     thresholds: tuple[Fraction, ...] = ()
-
-
-@dataclass(frozen=True)
-class Roc:
-    """Detection of one category: share of valid inputs rejected against share of its inputs rejected, over all thresholds."""
-
-    false_alarms: tuple[float, ...]
-    detected: tuple[float, ...]
-    auc: float
 
 
 @dataclass(frozen=True)
@@ -207,18 +198,6 @@ def counted(validator: RadiusValidator, measured: Sequence[Category], plan: Eval
     hits = (calibration.alarms, len(calibration))
     return Evaluation(step, tuple(categories), tuple(sorted({*map(int, asked), rule.threshold})), rule, hits, clopper_pearson(*hits), rocs,
                       windows, adversarials or {})
-
-
-def roc(valid: Sequence[int], invalid: Sequence[int]) -> Roc:
-    """Reject below the threshold, for every threshold. The area is that of the trapezoids: ties count half.
-
-    valid, invalid: radii, none of them empty. Non-decreasing from (0, 0) to (1, 1).
-    """
-    ends = np.unique([*valid, *invalid])
-    cuts = np.append(ends, ends[-1] + 1)
-    alarms, found = (np.searchsorted(np.sort(np.asarray(side)), cuts, side="left") / len(side) for side in (valid, invalid))
-    area = float(((alarms[1:] - alarms[:-1]) * (found[1:] + found[:-1]) / 2).sum())
-    return Roc(tuple(alarms.tolist()), tuple(found.tolist()), area)
 
 
 def window_counts(window: SlidingWindow, categories: Sequence[Category], seed: int) -> list[WindowCount]:

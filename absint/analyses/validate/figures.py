@@ -8,6 +8,7 @@ import numpy as np
 
 from absint.analyses.validate.evaluation import Evaluation
 from absint.analyses.validate.record import Category
+from absint.contract.curves import roc_figure
 from absint.contract.document import Figure, Panel, Series
 
 _BINS = 25
@@ -34,7 +35,4 @@ def _headline(category: Category) -> str:
 
 def roc_curves(evaluation: Evaluation, title: str) -> Figure:
     """Share of each invalid category rejected against the share of valid inputs rejected."""
-    lines = tuple(Series(f"{name} (AUC {one.auc:.3f})", one.false_alarms, one.detected, colour=k + 1)
-                  for k, (name, one) in enumerate(evaluation.rocs.items()))
-    panel = Panel(lines, "", "valid inputs rejected", "invalid inputs rejected", (-0.01, 1.0), (0.0, 1.01), legend=True)
-    return Figure("roc", title, (panel,), (5.2, 5.0))
+    return roc_figure({"": evaluation.rocs}, title, "valid inputs rejected", "invalid inputs rejected")

@@ -71,8 +71,8 @@ class EvaluateOptions(FittedOptions):
     rate: Any = option("0.03", "False-alarm rate tolerated on valid inputs.", group=_RULE, common=True, kind=str, accepts=_NUMBER)
     count: int = option(100, "Inputs of each category.", group=_RULE, common=True)
     calibrate: int = option(100, "Other valid inputs, for the threshold.", group=_RULE, common=True)
-    attack: tuple[str, ...] = option((), "An attack, with parameters after a colon: fgsm:eps=0.1. fgsm, pgd, cw, deepfool, ddn, ead, "
-                                     "fmn, hopskipjump, boundary; repeatable.", group=_RULE, shown=" ".join(ATTACKS), common=True)
+    attack: tuple[str, ...] = option((), "An attack, with parameters after a colon: fgsm:eps=0.1. fgsm, bim, pgd, cw, deepfool, ddn, "
+                                     "ead, fmn, hopskipjump, boundary; repeatable.", group=_RULE, shown=" ".join(ATTACKS), common=True)
     thresholds: Any = option(None, "Radii for the rejection table: 0.002,0.004.", group=_RULE, common=True, kind=str,
                              accepts="str | Sequence[float] | None", binds=False)
     seed: int = option(0, "Of attacks and shuffles.", group=_RULE)
