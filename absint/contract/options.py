@@ -34,6 +34,7 @@ class Words:
     writes: "file" or "folder": what the run writes there besides its result; a place that cannot be written is refused before any work.
     "result": the result itself, the journal or a picture of it. Every other file that an option names is read, and never written over.
     replaces: the option whose file, which the run reads, that file may replace; no other one.
+    secret: no repr of the options shows it.
     """
 
     help: str
@@ -50,6 +51,7 @@ class Words:
     python: bool = True
     accepts: str = ""
     kind: Any = None
+    secret: bool = False
     stands: tuple[str, Any] | None = None
     binds: bool = True
     writes: str = ""
@@ -87,7 +89,7 @@ class Option:
 
 def option(default: Any, help: str, *, group: str, **words: Any) -> Any:
     """A field of an options class. words: see `Words`."""
-    return field(default=default, metadata={_WORDS: Words(help, group, **words)})
+    return field(default=default, repr=not words.get("secret", False), metadata={_WORDS: Words(help, group, **words)})
 
 
 def options_of(kind: type[Any]) -> tuple[Option, ...]:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from trainings import arrays, data_file, trainer_in, words_in
 
-from absint.analyses.train import whole_files
+from absint.contract import whole_files
 from absint.errors import ResourceError
 from absint.numeric.backend import numeric_mode
 

@@ -16,9 +16,9 @@ from absint.analyses.train.log import COLUMNS, EpochLog, read_log, text_of
 from absint.analyses.train.progress import EpochProgress, told
 from absint.analyses.train.record import EpochRecord, Phase, per_cent
 from absint.analyses.train.tensorboard import CLOSING, TAGS, Board, check_tensorboard, scalars
-from absint.analyses.train.whole_files import write_whole
 from absint.contract.document import Heading, Row
 from absint.contract.record import columns_of, lines_of, record_of, row_of, shown_of
+from absint.contract.whole_files import write_whole
 from absint.errors import InputError, ResourceError, UnsupportedError
 from absint.reports.text import Text
 from absint.runs.progress import Tally

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from absint.analyses.train.record import EpochRecord
-from absint.analyses.train.whole_files import write_whole
 from absint.contract.record import record_of, row_of
+from absint.contract.whole_files import write_whole
 from absint.errors import InputError
 
 VERSION = 1

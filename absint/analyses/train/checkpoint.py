@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from absint.analyses.train.record import EpochRecord
-from absint.analyses.train.whole_files import write_whole
 from absint.contract.record import record_of, row_of
+from absint.contract.whole_files import write_whole
 from absint.errors import InputError
 
 _VERSION = "1"

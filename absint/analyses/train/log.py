@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, TextIO, get_args, get_type_hints
 
 from absint.analyses.train.record import EpochRecord
-from absint.analyses.train.whole_files import unwritten, write_whole
 from absint.contract.record import record_of, row_of
+from absint.contract.whole_files import unwritten, write_whole
 from absint.errors import InputError
 
 COLUMNS: tuple[str, ...] = tuple(one.name for one in fields(EpochRecord))

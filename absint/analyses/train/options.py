@@ -17,8 +17,8 @@ STEPS = "Steps, or epochs as 5ep."
 class TrainOptions(RunOptions):
     """See `Train`."""
 
-    model: Any = option("small", "small, medium, large, lenet5, or FILE.py:FUNCTION, called with (shape, classes).", group=MODEL,
-                        common=True, binds=False, kind=str, accepts="Module | Callable[[tuple[int, ...], int], Module] | str")
+    model: Any = option("small", "small, medium, large, lenet5, lenet5-pool, or FILE.py:FUNCTION, called with (shape, classes).",
+                        group=MODEL, common=True, binds=False, kind=str, accepts="Module | Callable[[tuple[int, ...], int], Module] | str")
     data: Path | None = option(None, "Folder or file to train on: IDX, npz, CIFAR batches, SVHN .mat, folders of images.", group=DATA,
                                common=True, shown="bundled images", binds=False)
     test: Path | None = option(None, "File or folder to test on, where --data has no test part.", group=DATA, binds=False)

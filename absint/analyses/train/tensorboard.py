@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from absint.analyses.train.record import EpochRecord, Phase
-from absint.analyses.train.whole_files import unwritten
+from absint.contract.whole_files import unwritten
 from absint.errors import UnsupportedError
 
 # Tag of a scalar -> column of the record.

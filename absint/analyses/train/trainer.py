@@ -20,7 +20,7 @@ from absint.analyses.train.progress import EpochProgress
 from absint.analyses.train.record import EpochRecord, Phase
 from absint.analyses.train.step import Step
 from absint.analyses.train.task import TrainTask
-from absint.analyses.train.whole_files import write_whole
+from absint.contract.whole_files import write_whole
 from absint.errors import AbsintError, InputError, ResourceError
 
 CHECKPOINT, BEST, LAST = "checkpoint.safetensors", "best", "last"
