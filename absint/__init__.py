@@ -13,7 +13,8 @@ ABSINT_CONTRACT = 1  # what the built-in plug-ins are written for; they are held
 
 _HOME = {
     "load": "absint.api", "stream": "absint.api", "AbsintError": "absint.errors", "load_plugin": "absint.registry",
-    "read_query": "absint.problem.query", "RadiusValidator": "absint.analyses.validate.validator", "Graph": "absint.model.graph",
+    "read_query": "absint.problem.query", "RadiusValidator": "absint.analyses.validate.validator",
+    "TabooDetector": "absint.analyses.taboo.detector", "Graph": "absint.model.graph",
     "Verdict": "absint.verdict", "InstanceResult": "absint.verdict", "Region": "absint.problem.regions.region",
     "Spec": "absint.problem.spec", "Results": "absint.contract.results", "VerifyOptions": "absint.analyses.verify.options",
     "register_analysis": "absint.contract.analysis", "register_format": "absint.reports.interface",

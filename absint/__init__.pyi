@@ -17,6 +17,12 @@ from absint.analyses.inspect.record import Inspection
 from absint.analyses.query.answering import QueryResult
 from absint.analyses.query.record import AnswerRecord
 from absint.analyses.radius.record import RadiusResult
+from absint.analyses.taboo.calibrate_record import ThresholdBlock
+from absint.analyses.taboo.certificate import TabooCertificate
+from absint.analyses.taboo.detection import Detection
+from absint.analyses.taboo.detector import TabooDetector as TabooDetector
+from absint.analyses.taboo.evaluation_record import PerturbedRow
+from absint.analyses.taboo.traps import Traps
 from absint.analyses.train.record import EpochRecord
 from absint.analyses.train.result import Trained
 from absint.analyses.validate.record import Category, Decision
@@ -104,6 +110,59 @@ def radius(
     progress: bool = ...,
 ) -> Results[RadiusResult]:
     """Bracket each input's robustness radius: proved up to the one, a counterexample from the other on."""
+
+def taboo_calibrate(
+    graph: Graph | Module | str | Path = ..., inputs: ArrayLike | Region | Dataset | str | Path | None = ...,
+    labels: ArrayLike | str | Path | None = ..., *, plugin: Sequence[str | Path] = ..., total_timeout: float | None = ...,
+    device: str = ..., memory: int | str | None = ..., threads: int | None = ..., executor: str = ..., processes: int = ...,
+    journal: str | Path | None = ..., resume: bool = ..., mean: str | Sequence[float] | None = ...,
+    std: str | Sequence[float] | None = ..., layout: str = ..., index: str | None = ..., clip: tuple[float, float] | str | None = ...,
+    batch: int | None = ..., held_out: ArrayLike | Region | Dataset | str | Path | None = ...,
+    held_labels: ArrayLike | str | Path | None = ..., hold_out: int | None = ..., keys: Sequence[str] | str | Path | None = ...,
+    show_keys: bool = ..., share: float | str | Fraction = ..., policy: str = ..., budget: float | str | Fraction | None = ...,
+    rule: str = ..., percentile: float | str | Fraction | None = ..., eps: float | str | Fraction | None = ...,
+    exchangeable: bool = ..., domain: str | Domain[Any] | Strategy = ..., block: int = ..., timeout: float | str | None = ...,
+    detector: str | Path = ..., onnx: str | Path | None = ..., on_record: Callable[[Any], None] | None = ..., progress: bool = ...,
+) -> Results[ThresholdBlock]:
+    """Make neurons taboo by secret keys, find their thresholds on training inputs, and write the detector file."""
+
+def taboo_certify(
+    graph: Graph | Module | str | Path = ..., inputs: ArrayLike | Region | Dataset | str | Path | None = ..., *,
+    plugin: Sequence[str | Path] = ..., total_timeout: float | None = ..., device: str = ..., memory: int | str | None = ...,
+    threads: int | None = ..., executor: str = ..., processes: int = ..., journal: str | Path | None = ..., resume: bool = ...,
+    domain: str | Domain[Any] | Strategy = ..., dtype: str = ..., timeout: float | str | None = ..., semantics: str = ...,
+    attack: str | None = ..., max_generators: int | None = ..., base: str | None = ..., solver: str | None = ...,
+    neurons: int | None = ..., timeout_lp: float | None = ..., timeout_milp: float | None = ...,
+    mean: str | Sequence[float] | None = ..., std: str | Sequence[float] | None = ..., layout: str = ...,
+    labels: ArrayLike | str | Path | None = ..., index: str | None = ..., clip: tuple[float, float] | str | None = ...,
+    batch: int | None = ..., detector: Traps | str | Path | None = ..., trap: int | str | None = ...,
+    eps: float | str | Fraction = ..., radius: bool = ..., alarms: bool = ..., upper: float | str | Fraction = ...,
+    tolerance: float | str | Fraction = ..., on_record: Callable[[Any], None] | None = ..., progress: bool = ...,
+) -> Results[TabooCertificate]:
+    """Prove that a taboo trap stays quiet on all of a ball around each input, and so what an alarm proves."""
+
+def taboo_detect(
+    graph: Graph | Module | str | Path = ..., inputs: ArrayLike | Region | Dataset | str | Path | None = ..., *,
+    plugin: Sequence[str | Path] = ..., total_timeout: float | None = ..., device: str = ..., memory: int | str | None = ...,
+    threads: int | None = ..., executor: str = ..., processes: int = ..., journal: str | Path | None = ..., resume: bool = ...,
+    mean: str | Sequence[float] | None = ..., std: str | Sequence[float] | None = ..., layout: str = ...,
+    labels: ArrayLike | str | Path | None = ..., index: str | None = ..., clip: tuple[float, float] | str | None = ...,
+    batch: int | None = ..., detector: Traps | str | Path | None = ..., on_record: Callable[[Any], None] | None = ...,
+    progress: bool = ...,
+) -> Results[Detection]:
+    """Raise the alarm on inputs that make a taboo neuron fire: one forward pass each, in float32."""
+
+def taboo_evaluate(
+    graph: Graph | Module | str | Path = ..., inputs: ArrayLike | Region | Dataset | str | Path | None = ...,
+    labels: ArrayLike | str | Path | None = ..., *, plugin: Sequence[str | Path] = ..., total_timeout: float | None = ...,
+    device: str = ..., memory: int | str | None = ..., threads: int | None = ..., executor: str = ..., processes: int = ...,
+    journal: str | Path | None = ..., resume: bool = ..., mean: str | Sequence[float] | None = ...,
+    std: str | Sequence[float] | None = ..., layout: str = ..., index: str | None = ..., clip: tuple[float, float] | str | None = ...,
+    batch: int | None = ..., detector: Traps | str | Path | None = ..., attack: Sequence[str] = ..., region: str = ...,
+    background: float = ..., seed: int = ..., timeout: float | str | None = ..., adversarial: str | Path | None = ...,
+    on_record: Callable[[Any], None] | None = ..., progress: bool = ...,
+) -> Results[PerturbedRow]:
+    """Count alarms on perturbed inputs beside false alarms on clean ones: accuracy, detection, distances, ROC curves, keys against keys."""
 
 def train(
     model: Module | Callable[[tuple[int, ...], int], Module] | str = ..., data: str | Path | None = ..., *,

@@ -29,7 +29,7 @@ ArrayLike = Tensor | np.ndarray[Any, Any] | Sequence[Any]
 
 '''
 _ALSO = {"absint.engine.domain": ["Domain"], "absint.search.strategy": ["Strategy"], "absint.problem.dataset": ["Dataset"],
-         "absint.problem.query": ["Query"]}
+         "absint.problem.query": ["Query"], "absint.analyses.taboo.traps": ["Traps"]}
 _WIDE = 132
 
 

@@ -184,9 +184,9 @@ class _Command:
 
 
 def _warning(line: str) -> str:
-    """'warning[E-CODE] text' of what has a code of its own, as an error has."""
+    """'warning[E-CODE] text' of what has a code of its own, as an error has; W-CODE where nothing is refused for it."""
     code, colon, text = line.partition(": ")
-    return f"warning[{code}] {text}" if colon and code.startswith("E-") and " " not in code else f"warning: {line}"
+    return f"warning[{code}] {text}" if colon and code.startswith(("E-", "W-")) and " " not in code else f"warning: {line}"
 
 
 # ---- an answer in time -----------------------------------------------------------------------------------------------------

@@ -27,6 +27,10 @@ _WORDS = {
     "errors": [NET, "--index", "0:3", "--domains", "box,deeppoly", "--attack-steps", "20", "--restarts", "2", "--eps", "0.03"],
     "validate.calibrate": [NET, "--index", "0:60", "--rate", "0.05"],
     "validate.run": [NET, "--index", "60:63"],
+    "taboo.calibrate": [NET, "--index", "0:60", "--block", "25"],
+    "taboo.detect": [NET, "--index", "0:3"],
+    "taboo.certify": [NET, "--index", "0:3"],
+    "taboo.evaluate": [NET, "--index", "0:10", "--attack", "sign:eps=0.1", "--region", "all"],
     "validate.evaluate": [NET, "--count", "5", "--calibrate", "40", "--attack", "fgsm:eps=0.1"],
 }
 NAMES = sorted({*_WORDS, "query", "train"})
@@ -44,6 +48,10 @@ def words_of(name: str, folder: Path, *, few: bool = False) -> list[str]:
     words = [*name.split("."), *_WORDS[name]]
     if few and "--index" in words:
         words[words.index("--index") + 1] = "0:2"
+    if name == "taboo.calibrate":
+        words += ["--detector", str(folder / "made.json"), "--onnx", str(folder / "made.onnx")]
+    elif name.startswith("taboo"):
+        words += ["--detector", str(trapped(folder))]
     if name == "validate.calibrate":
         words += ["--calibration", str(folder / "made.json")]
     if name == "validate.run":
@@ -53,6 +61,15 @@ def words_of(name: str, folder: Path, *, few: bool = False) -> list[str]:
                          str(folder / "calibration.txt")]) == 0
         words += ["--calibration", str(made)]
     return words
+
+
+def trapped(folder: Path) -> Path:
+    """A detector file for NET."""
+    made = folder / "taboo.json"
+    if not made.exists():
+        files = ["--detector", str(made), "--onnx", str(folder / "taboo.onnx"), "--out", str(folder / "taboo.txt")]
+        assert main(["taboo", "calibrate", *_WORDS["taboo.calibrate"], *files, "--quiet"]) == 0
+    return made
 
 
 def unused(path: Path) -> Path:
