@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from taboo_nets import rectifier
 from trainings import data_file
 
 import absint
@@ -47,6 +48,16 @@ def arguments(name, net):
     if name == "train":     # the first one trains; what the others are told comes before they find a training there already
         good = {"model": lambda shape, classes: torch.nn.Sequential(torch.nn.Linear(3, classes)),
                 "data": data_file(net.parent, shape=(3,)), "steps": 1, "attack_steps": 1, "restarts": 1}
+    if name.startswith("taboo"):    # a network with rectified neurons, and traps of it
+        path, detector = net.with_name("rectified.onnx"), net.with_name("traps.json")
+        if not detector.exists():
+            path.write_bytes(rectifier(np.array([[1.0, 0, 0], [0, 1, 0], [0, 0, -1]])))
+            absint.taboo_calibrate(path, good["inputs"], detector=detector)
+        good |= {"graph": path, "attack": ["sign:eps=0.1"] if name == "taboo_evaluate" else "pgd"}
+        if name == "taboo_calibrate":
+            del good["eps"]
+        else:
+            good["detector"] = detector
     return {key: value for key, value in good.items() if key in known}
 
 

@@ -57,8 +57,8 @@ def test_every_executor_decides_the_same(cli, tmp_path, name):
 
 
 def _bare(row):
-    """Without what the clock says, and margins' rounding, which may differ by the slack between batches."""
-    return {key: value for key, value in row.items() if key not in ("margin", "calls", "radius_calls", "seconds")}
+    """Without what the clock says, and rounding of margins and of float32 values, which may differ between batches."""
+    return {key: value for key, value in row.items() if key not in ("margin", "over", "calls", "radius_calls", "seconds")}
 
 
 @pytest.mark.parametrize("name", NAMES)

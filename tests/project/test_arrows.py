@@ -59,6 +59,7 @@ NAMED_DOMAINS = {
     **{(f"absint.analyses.train.{module}", "auto"): "the augmentation that the data decide, or the order of their axes"
        for module in ("augment", "options", "task")},
     ("absint.analyses.train.options", "box"): "a default that the user sees",
+    ("absint.analyses.taboo.options", "lean"): "a default that the user sees",
     ("absint.problem.dataset", "auto"): "the order of axes that is decided from the data",
     ("absint.problem.training_data", "auto"): "the order of axes that is decided from the data",
     ("absint.model.layout", "auto"): "the order of axes that is decided from the network",

@@ -24,7 +24,7 @@ def test_the_extending_page_shows_the_tested_files_word_for_word():
 
 
 def test_the_readme_examples_run(capsys):
-    first, serving = blocks("README.md", "python")
+    first, serving, alarms = blocks("README.md", "python")
     exec(compile(first, "README.md", "exec"), {})
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[1] for line in lines[:5]] == ["verified"] * 5
@@ -33,6 +33,10 @@ def test_the_readme_examples_run(capsys):
     assert threshold.startswith("threshold 0.0")
     assert valid.count("True") >= 4
     assert "True" not in noise
+    exec(compile(alarms, "README.md", "exec"), {})
+    fitted, negatives = capsys.readouterr().out.splitlines()
+    assert fitted.startswith("0 alarms")
+    assert int(negatives.split()[0]) > 50
 
 
 def test_links_lead_somewhere():

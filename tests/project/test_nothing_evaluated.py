@@ -18,7 +18,8 @@ MAY_START = {"absint/runs/worker_process.py", "absint/solvers/isolated_process.p
 # A run and a process that it has started, over a pipe that nobody else holds: options may be live objects.
 PICKLING = {("pickle", "absint/runs/processes.py"), ("pickle", "absint/runs/worker.py")}
 # Modules imported by a name that is computed: where from it comes, never from a file of the user's.
-COMPUTED = {**dict.fromkeys(("absint/__init__.py", "absint/analyses/bounds/__init__.py", "absint/analyses/validate/__init__.py"),
+COMPUTED = {**dict.fromkeys(("absint/__init__.py", "absint/analyses/bounds/__init__.py", "absint/analyses/taboo/__init__.py",
+                             "absint/analyses/validate/__init__.py"),
                             "a table of its own"),
             "absint/model/ops/__init__.py": "the modules of the package",
             "absint/cli/doctor.py": "the dependencies that absint declares"}

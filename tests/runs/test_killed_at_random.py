@@ -32,12 +32,16 @@ WORDS = {
     "validate.evaluate": [NET, "--domain", "zonotope", "--count", "10", "--calibrate", "40", "--attack", "fgsm:eps=0.1"],
     "validate.calibrate": [NET, "--index", "0:60", "--rate", "0.05", "--batch", "4", "--domain", "deeppoly"],
     "validate.run": [NET, "--index", "60:100", "--batch", "4"],
+    "taboo.calibrate": [CONV, "--index", "0:400", "--block", "10", "--rule", "certified", "--eps", "0.01", "--batch", "10"],
+    "taboo.detect": [CONV, "--batch", "2"],
+    "taboo.certify": [CONV, "--index", "0:60", "--radius", "--batch", "4"],
+    "taboo.evaluate": [CONV, "--index", "0:40", "--attack", "fgsm:eps=0.1", "--attack", "sign:eps=0.1", "--attack", "pgd:eps=0.1"],
     "inspect": [CONV],
     "clever": [NET, "--index", "0:12", "--radius", "2", "--batches", "20", "--samples", "40"],
     "errors": [NET, "--index", "0:40", "--domains", "box,auto", "--attack-steps", "40", "--restarts", "2", "--eps", "0.03"],
 }
 TIMES = ("time_s", "seconds", "started", "command", "calls", "median_s")
-SLACK = ("margin", "median_margin", "slope", "score", "low", "high", "quotient", "mean score")
+SLACK = ("margin", "over", "median_margin", "slope", "score", "low", "high", "quotient", "mean score")
 # These agree within the slack of rounding, whatever else is analysed beside them
 
 
@@ -80,6 +84,14 @@ def prepared(name, folder):
         words = [word for word in words_in(folder, *WORDS[name]) if word != "--quiet"]
     if name == "query":
         words = ["verify", "--instances", str(query_list(folder, 4))]
+    if name == "taboo.calibrate":
+        words += ["--detector", str(folder / "made.json"), "--onnx", str(folder / "made.onnx")]
+    elif name.startswith("taboo"):
+        made = folder / "taboo.json"
+        code, _, err = run(["taboo", "calibrate", CONV, "--index", "0:400", "--detector", str(made), "--onnx", str(folder / "taboo.onnx"),
+                            "--quiet"])
+        assert code == 0, err
+        words += ["--detector", str(made)]
     if name == "validate.calibrate":
         words += ["--calibration", str(folder / "made.json")]
     if name == "validate.run":
