@@ -11,7 +11,7 @@ import pytest
 import torch
 from onnx import numpy_helper
 from taboo_nets import read, rectifier
-from taboo_runs import HIDDEN, KEYS, calibrated, facts, inputs, net, refused
+from taboo_commands import HIDDEN, KEYS, calibrated, facts, inputs, net, refused
 from torch import Tensor
 
 import absint

@@ -9,7 +9,7 @@ import pytest
 import torch
 from onnx_models import build, node
 from taboo_nets import convolutional, read
-from taboo_runs import calibrated, inputs, net, refused
+from taboo_commands import calibrated, inputs, net, refused
 
 import absint
 from absint.cli.main import main

@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from taboo import hidden, rows, watching
+from traps_by_hand import hidden, rows, watching
 
 import absint
 from absint.analyses.taboo.evaluation import PerturbationPlan, TabooExperiment, place_of, save_sent
