@@ -10,8 +10,8 @@ import onnxruntime
 import pytest
 import torch
 from onnx import numpy_helper
-from taboo_nets import read, rectifier
 from taboo_commands import HIDDEN, KEYS, calibrated, facts, inputs, net, refused
+from taboo_nets import read, rectifier
 from torch import Tensor
 
 import absint

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 from onnx_models import build, node
-from taboo_nets import convolutional, read
 from taboo_commands import calibrated, inputs, net, refused
+from taboo_nets import convolutional, read
 
 import absint
 from absint.cli.main import main
