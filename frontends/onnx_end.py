@@ -10,8 +10,8 @@ import onnx.helper
 
 from absint.errors import UnsupportedError
 from absint.frontends.onnx_functions import STANDARD_DOMAINS
-from absint.model.graph import ClassIndex
 from absint.model.op import Shape
+from absint.model.source import ClassIndex
 
 CHOOSING = ("ArgMax", "ArgMin")
 

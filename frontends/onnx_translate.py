@@ -24,10 +24,11 @@ from absint.frontends.onnx_fold import NotExactError, fold, foldable
 from absint.frontends.onnx_integers import guard, integer_type, reads_integers
 from absint.frontends.onnx_making import with_making
 from absint.frontends.onnx_values import NodeProblemError, tensor_of, value_of
-from absint.model.graph import Graph, GraphBuilder, Source
+from absint.model.graph import Graph, GraphBuilder
 from absint.model.node_check import FileNode
 from absint.model.op import OPS, OnnxNode, Op, Shape
 from absint.model.parameters import read_from
+from absint.model.source import Source
 
 _FOLD_HINT = "fold the constants before the import (onnxsim, or export with constant folding)"
 # The only operators whose import rule is asked once for each output that is used.

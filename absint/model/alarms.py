@@ -18,8 +18,8 @@ import onnx
 from onnx import TensorProto, helper
 
 from absint.errors import InputError, InternalError, UnsupportedError
-from absint.model.graph import Source
 from absint.model.reference import Runtime, one_session, opened
+from absint.model.source import Source
 from absint.model.watched import Watch, add_constant, computed_by, input_of, one_instance, selection, used_names
 from absint.numeric.outward import next_above
 

@@ -68,29 +68,39 @@ class _Writer:
             self.node("Flatten", f"{name}/out", axis=1)
         elif isinstance(layer, nn.ReLU):
             self.node("Relu", f"{name}/out")
+        elif isinstance(layer, nn.LeakyReLU):
+            self.node("LeakyRelu", f"{name}/out", alpha=layer.negative_slope)
+        elif isinstance(layer, nn.Tanh):
+            self.node("Tanh", f"{name}/out")
+        elif isinstance(layer, nn.Unflatten):
+            shape = numpy_helper.from_array(np.array([0, *layer.unflattened_size], np.int64), f"{name}.shape")    # 0: the batch as it is
+            self.constants.append(shape)
+            self.node("Reshape", f"{name}/out", shape.name)
 
     def _weights(self, name: str, layer: nn.Linear | nn.Conv2d) -> list[str]:
         bias = [] if layer.bias is None else [self.constant(f"{name}.bias", layer.bias)]
         return [self.constant(f"{name}.weight", layer.weight), *bias]
 
 
-def chain_onnx(module: nn.Module, shape: Shape, classes: int) -> bytes | None:
-    """The chain as ONNX: input [batch, *shape], output `logits` [batch, classes], float32; None for what is no chain of known layers.
+def chain_onnx(module: nn.Module, shape: Shape, outputs: int | Shape, name: str = "logits") -> bytes | None:
+    """The chain as ONNX: input [batch, *shape], one output of that name [batch, *outputs]; None for what is no chain of known layers.
 
-    Constants go by the names of the module's parameters.
+    All float32.  outputs: their shape, or how many in a row.  Constants go by the names of the module's parameters.
     """
+    result = (outputs,) if isinstance(outputs, int) else tuple(outputs)
     if not isinstance(module, nn.Sequential):
         return None
     layers = list(_layers(module, ""))
-    if not all(_known(layer) for _, layer in layers):
+    *before, last = [layer for _, layer in layers] or [module]
+    if not (all(map(_known, before)) and (_known(last) or _gives(last, result))):
         return None
     writer = _Writer()
-    for name, layer in layers:
-        writer.layer(name, layer)
-    writer.nodes[-1].output[0] = "logits"
+    for place, layer in layers:
+        writer.layer(place, layer)
+    writer.nodes[-1].output[0] = name
     graph = helper.make_graph(
         writer.nodes, "network", [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["batch", *shape])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", classes])], writer.constants)
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", *result])], writer.constants)
     return bytes(_model(graph).SerializeToString())
 
 
@@ -118,7 +128,12 @@ def _known(layer: nn.Module) -> bool:
         return not layer.ceil_mode and not layer.return_indices
     if type(layer) is nn.Flatten:
         return layer.start_dim == 1 and layer.end_dim == -1
-    return type(layer) in (nn.Linear, nn.ReLU, ChannelScaling)
+    return type(layer) in (nn.Linear, nn.ReLU, nn.LeakyReLU, nn.Tanh, ChannelScaling)
+
+
+def _gives(layer: nn.Module, result: Shape) -> bool:
+    """Whether it shapes rows into the whole result: anywhere else the axes after the one it divides are not known here."""
+    return type(layer) is nn.Unflatten and layer.dim == 1 and tuple(layer.unflattened_size) == result
 
 
 def with_numbers(model: bytes, numbers: Mapping[str, Tensor], note: str = "") -> bytes:

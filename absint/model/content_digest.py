@@ -15,13 +15,14 @@ from absint.model.graph import Graph
 
 
 def model_digest(graph: Graph) -> str:
-    """SHA-256 of the user's file, with what was put before it; of the operators, too, where no file says all of them.
+    """SHA-256 of the user's files, with what was put before each; of the operators, too, where no file says all of them.
 
-    A part of a graph, or two in a row, have the hash of a file in their source and are not what that file says.
+    A part of a graph has the hash of a file in its source and is not what that file says.
     """
     source = graph.source
-    whole = source.sha256 and source.model is not None
-    parts: Sequence[Any] = source.prefix if whole else [(n.name, n.op, n.inputs) for n in graph.nodes]
+    whole = source.sha256 and source.runs
+    before = tuple(part.prefix for part in source.parts) if source.parts else source.prefix
+    parts: Sequence[Any] = before if whole else [(n.name, n.op, n.inputs) for n in graph.nodes]
     digest = hashlib.sha256(source.sha256.encode())
     _feed(digest, tuple(parts))
     return digest.hexdigest()
@@ -30,7 +31,8 @@ def model_digest(graph: Graph) -> str:
 def graph_digest(graph: Graph) -> str:
     """The SHA-256 of the user's file where the graph is that file's, nothing before it and nothing left out; else `model_digest`."""
     source = graph.source
-    return source.sha256 if source.sha256 and source.model is not None and not source.prefix else model_digest(graph)
+    alone = source.runs and not source.prefix and not source.parts
+    return source.sha256 if source.sha256 and alone else model_digest(graph)
 
 
 def content_digest(value: Any) -> str:

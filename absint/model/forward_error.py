@@ -81,9 +81,9 @@ def _linear(op: Linear, inputs: Sequence[Followed], fmt: torch.dtype) -> Tensor 
         if all(i.error is None for i in inputs):
             return None
         return op.apply_abs(*(torch.zeros_like(i.value) if i.error is None else i.error for i in inputs))
-    g = _gamma(op.forward_terms + 2, fmt)
+    g = _gamma(op.execution_terms + 2, fmt)
     parts = [i.value.abs() * g if i.error is None else torch.add(i.error * (1 + g), i.value.abs(), alpha=g) for i in inputs]
-    error = op.apply_abs(*parts)
+    error = op.apply_magnitude(*parts)
     if op.offset_magnitude is not None:
         error = error + op.constant("offset_magnitude", error) * g
     if op.offset_error is not None:
@@ -92,7 +92,7 @@ def _linear(op: Linear, inputs: Sequence[Followed], fmt: torch.dtype) -> Tensor 
     if scale == inf:
         largest = torch.stack([i.value.abs().flatten(1).amax(1) for i in inputs]).amax(0)
         error = error + ALLOWANCE * largest.reshape(-1, *(1,) * (error.dim() - 1))
-    return error + 2 * op.forward_terms * smallest_normal(fmt) * (1.0 if scale == inf else max(1.0, scale))
+    return error + 2 * op.execution_terms * smallest_normal(fmt) * (1.0 if scale == inf else max(1.0, scale))
 
 
 def _gamma(terms: float, fmt: torch.dtype) -> float:

@@ -153,7 +153,7 @@ def _prepended(graph: Graph, ops: tuple[Affine, Affine]) -> Graph:
         replace(old, op=ops[1], inputs=(middle,)),
         *graph.nodes[1:],
     )
-    return Graph(nodes, replace(graph.source, prefix=(*ops, *graph.source.prefix)))
+    return Graph(nodes, graph.source.behind(ops))
 
 
 def _fresh(graph: Graph, name: str) -> str:

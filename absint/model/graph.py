@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -13,9 +14,12 @@ from torch import Tensor
 
 from absint.errors import InputError, UnsupportedError, UsageError
 from absint.model import graph_view
+from absint.model.composition import UNIT, Fit, Range, fitted, joint
 from absint.model.families.composite import Composite
 from absint.model.op import Input, Op, Shape
-from absint.model.parameters import Made, either, of_no_numbers, parameters_of, remade
+from absint.model.ops.shape import Reshape
+from absint.model.parameters import Made, of_no_numbers, parameters_of, remade
+from absint.model.source import Source, in_words, joined
 
 if TYPE_CHECKING:
     import networkx
@@ -66,76 +70,7 @@ class Node:
         return graph_view.line(self)
 
 
-@dataclass(frozen=True)
-class NodeCoverage:
-    """What was compared of a file's nodes one by one: `nodes` of `total`, `visited` of the `pieces` of their functions."""
-
-    nodes: int
-    total: int
-    visited: int
-    pieces: int
-
-
-@dataclass(frozen=True, eq=False)
-class ClassIndex:
-    """A network that ends in ArgMax: its output is the index of the greatest entry of the graph's output, its scores.
-
-    node: what messages call the end, such as "ArgMax 'pick'".  last: of several greatest scores the last one is taken, else
-    the first.  shape: of the network's own output, batch axis included.  model: the whole network for the reference
-    runtime, the ArgMax with it, or None.
-    """
-
-    node: str
-    last: bool
-    shape: Shape
-    model: bytes | None
-
-
-# Formats of which float32 does not hold every number.
-WIDE = frozenset({"float64", "int32", "uint32", "int64", "uint64"})
-
-
-@dataclass(frozen=True, eq=False)
-class Source:
-    """Where a graph came from, for reports and for replaying witnesses.
-
-    model: the serialized reference model (bytes), or None.  sha256: of every byte the user's model
-    was read from, weights in other files included.  full_input_shape: what the
-    reference runtime expects, batch axis included as 1.  prefix: operators applied to the user's input before it.
-    float32_executions: False where the model computes in a narrower format, or has kernels (softmax, normalisations) whose
-    rounding is not bounded: float32 semantics is refused then.  formats: of its floating-point tensors
-    and of the integers that it computes; None where nobody knows.
-    chooses: how the network itself ends where the graph ends with its scores.
-    caveats: where what is analysed is not what the file seems to say, as "E-CODE: text"; every answer carries them. They are
-    among the `notes`, too, without their code.
-    node_check: None where the file's nodes were not compared.  reads: of the file's constants, see `absint.model.parameters.read_from`.
-    """
-
-    path: str = ""
-    sha256: str = ""
-    model: bytes | None = None
-    input_tensor: str = ""
-    full_input_shape: Shape = ()
-    batched: bool = True
-    passes: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    prefix: tuple[Op, ...] = field(default=())
-    float32_executions: bool = True
-    formats: frozenset[str] | None = None
-    chooses: ClassIndex | None = None
-    caveats: tuple[str, ...] = ()
-    node_check: NodeCoverage | None = None
-    reads: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def wide(self) -> bool:
-        """Whether a tensor may hold numbers that float32 does not, so that a cast to it rounds; True where nobody knows."""
-        return self.formats is None or bool(self.formats & WIDE)
-
-    @property
-    def whole(self) -> Source:
-        """The network as the user has it: with its ArgMax, where the graph ends with the scores."""
-        return self if self.chooses is None else replace(self, model=self.chooses.model, chooses=None)
+_NOWHERE = Source()
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +81,7 @@ class Graph:
     """
 
     nodes: tuple[Node, ...]
-    source: Source = Source()
+    source: Source = _NOWHERE
     live: bool = False
 
     def __post_init__(self) -> None:
@@ -173,8 +108,16 @@ class Graph:
 
     @cached_property
     def tensors(self) -> Mapping[str, str]:
-        """Name in the source file -> node name; node names stand for themselves."""
-        return {alias: node.name for node in self.nodes for alias in (*node.tensors, node.name)}
+        """Name in the source file -> node name; node names stand for themselves.
+
+        In a chain, names of the first network's file come first; a later network's tensor goes by its own name as well where no
+        other tensor has it.
+        """
+        found = {alias: node.name for node in self.nodes for alias in (*node.tensors, node.name)}
+        begins = sorted((part.names for part in self.source.parts if part.names), key=len, reverse=True)
+        short = [(name.removeprefix(start), node) for name, node in found.items() if (start := next(filter(name.startswith, begins), ""))]
+        counts = Counter(name for name, _ in short)
+        return {**found, **{name: node for name, node in short if counts[name] == 1 and name not in found}}
 
     @cached_property
     def consumers(self) -> Mapping[str, tuple[str, ...]]:
@@ -223,12 +166,21 @@ class Graph:
         """Concrete output. x: (batch, *input shape), any floating format; differentiable."""
         return self.evaluate(x)[self.output.name]
 
-    def evaluate(self, x: Tensor, wanted: Iterable[str] = ()) -> dict[str, Tensor]:
-        """Concrete values of the output and of the `wanted` nodes; everything else is freed as early as possible."""
+    @cached_property
+    def jumps_somewhere(self) -> bool:
+        """Whether some operator has gradients for searches alone (`Op.guided`)."""
+        return any(node.op.jumps_somewhere for node in self.nodes)
+
+    def evaluate(self, x: Tensor, wanted: Iterable[str] = (), *, guided: bool = False) -> dict[str, Tensor]:
+        """Concrete values of the output and of the `wanted` nodes; everything else is freed as early as possible.
+
+        guided: with gradients that searches follow and nothing else may.
+        """
         keep = {self.output.name, *wanted}
         values: dict[str, Tensor] = {}
         for node in self.nodes:
-            values[node.name] = x if isinstance(node.op, Input) else node.op.forward(*(values[i] for i in node.inputs))
+            run = node.op.guided if guided else node.op.forward
+            values[node.name] = x if isinstance(node.op, Input) else run(*(values[i] for i in node.inputs))
             for name in set(node.inputs):
                 if self.last_use[name] == node.name and name not in keep:
                     del values[name]
@@ -264,12 +216,13 @@ class Graph:
         Raises UsageError E-PARAMETER for a name that the graph does not have and tensors of other shapes, UnsupportedError E-PARAMETER
         for an operator that cannot be made of tensors that change.
         """
-        folded = "; others were folded: load with fold=False" if "fold-affine" in self.source.passes else ""
+        rewritten = {"fold-affine", "merge-linear"}.intersection(self.source.passes)
+        folded = "; others were folded: load with fold=False" if rewritten else ""
         operators = {node.name: (node.op, node.made) for node in self.nodes}
         ops = remade(operators, mapping, self.source.reads, self.source.path or None, folded)
         nodes = tuple(replace(node, op=ops[node.name], made=None, closed=of_no_numbers(node.closed)) if node.name in ops else node
                       for node in self.nodes)
-        return Graph(nodes, replace(self.source, model=None, sha256="", node_check=None), live=True)
+        return Graph(nodes, replace(self.source.unreferenced, sha256="", node_check=None), live=True)
 
     def upto(self, name: str) -> Graph:
         """The subgraph that computes node `name`, which becomes the output."""
@@ -280,7 +233,22 @@ class Graph:
                 needed.add(current)
                 stack += self.by_name[current].inputs
         kept = tuple(n for n in self.nodes if n.name in needed or isinstance(n.op, Input))
-        return replace(self, nodes=kept, source=replace(self.source, model=None, chooses=None))
+        return replace(self, nodes=kept, source=self.source.unreferenced)
+
+    def then(self, following: Graph, *, rescale: bool = False, as_is: bool = False,
+             classifier_range: Range | None = UNIT) -> Graph:
+        """`following` after this network, as one graph whose reference is both models one after the other.
+
+        classifier_range: of `following`'s input, None for any.  rescale: whether values are mapped to it, from the range that
+        the functions at this network's end have.  as_is: whether they may leave it.
+        Raises InputError E-COMPOSE-RANGE where neither is said and the range does not fit, E-MODEL-TYPE for what is no graph, UsageError
+        E-USAGE and E-CLIP, and what `chain` raises.
+        """
+        if not isinstance(following, Graph):
+            raise InputError("E-MODEL-TYPE", f"what follows is a {type(following).__name__}, no graph", where="following",
+                             hint="absint.load reads files and modules: generator.then(absint.load('C.onnx'))")
+        ops, notes = fitted(self.nodes, Fit(rescale, as_is, classifier_range), in_words(self.source, following.source))
+        return chain(self, following, ops, notes)
 
     def to_networkx(self) -> networkx.DiGraph:
         """For graph questions: nodes carry `op` and `shape`."""
@@ -349,7 +317,7 @@ class GraphBuilder:
         full = Graph(tuple(self.nodes.values()))
         if output != full.output.name:
             full = full.upto(output)
-        return replace(full.upto(output), source=source or Source())
+        return replace(full.upto(output), source=source or _NOWHERE)
 
 
 def check_arity(op: Op, given: int, name: str | None) -> None:
@@ -369,25 +337,63 @@ def rebuild(graph: Graph, nodes: Iterable[Node]) -> Graph:
     return Graph(tuple(nodes), graph.source)
 
 
-def chain(first: Graph, second: Graph) -> Graph:
-    """second after first (`first.then(second)` of the API): one graph; node names of the second get the prefix `then/`."""
-    if first.output.shape != second.input.shape:
-        raise InputError("E-SHAPE", f"an output of shape {first.output.shape} cannot feed an input of shape {second.input.shape}")
-    if first.source.chooses is not None:
-        raise UnsupportedError("E-OP-UNSUPPORTED", f"the first network ends in {first.source.chooses.node}: its output is a class index",
-                               where=first.source.path or None, hint="only the last network of a chain may end in ArgMax")
-    name = {second.input.name: first.output.name}
-    nodes = [*first.nodes[:-1], replace(first.output, read_as=first.output.read_as | second.input.read_as)]
-    for node in second.nodes[1:]:
-        name[node.name] = f"then/{node.name}"
-        nodes.append(replace(node.reading(name), name=name[node.name], tensors=tuple(f"then/{t}" for t in node.tensors)))
+def chain(first: Graph, second: Graph, between: tuple[Op, ...] = (), notes: tuple[str, ...] = ()) -> Graph:
+    """second after first as one graph, whatever the ranges of their values: `Graph.then` is the one that looks at them.
+
+    between: operators on what the first one gives, no composites.  notes: on them. Names of the second one's nodes and tensors begin
+    with `then/`, once for each network before it. The chain's reference is both models, one after the other.
+    Raises InputError E-SHAPE, UnsupportedError E-OP-UNSUPPORTED where the first network ends in ArgMax, or for a composite between.
+    """
     one, two = first.source, second.source
-    source = replace(
-        one, model=None, passes=tuple(dict.fromkeys((*one.passes, *two.passes))), notes=(*one.notes, *two.notes),
-        # Between a network of float64 (or of integers) and the next lies a conversion that is nobody's operator.
-        float32_executions=one.float32_executions and two.float32_executions and not WIDE & (one.formats or frozenset()),
-        formats=two.formats,
-        chooses=None if two.chooses is None else replace(two.chooses, model=None),
-        caveats=tuple(dict.fromkeys((*one.caveats, *two.caveats))), reads=either(one.reads, two.reads),
-    )
-    return Graph(tuple(nodes), source)
+    where = in_words(one, two) or None
+    if one.chooses is not None:
+        raise UnsupportedError("E-OP-UNSUPPORTED", f"the first network ends in {one.chooses.node}: its output is a class index",
+                               where=one.path or None, hint="only the last network of a chain may end in ArgMax")
+    composite = next((op for op in between if isinstance(op, Composite)), None)
+    if composite is not None:
+        raise UnsupportedError("E-OP-UNSUPPORTED", f"{type(composite).__name__} is no single operator to put between two networks",
+                               where=where, hint="build a network of it with GraphBuilder, and chain that one")
+    shape = first.output.shape
+    for op in between:
+        shape = op.output_shape(shape)
+    shaped = joint(shape, second.input.shape, where)
+    ops = (*between, *shaped)
+    names = _apart(first, second)
+    nodes = _in_a_row(first, second, ops, names)
+    if shaped:
+        notes = (*notes, f"values of shape {shape} are read as {second.input.shape}, in row-major order")
+    # Runtimes may give other shapes of one instance: the first of these operators sees the graph's.
+    return Graph(nodes, joined(one, two, (Reshape(first.output.shape), *ops), names, notes))
+
+
+def _apart(first: Graph, second: Graph) -> str:
+    """What the second one's names begin with, so that no two are the same."""
+    names = "then/" * len(first.source.networks)
+    used = {name for name in first.tensors if name.startswith("then/")}
+    while used and any(names + name in used for name in second.tensors):
+        names += "then/"
+    return names
+
+
+def _in_a_row(first: Graph, second: Graph, ops: tuple[Op, ...], names: str) -> tuple[Node, ...]:
+    """Its input's names go to what the second one reads: the last of the operators between, or the first one's output."""
+    entry = second.input
+    own = tuple(names + tensor for tensor in dict.fromkeys((entry.name, *entry.tensors)))
+    nodes = list(first.nodes)
+    if not ops:
+        last = first.output
+        nodes[-1] = replace(last, read_as=last.read_as | entry.read_as, tensors=(*last.tensors, *own))
+        new = {entry.name: last.name}
+    else:
+        before, shape = first.output.name, first.output.shape
+        for k, op in enumerate(ops):
+            shape = op.output_shape(shape)
+            final = k == len(ops) - 1
+            name = own[0] if final else f"{own[0]}/before{len(ops) - 1 - k}"
+            nodes.append(Node(name, op, (before,), shape, own if final else (), entry.read_as if final else frozenset()))
+            before = name
+        new = {entry.name: own[0]}
+    for node in second.nodes[1:]:
+        new[node.name] = names + node.name
+        nodes.append(replace(node.reading(new), name=new[node.name], tensors=tuple(names + tensor for tensor in node.tensors)))
+    return tuple(nodes)

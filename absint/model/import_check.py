@@ -89,24 +89,28 @@ class _Box:
 
 @dataclass(frozen=True, eq=False)
 class _Shared:
-    """Graph nodes by name -> the tensors of the file that are compared with them. output: the file's.  stored: formats."""
+    """Graph nodes by name -> the tensors of the files that are compared with them. output: the last file's.  stored: formats.
+
+    read: tensors that a file is fed with, which is what the next operators start from.
+    """
 
     tensors: Mapping[str, tuple[str, ...]]
     output: str
     stored: Mapping[str, torch.dtype]
+    read: frozenset[str]
 
     @classmethod
     def of(cls, graph: Graph, reference: Runtime) -> _Shared:
         formats = reference.formats
         stored = {name: STORED[kind] for name, kind in formats.items() if kind in STORED}
-        output = next(iter(formats))
-        stored[reference.input_name] = STORED[str(reference.session.get_inputs()[0].type)]
+        output = reference.output
+        stored |= {name: STORED[kind] for name, kind in reference.inputs.items()}
         names = {node.name: dict.fromkeys((node.name, *node.tensors)) for node in graph.nodes}
         tensors = {node: tuple(t for t in found if t in stored and t != output) for node, found in names.items()}
         tensors[graph.output.name] += (output,)
         if not reference.prefix:
             tensors[graph.input.name] = ()
-        return cls(tensors, output, stored)
+        return cls(tensors, output, stored, frozenset(reference.inputs))
 
 
 class _DifferenceError(Exception):
@@ -145,16 +149,13 @@ def _computes(reference: Runtime, tensor: str) -> bool:
 
 
 def _theirs(reference: Runtime, shared: _Shared, x: FloatArray, *, together: bool) -> dict[str, list[npt.NDArray[Any]]] | None:
-    names = list(dict.fromkeys(t for found in shared.tensors.values() for t in found if t != reference.input_name))
+    names = list(dict.fromkeys(t for found in shared.tensors.values() for t in found))
     try:
-        values = reference.values(names, x, together=together)
+        return reference.values(names, x, together=together)
     except UnsupportedError:
         if not together:
             raise
         return None
-    if values is not None:
-        values[reference.input_name] = list(reference.feeds(x))
-    return values
 
 
 def _walk(
@@ -170,7 +171,7 @@ def _walk(
         if isinstance(node.op, Input):
             start = torch.as_tensor(x).to(dtype)
             error = start.abs() * unit_roundoff(dtype) if reference.prefix else None
-            here = Followed(start, error, shared.stored[reference.input_name])
+            here = Followed(start, error, shared.stored[next(iter(reference.inputs))])
         else:
             stored = [shared.stored[t] for t in names if _computes(reference, t)]
             here = follow(node.op, [values[i] for i in node.inputs], stored[0] if stored else None)
@@ -180,7 +181,8 @@ def _walk(
         compared = [(t, _Comparison.of(t, node, here, theirs[t], shared)) for t in names]
         found.update((t, (c.deviation, c.scale)) for t, c in compared)
         final = node is graph.output
-        values[node.name] = compared[0][1].restart if compared and not final else here
+        onward = next((c for t, c in compared if t in shared.read), compared[0][1] if compared else None)
+        values[node.name] = onward.restart if onward is not None and not final else here
         if dtype == torch.float32 and any(not c.scale < np.inf for _, c in compared):
             raise _DifferenceError(0, "overflow")
     return found

@@ -29,11 +29,12 @@ from absint.errors import UnsupportedError
 from absint.model.families.elementwise import Elementwise
 from absint.model.families.linear import Linear
 from absint.model.forward_error import Followed, accepted, follow
-from absint.model.graph import Node, NodeCoverage, Source
+from absint.model.graph import Node
 from absint.model.import_check import STORED
 from absint.model.node_points import numbers, points
 from absint.model.op import OPS, Shape
 from absint.model.reference import one_session, probes
+from absint.model.source import NodeCoverage, Source
 from absint.numeric.backend import numeric_mode
 
 AnyArray = npt.NDArray[Any]
@@ -113,7 +114,7 @@ def check_nodes(nodes: Sequence[FileNode], source: Source) -> NodeCoverage | Non
         reference = probes(source)
     except UnsupportedError:  # whoever compares the whole network says so
         return None
-    types = {**reference.formats, **{i.name: str(i.type) for i in reference.session.get_inputs()}}
+    types = {**reference.formats, **reference.inputs}
     keys = [_key(node, types) for node in nodes]
     found = [_Passed.find(key) for key in keys]
     with torch.no_grad(), numeric_mode() if None in found else nullcontext():

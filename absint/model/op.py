@@ -165,6 +165,15 @@ class Op(ABC):
     def forward(self, *xs: Tensor) -> Tensor:
         """Concrete value, in the inputs' format; differentiable."""
 
+    @property
+    def jumps_somewhere(self) -> bool:
+        """Whether `guided` has gradients that `forward` lacks. Default: no."""
+        return False
+
+    def guided(self, *xs: Tensor) -> Tensor:
+        """`forward`, bit by bit, with gradients that a search can follow where those of `forward` vanish. Default: `forward` itself."""
+        return self.forward(*xs)
+
     def rational(self, *xs: Rationals) -> Rationals | None:
         """The exact value at one point; xs and the result have no batch axis.
 

@@ -15,8 +15,8 @@ import onnxruntime
 import torch
 
 from absint.errors import UnsupportedError, UsageError
-from absint.model.graph import Source
 from absint.model.op import Op, Shape
+from absint.model.source import Source
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -26,10 +26,11 @@ _FORMATS: dict[str, type[np.floating[Any]]] = {
 }
 
 @dataclass(eq=False)
-class Runtime:
-    """A model under onnxruntime, behind the operators that the graph applies before it (`Source.prefix`).
+class ModelRuntime:
+    """One model under onnxruntime, behind the operators that the graph applies before it (`Source.prefix`).
 
     input_dtype: what the model reads; points are rounded to it.  batchable: whether several instances go in one call.
+    names: what the graph's names of its tensors begin with.
     """
 
     session: Any
@@ -39,6 +40,7 @@ class Runtime:
     prefix: tuple[Op, ...]
     input_dtype: type[np.floating[Any]]
     batchable: bool
+    names: str = ""
 
     @cached_property
     def formats(self) -> Mapping[str, str]:
@@ -46,7 +48,7 @@ class Runtime:
         return {o.name: o.type for o in self.session.get_outputs()}
 
     def values(self, names: Sequence[str], x: npt.NDArray[Any], *, together: bool) -> dict[str, list[npt.NDArray[Any]]] | None:
-        """Results by name for raw inputs x (N, *shape), one entry an instance, in their own formats.
+        """Results by the model's own names for raw inputs x (N, *shape), one entry an instance, in their own formats.
 
         together: in one call; None where the results do not have the batch's size. Raises E-IMPORT-RUNTIME as `run` does.
         """
@@ -138,7 +140,7 @@ def one_session(model: bytes, *, optimised: bool = False, threads: int = 1) -> A
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"], enable_fallback=0)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def open_probes(model: bytes) -> Any:
     """A session whose outputs are all results of the model's own nodes, behind its outputs; the plain one where that fails."""
     proto = onnx.load_model_from_string(model)
@@ -154,24 +156,95 @@ def open_probes(model: bytes) -> Any:
         return open_session(model)
 
 
+@dataclass(frozen=True, eq=False)
+class Runtime:
+    """The user's models, each run on what the one before gives. Names are the graph's: of a later model's tensors with its prefix."""
+
+    models: tuple[ModelRuntime, ...]
+
+    @property
+    def prefix(self) -> tuple[Op, ...]:
+        """What is applied to the user's input before the first model."""
+        return self.models[0].prefix
+
+    @property
+    def input_dtype(self) -> type[np.floating[Any]]:
+        """What the first model reads; points are rounded to it."""
+        return self.models[0].input_dtype
+
+    @property
+    def inputs(self) -> Mapping[str, str]:
+        """The tensor that each model reads, and its type as onnxruntime writes it."""
+        return {m.names + i.name: i.type for m in self.models for i in m.session.get_inputs() if i.name == m.input_name}
+
+    @property
+    def output(self) -> str:
+        """The first output of the last model."""
+        last = self.models[-1]
+        return last.names + next(iter(last.formats))
+
+    @property
+    def formats(self) -> Mapping[str, str]:
+        """Outputs of the sessions, the results that `probes` adds among them, and their types as onnxruntime writes them."""
+        return {m.names + name: kind for m in self.models for name, kind in m.formats.items()}
+
+    @property
+    def batchable(self) -> bool:
+        """Whether several instances go in one call of every model."""
+        return all(m.batchable for m in self.models)
+
+    def values(self, names: Sequence[str], x: npt.NDArray[Any], *, together: bool) -> dict[str, list[npt.NDArray[Any]]] | None:
+        """Results, and what the models are fed with, by name, for raw inputs x (N, *shape): see `ModelRuntime.values`."""
+        found: dict[str, list[npt.NDArray[Any]]] = {}
+        for model in self.models:
+            inner = {name.removeprefix(model.names): name for name in names if name.startswith(model.names)}
+            output = next(iter(model.formats))
+            asked = [name for name in dict.fromkeys((output, *inner)) if name in model.formats]
+            values = model.values(asked, x, together=together)
+            if values is None:
+                return None
+            found |= {inner[name]: value for name, value in values.items() if name in inner}
+            if model.input_name in inner:
+                found[inner[model.input_name]] = list(model.feeds(x))
+            x = np.stack([np.asarray(value, dtype=np.float64) for value in values[output]]) if len(x) else x
+        return {name: found[name] for name in names}
+
+    def run(self, x: npt.NDArray[Any]) -> FloatArray:
+        """Outputs (N, *out) in float64 for raw inputs x (N, *shape): prefix in float64, cast to the model's format, run.
+
+        Raises UnsupportedError E-IMPORT-RUNTIME where onnxruntime fails.
+        """
+        for model in self.models:
+            x = model.run(x)
+        return np.asarray(x, dtype=np.float64)
+
+    def round(self, x: FloatArray) -> FloatArray:
+        """x in the first model's input format, as float64; the nearest points that can be fed without error (no prefix)."""
+        return self.models[0].round(x)
+
+
 def probes(source: Source) -> Runtime:
-    """As `runtime`, but `Runtime.values` also gives results inside the model. Raises as `runtime` does."""
+    """As `runtime`, but `Runtime.values` also gives results inside the models. Raises as `runtime` does."""
     return opened(source, open_probes)
 
 
 def runtime(source: Source) -> Runtime:
-    """The reference runtime of a source. Raises UsageError E-RUNTIME-NONE where it has no model.
+    """The reference runtime of a source. Raises UsageError E-RUNTIME-NONE where it, or a part of it, has no model.
 
-    Raises UnsupportedError E-IMPORT-RUNTIME where onnxruntime refuses the model.
+    Raises UnsupportedError E-IMPORT-RUNTIME where onnxruntime refuses a model.
     """
     return opened(source, open_session)
 
 
 def opened(source: Source, opener: Callable[[bytes], Any]) -> Runtime:
-    """A source's model in a session of the caller's choice. Raises as `runtime` does."""
+    """A source's models, each in a session of the caller's choice. Raises as `runtime` does."""
+    return Runtime(tuple(_model(part, opener) for part in source.networks))
+
+
+def _model(source: Source, opener: Callable[[bytes], Any]) -> ModelRuntime:
     if source.model is None:
         raise UsageError("E-RUNTIME-NONE", "this graph has no reference model to run", where=source.path or None,
-                         hint="import the model itself; parts and chains of graphs have none")
+                         hint="import the model itself; a part of a graph has none, nor a chain of which one network has none")
     try:
         session = opener(source.model)
     except Exception as error:  # onnxruntime raises a type of its own for each status code
@@ -180,11 +253,11 @@ def opened(source: Source, opener: Callable[[bytes], Any]) -> Runtime:
     return _wrapped(session, source)
 
 
-def _wrapped(session: Any, source: Source) -> Runtime:
+def _wrapped(session: Any, source: Source) -> ModelRuntime:
     (info,) = [i for i in session.get_inputs() if i.name == source.input_tensor]
     if info.type not in _FORMATS:
         raise UnsupportedError("E-IMPORT-RUNTIME", f"onnxruntime cannot be fed with {info.type} from Python", where=source.path or None,
                                hint="convert the model to float32")
     symbolic = bool(info.shape) and not isinstance(info.shape[0], int)
-    return Runtime(session, info.name, source.full_input_shape, source.batched, source.prefix, _FORMATS[info.type],
-                   source.batched and symbolic)
+    return ModelRuntime(session, info.name, source.full_input_shape, source.batched, source.prefix, _FORMATS[info.type],
+                        source.batched and symbolic, source.names)

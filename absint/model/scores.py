@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from absint.errors import UsageError
 from absint.model.families.linear import Linear
-from absint.model.graph import Graph, Node, Source
+from absint.model.graph import Graph, Node
+from absint.model.source import Source
 
 _POINTS = 4     # the nodes themselves were compared at import; what is left to see is that both end in the same place
 
@@ -37,22 +38,22 @@ def ending_with(graph: Graph, tensor: str) -> Graph:
 
     Its reference model, for replaying witnesses, is the user's model cut at the same tensor and compared on a few points; a graph
     without a reference model, and a tensor that the file does not hold as such (one inside a function, or the input), give none.
+    Of a chain that is the model which computes the tensor; those before it stay, those behind it go.
     Raises UsageError E-TENSOR where the graph has no such tensor, UnsupportedError E-IMPORT-MISMATCH and E-IMPORT-RUNTIME.
     """
     if tensor not in graph.tensors and _folded(graph.source, tensor):
-        raise UsageError("E-TENSOR", f"the tensor '{tensor}' is not kept: a bias or normalisation behind it was folded in",
+        raise UsageError("E-TENSOR", f"the tensor '{tensor}' is not kept: what is behind it was folded or merged into one operator",
                          where=graph.source.path or None, hint="name the tensor behind that one, or import with fold=False")
     node = graph.find(tensor)
     if node is graph.output:
         return graph
     names = dict.fromkeys((tensor, node.name, *node.tensors))
     source = graph.source
-    model = None if source.model is None else _model_ending_with(source.model, tuple(names))
     caveats = tuple(caveat for caveat in source.caveats if not caveat.startswith("E-MODEL-ARGMAX"))
     dropped = {caveat.partition(": ")[2] for caveat in source.caveats} - {caveat.partition(": ")[2] for caveat in caveats}
     notes = (*(note for note in source.notes if note not in dropped), f"ends with the tensor '{tensor}', inside the network")
-    cut = replace(graph.upto(node.name), source=replace(source, model=model, chooses=None, caveats=caveats, notes=notes))
-    if model is not None:
+    cut = replace(graph.upto(node.name), source=replace(_cut(source, tuple(names)), caveats=caveats, notes=notes))
+    if cut.source.runs:
         from absint.model.import_check import check_import
 
         check_import(cut, points=_POINTS)
@@ -60,12 +61,23 @@ def ending_with(graph: Graph, tensor: str) -> Graph:
 
 
 def _folded(source: Source, tensor: str) -> bool:
-    """Whether the user's model computes a tensor of that name."""
-    if source.model is None:
-        return False
+    """Whether one of the user's models computes a tensor of that name."""
     import onnx
 
-    return any(tensor in node.output for node in onnx.load_model_from_string(source.model).graph.node)
+    return any(part.names + name == tensor for part in source.networks if part.model is not None and tensor.startswith(part.names)
+               for node in onnx.load_model_from_string(part.model).graph.node for name in node.output)
+
+
+def _cut(source: Source, names: tuple[str, ...]) -> Source:
+    """The source whose reference ends with one of the tensors, by the graph's names; without any where no model computes them."""
+    networks = source.networks
+    for k, part in reversed(tuple(enumerate(networks))):
+        own = tuple(name.removeprefix(part.names) for name in names if name.startswith(part.names))
+        model = None if part.model is None else _model_ending_with(part.model, own)
+        if model is not None:
+            ended = replace(part, model=model, chooses=None)
+            return replace(source, parts=(*networks[:k], ended), chooses=None) if source.parts else ended
+    return source.unreferenced
 
 
 def _model_ending_with(model: bytes, names: tuple[str, ...]) -> bytes | None:

@@ -20,12 +20,13 @@ from onnx import helper, numpy_helper
 from absint.errors import UnsupportedError, UsageError
 from absint.model.digest import digest
 from absint.model.families.elementwise import Elementwise
-from absint.model.graph import Graph, Node, Source
+from absint.model.graph import Graph, Node
 from absint.model.import_check import check_import
 from absint.model.onnx_formats import executions_known
 from absint.model.op import Input, Shape
 from absint.model.ops.shape import Concat, Gather
 from absint.model.pruned import prune
+from absint.model.source import Source
 
 _CONSTANTS_APART = 4     # before this version of the format, all constants stand among the inputs, too
 _POINTS = 4     # the nodes themselves were compared at import; what is left to see is that the same entries are picked
@@ -95,7 +96,7 @@ def watched(graph: Graph, watches: Sequence[Watch]) -> Graph:
     kept = _needed(graph, [part[0].inputs[0] for part in parts])
     inner = (*kept, *(node for part in parts for node in part), *joined)
     last = inner[-1]
-    source = graph.source
+    source = graph.source if graph.source.model is not None else graph.source.unreferenced     # a chain has no one file to pick from
     model = None if source.model is None else _picking(source, picked, last.name)
     caveats = tuple(caveat for caveat in source.caveats if not caveat.startswith("E-MODEL-ARGMAX"))
     own = "" if model is None else digest(model)      # not the user's file: nothing that was found of one says anything of the other

@@ -39,7 +39,7 @@ def parse_index(text: str, count: int, name: str) -> list[int]:
     return chosen
 
 
-def parse_clip(value: object) -> tuple[float, float] | None:
+def parse_clip(value: object, where: str = "--clip") -> tuple[float, float] | None:
     """'0,1', 'none', None, or a pair of numbers. Raises UsageError E-CLIP."""
     if value is None or (isinstance(value, str) and value.strip().lower() == "none"):
         return None
@@ -48,7 +48,7 @@ def parse_clip(value: object) -> tuple[float, float] | None:
     except (TypeError, ValueError, OverflowError):
         low, high = inf, -inf
     if not (isfinite(low) and isfinite(high) and low <= high):
-        raise UsageError("E-CLIP", f"not a data range: {_quoted(value)}", where="--clip", hint="for example 0,1, or none")
+        raise UsageError("E-CLIP", f"not a data range: {_quoted(value)}", where=where, hint="for example 0,1, or none")
     return low, high
 
 

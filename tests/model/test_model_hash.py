@@ -24,7 +24,7 @@ from absint.frontends.onnx_reader import OnnxFrontEnd
 from absint.model.content_digest import model_digest
 from absint.model.digest import digest
 from absint.model.frontend import FRONTENDS, load_model, model_hash
-from absint.model.graph import Source
+from absint.model.source import Source
 from absint.problem.data_frontend import read_data
 from absint.problem.query import read_query
 from absint.runs.resolve import resolve

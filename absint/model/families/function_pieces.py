@@ -59,3 +59,16 @@ class Candidate(NamedTuple):
     point: Tensor
     value: Tensor
     slack: Tensor | float
+
+
+@dataclass(frozen=True)
+class Cut:
+    """An operand at which a case split leaves less that bends: operands up to x on one side, those from x on the other.
+
+    below, above: the values that the function takes or tends to at x, as seen from either side, within its kernel's error; f(x) itself
+    is among one of them.
+    """
+
+    x: float
+    below: tuple[float, ...]
+    above: tuple[float, ...]

@@ -56,6 +56,15 @@ class Linear(Op):
     def apply_abs(self, *rs: Tensor) -> Tensor:
         """|L|(r1, ..., rk) for r >= 0."""
 
+    def apply_magnitude(self, *rs: Tensor) -> Tensor:
+        """Bound on the sums of magnitudes met when the original network computes L, at |x| <= r; |L| r unless a pass composed maps."""
+        return self.apply_abs(*rs)
+
+    @property
+    def execution_terms(self) -> int:
+        """`forward_terms` of the original network's own operators, one behind the other."""
+        return self.forward_terms
+
     @property
     def offset(self) -> Tensor | None:
         """b in float64, broadcastable to the output shape; None for zero."""

@@ -7,6 +7,7 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
+from absint.model.families.function_pieces import Cut
 from absint.model.op import Op
 from absint.numeric.interval import Band, Interval, Relaxation
 from absint.numeric.rounding import Numerics
@@ -36,6 +37,11 @@ class Nonlinear(Op):
         image = self.range(intervals, num)
         offset, radius = middle_radius(image.lower, image.upper, num)
         return Band(tuple(torch.zeros_like(i.lower) for i in intervals), offset, radius)
+
+    @property
+    def cuts(self) -> tuple[Cut, ...]:
+        """Where case splits make it affine between neighbours, entry by entry, from left to right. Default: nowhere, for not split."""
+        return ()
 
     def free_slope(self, intervals: tuple[Interval, ...]) -> Tensor | None:
         """Start value of the free slope `planes` takes; None where there is no freedom."""

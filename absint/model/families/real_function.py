@@ -9,9 +9,10 @@ from math import inf
 import torch
 from torch import Tensor
 
-from absint.model.families.function_pieces import Candidate, Jump, KernelError, Knot, Piece
+from absint.model.families.function_pieces import Candidate, Cut, Jump, KernelError, Knot, Piece
 from absint.model.families.nonlinear import Nonlinear
 from absint.model.op import OnnxNode, Shape
+from absint.model.straight_through import spread, straight_through
 from absint.numeric.interval import Interval
 from absint.numeric.rounding import Numerics, cast_down, cast_up, gamma, no_lower, no_upper, smallest_normal
 
@@ -35,6 +36,11 @@ class RealFunction(Nonlinear):
     double: bool = False
     codomain: tuple[float, float] = (-inf, inf)
     anchor: float = 0.0
+
+    @property
+    def lipschitz(self) -> float | None:
+        """A number L with |f(x) - f(y)| <= L |x - y| for all real x and y; None where none is stated."""
+        return None
 
     @property
     def rectifies(self) -> bool:
@@ -91,6 +97,20 @@ class RealFunction(Nonlinear):
         """f'(x), within `error`."""
         raise NotImplementedError
 
+    @property
+    def jumps_somewhere(self) -> bool:
+        """Where `jumps` says so."""
+        return bool(self.jumps)
+
+    def surrogate(self, x: Tensor) -> Tensor:
+        """What searches add to f'(x), which feels no jump: a guess, like x, that no bound rests on. Default: every jump spread out."""
+        return torch.stack([spread(x - jump.x, jump.right - jump.left) for jump in self.jumps]).sum(0)
+
+    def guided(self, *xs: Tensor) -> Tensor:
+        """f entry by entry, its jumps felt by gradients."""
+        value = self.evaluate(xs[0])
+        return straight_through(value, xs[0], self.surrogate(xs[0])) if self.jumps_somewhere else value
+
     def inverse_derivative(self, slope: Tensor, piece: Piece) -> Tensor | None:
         """An x on the piece where f' is about `slope` (closed form), or None: found by bisection then."""
         return None
@@ -119,6 +139,23 @@ class RealFunction(Nonlinear):
             return None
         choice = torch.stack([torch.full((), place, dtype=x.dtype, device=x.device) for place in places])
         return choice[(x[..., None] - choice).abs().argmin(-1)]
+
+    @property
+    def cuts(self) -> tuple[Cut, ...]:
+        """Its kinks and jumps, where it is affine between them. Members whose entries bend at places of their own state those shared."""
+        if not self.piecewise_linear:
+            return ()
+        jumps = {j.x: j for j in self.jumps}
+        found = []
+        for x in sorted({k.x for k in self.knots} | set(jumps)):
+            here = self.evaluate(torch.tensor([x], dtype=torch.float64)).unique().tolist()
+            if len(here) != 1:
+                return ()
+            left, right = (jumps[x].left, jumps[x].right) if x in jumps else (here[0], here[0])
+            # f(x) itself goes with the side that it equals, else with the upper one.
+            beside = () if here[0] in (left, right) else (here[0],)
+            found.append(Cut(x, (left,), (*beside, right)))
+        return tuple(found)
 
     # ---- where f is affine -------------------------------------------------------------------------------------
 

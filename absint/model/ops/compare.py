@@ -17,6 +17,7 @@ from absint.model.ops.relu import Relu
 from absint.model.ops.shape import Identity
 from absint.model.ops.step import Compare
 from absint.model.ops.sum import Sum
+from absint.model.straight_through import straight_through
 from absint.numeric.interval import Band, Interval, Relaxation
 from absint.numeric.rational import Rationals
 from absint.numeric.rounding import Numerics
@@ -78,6 +79,7 @@ class Select(Nonlinear):
     yes: Tensor | None = None
     no: Tensor | None = None
     arity = None
+    jumps_somewhere = True
 
     def output_shape(self, *shapes: Shape) -> Shape:
         """The common shape."""
@@ -88,9 +90,17 @@ class Select(Nonlinear):
 
     def forward(self, *xs: Tensor) -> Tensor:
         """Exact."""
+        return torch.where(xs[0] > 0.5, *self._branches(*xs))
+
+    def guided(self, *xs: Tensor) -> Tensor:
+        """The truth value is worth what one branch is above the other."""
+        yes, no = self._branches(*xs)
+        return straight_through(torch.where(xs[0] > 0.5, yes, no), xs[0], yes - no)
+
+    def _branches(self, *xs: Tensor) -> tuple[Tensor, Tensor]:
         rest = iter(xs[1:])
         yes, no = (next(rest) if c is None else self.constant(name, xs[0]) for name, c in (("yes", self.yes), ("no", self.no)))
-        return torch.where(xs[0] > 0.5, yes, no)
+        return yes, no
 
     def rational(self, *xs: Rationals) -> Rationals | None:
         """Exact."""

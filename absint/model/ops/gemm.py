@@ -23,6 +23,8 @@ class Gemm(Linear):
     """y = x W^T + b along the last axis. weight: (out, in); bias: (out,) or None.
 
     scale_inside: see `Linear.execution_scale`.  weight_terms: roundings that went into a coefficient when a pass computed it, in float64.
+    weight_magnitude, terms_met: of a product of matrices that a pass computed, the product of their magnitudes, (out, in) or None for |W|,
+    and the terms of an execution, or 0 for its own; see `Linear.apply_magnitude` and `Linear.execution_terms`.
     """
 
     weight: Tensor
@@ -31,6 +33,8 @@ class Gemm(Linear):
     bias_error: Tensor | None = None
     bias_magnitude: Tensor | None = None
     scale_inside: float = 1.0
+    weight_magnitude: Tensor | None = None
+    terms_met: int = 0
 
     @property
     def execution_scale(self) -> float:
@@ -46,6 +50,11 @@ class Gemm(Linear):
     def forward_terms(self) -> int:
         """One product per input, one for casting W."""
         return int(self.weight.shape[1]) + 1 + self.weight_terms
+
+    @property
+    def execution_terms(self) -> int:
+        """Those of the product, or of what it was merged from."""
+        return max(self.forward_terms, self.terms_met)
 
     @property
     def adjoint_terms(self) -> int:
@@ -86,6 +95,12 @@ class Gemm(Linear):
     def apply_abs(self, *rs: Tensor) -> Tensor:
         """r |W|^T."""
         return torch.nn.functional.linear(rs[0], self.constant("weight", rs[0], absolute=True))
+
+    def apply_magnitude(self, *rs: Tensor) -> Tensor:
+        """r |W|^T, or what was met before entries cancelled."""
+        if self.weight_magnitude is None:
+            return self.apply_abs(*rs)
+        return torch.nn.functional.linear(rs[0], self.constant("weight_magnitude", rs[0]))
 
     def forward(self, *xs: Tensor) -> Tensor:
         """x W^T + b in one kernel."""

@@ -29,6 +29,7 @@ class Abs(Elementwise):
     knots = (Knot(0.0, -1.0, 1.0),)
     piecewise_linear = True
     codomain = (0.0, inf)
+    lipschitz = 1.0
 
     def evaluate(self, x: Tensor) -> Tensor:
         """Exact."""
@@ -102,6 +103,7 @@ class Clip(Elementwise):
     high: float = inf
     piecewise_linear = True
     double = True
+    lipschitz = 1.0
 
     @classmethod
     def from_onnx(cls, node: OnnxNode) -> Clip:

@@ -24,6 +24,7 @@ class Relu(Elementwise):
     piecewise_linear = True
     slope_by_image = True
     codomain = (0.0, inf)
+    lipschitz = 1.0
 
     def evaluate(self, x: Tensor) -> Tensor:
         """Exact."""
@@ -63,6 +64,11 @@ class LeakyRelu(Elementwise):
     def knots(self) -> tuple[Knot, ...]:
         """The kink at 0."""
         return (Knot(0.0, self.alpha, 1.0),)
+
+    @property
+    def lipschitz(self) -> float:
+        """The steeper side."""
+        return max(1.0, abs(self.alpha))
 
     def fits(self, dtype: torch.dtype) -> bool:
         """`evaluate` rounds alpha to the format of x: a relative error of u, unless alpha is lost by underflow."""

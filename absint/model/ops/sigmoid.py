@@ -26,6 +26,7 @@ class Sigmoid(Elementwise):
     # onnxruntime's rational approximation errs by 4.4e-8 near -18, where the value is 2e-8.
     execution = KernelError(ulps=16, absolute=2.0**-20)
     codomain = (0.0, 1.0)
+    lipschitz = 0.25
 
     def evaluate(self, x: Tensor) -> Tensor:
         """Finite everywhere."""
@@ -52,6 +53,7 @@ class Tanh(Elementwise):
     error = KernelError(ulps=16, absolute=1e-300)
     execution = KernelError(ulps=16, absolute=2.0**-20)
     codomain = (-1.0, 1.0)
+    lipschitz = 1.0
 
     def evaluate(self, x: Tensor) -> Tensor:
         """Finite everywhere."""

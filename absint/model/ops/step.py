@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from absint.model.families.elementwise import Candidate, Curvature, Elementwise, Jump, Piece
+from absint.model.families.function_pieces import Cut
 from absint.model.op import Smoothness, register_op
+from absint.model.straight_through import spread
 from absint.numeric.rational import Rationals, whole
 from absint.numeric.rounding import Numerics
 
@@ -48,11 +50,16 @@ class _Staircase(Elementwise):
     place: float
     piecewise_linear = True
     double = True  # where jumps stop being float32 numbers
+    jumps_somewhere = True
     pieces = (Piece(-inf, inf, 1, Curvature.LINEAR),)
 
     def derivative(self, x: Tensor) -> Tensor:
         """0."""
         return torch.zeros_like(x)
+
+    def surrogate(self, x: Tensor) -> Tensor:
+        """1, the slope of the line along the stairs."""
+        return torch.ones_like(x)
 
     def _affine(self, low: Tensor, high: Tensor) -> Tensor:
         return (self.evaluate(low) == self.evaluate(high)) & low.isfinite() & high.isfinite()
@@ -218,6 +225,11 @@ class Compare(Elementwise):
         """At `at`."""
         return (Jump(float(self.at.reshape(-1)[0]), self.below, self.above),)
 
+    @property
+    def cuts(self) -> tuple[Cut, ...]:
+        """At `at`, where all entries are compared with one number: a cut is one of every entry."""
+        return super().cuts if bool((self.at == self.at.reshape(-1)[0]).all()) else ()
+
     def evaluate(self, x: Tensor) -> Tensor:
         """Exact where the format holds `at`."""
         at = self.constant("at", x)
@@ -227,6 +239,13 @@ class Compare(Elementwise):
     def derivative(self, x: Tensor) -> Tensor:
         """0."""
         return torch.zeros_like(x)
+
+    def surrogate(self, x: Tensor) -> Tensor:
+        """The jump from one side to the other; between equal sides, up or down to `here`."""
+        offset = x - self.constant("at", x)
+        if self.below != self.above:
+            return spread(offset, self.above - self.below)
+        return -offset.sign() * spread(offset, 2 * (self.here - self.below))
 
     def rational(self, *xs: Rationals) -> Rationals | None:
         """Exact."""

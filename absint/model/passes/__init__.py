@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from absint.model.graph import Graph
 from absint.model.passes.drop_identity import drop_identity, drop_narrowing
 from absint.model.passes.fold_affine import fold_affine
+from absint.model.passes.merge_linear import merge_linear
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ PASSES = (
     Pass("drop-identity", drop_identity, exact=True),
     Pass("drop-narrowing", drop_narrowing, exact=False),
     Pass("fold-affine", fold_affine, exact=False),
+    Pass("merge-linear", merge_linear, exact=False),
 )
 
 
@@ -33,8 +35,8 @@ def apply_passes(graph: Graph, *, fold: bool = True) -> Graph:
     """Apply all passes, or only the exact ones (`fold=False`, needed for float32 semantics)."""
     for one in PASSES:
         if one.exact or fold:
-            before = len(graph.nodes)
+            before = {id(node.op) for node in graph.nodes}
             graph = one.rewrite(graph)
-            if len(graph.nodes) != before:
+            if {id(node.op) for node in graph.nodes} != before:
                 graph = replace(graph, source=replace(graph.source, passes=(*graph.source.passes, one.name)))
     return graph
