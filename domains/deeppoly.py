@@ -18,6 +18,8 @@ class DeepPoly(BackwardDomain):
     every_layer: concretise at each nonlinear node passed with its known bounds and keep the best (tighter at hardly any cost).
     intermediate: "full" for substitution from every node; the name of another domain, say "box" or "zonotope", to take
     intermediate bounds from it and substitute the property's rows alone, and from nodes of no more entries (far cheaper, looser).
+    first: the name of a domain that is asked first, such as "linear" where a network has few inputs: substitution is from the entries that
+    it leaves undecided alone. Empty for none.
     plain: CROWN as published, for comparison: no bound of the engine's is met, nothing is concretised on the way.
     Sources: Singh et al., POPL 2019, section 4; Zhang et al., NeurIPS 2018, section 3; Zhang et al., ICLR 2020, section 3
     (intermediate bounds from boxes).
@@ -26,13 +28,15 @@ class DeepPoly(BackwardDomain):
     stated: ClassVar[Traits] = Traits("Singh et al., POPL 2019, section 4")
     every_layer: bool = True
     intermediate: str = "full"
+    first: str = ""
     plain: bool = False
 
     @property
     def traits(self) -> Traits:
-        """As the options say. Raises UsageError E-DOMAIN-UNKNOWN for the name in `intermediate`."""
+        """As the options say. Raises UsageError E-DOMAIN-UNKNOWN for the names in `intermediate` and `first`."""
         guide = None if self.intermediate == "full" else DOMAINS.get(self.intermediate)()
-        return replace(super().traits, alone=self.plain, guide=guide)
+        scout = None if not self.first or self.plain else DOMAINS.get(self.first)()
+        return replace(super().traits, alone=self.plain, guide=guide, scout=scout)
 
     def relax(self, node: Node, inputs: tuple[Interval, ...], ctx: Context) -> Relaxation:
         """The family's area-optimal planes, or those of the free slopes."""

@@ -11,9 +11,10 @@ from math import prod
 import torch
 from torch import Tensor
 
+from absint.engine.domain import Budget, Context, Node
 from absint.model.families.linear import Linear
 from absint.model.op import Shape
-from absint.numeric.backend import Budget
+from absint.model.work import work_of
 from absint.numeric.rounding import Numerics, cast_up
 from absint.numeric.scatter import added_at
 
@@ -27,15 +28,23 @@ class Pace:
     budget: Budget
     vectors: int
 
-    def apply(self, run: Callable[[Tensor], Tensor], vectors: Tensor) -> Tensor:
-        """run(vectors), some at a time, into one tensor. Raises DeadlineError."""
-        if len(vectors) <= self.vectors:
-            return run(vectors)
+    @staticmethod
+    def of(node: Node, op: Linear, shapes: tuple[Shape, ...], ctx: Context, dtype: torch.dtype) -> Pace:
+        """As many of that format as fit between two looks at the clock, and into memory with what a device needs for them."""
+        entries = sum(map(prod, shapes)) + node.size + (0 if ctx.numerics.device.type == "cpu" else op.scratch(node.shape, shapes))
+        fit = ctx.budget.rows(entries * torch.finfo(dtype).bits // 8)
+        return Pace(ctx.budget, min(fit, ctx.budget.pieces(work_of(node))))
+
+    def apply(self, run: Callable[..., Tensor], *vectors: Tensor) -> Tensor:
+        """run(*vectors), some at a time, into one tensor. vectors: one tensor an operand, of one length. Raises DeadlineError."""
+        many = len(vectors[0])
+        if many <= self.vectors:
+            return run(*vectors)
         out: Tensor | None = None
-        for start in range(0, len(vectors), self.vectors):
+        for start in range(0, many, self.vectors):
             self.budget.check()
-            part = run(vectors[start : start + self.vectors])
-            out = part.new_empty((len(vectors), *part.shape[1:])) if out is None else out
+            part = run(*(one[start : start + self.vectors] for one in vectors))
+            out = part.new_empty((many, *part.shape[1:])) if out is None else out
             out[start : start + len(part)] = part
         assert out is not None
         return out

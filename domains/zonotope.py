@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import prod
 from typing import ClassVar
 
 import torch
@@ -18,7 +17,7 @@ from absint.model.families.linear import Linear
 from absint.model.families.nonlinear import Nonlinear, middle_radius
 from absint.model.graph import Graph
 from absint.model.op import Shape
-from absint.model.work import products_of, work_of
+from absint.model.work import products_of
 from absint.numeric.rounding import cast_up, gamma
 
 # Where symbols come from: a node's name, or a tuple for what an order reduction kept or merged. Tuples, because a string
@@ -116,7 +115,7 @@ class Zonotope(Domain[Zono]):
         assert isinstance(op, Linear)
         shapes = ctx.graph.shapes_of(node)
         ctx.budget.need(_image_bytes(node, op, args, shapes, num), node.name)
-        pace = _pace(node, op, shapes, ctx)
+        pace = Pace.of(node, op, shapes, ctx, num.dtype)
         blocks = {name: join(op, [a.blocks.get(name) for a in args], shapes, pace)
                   for name in dict.fromkeys(k for a in args for k in a.blocks)}
         center = op.forward(*(a.center for a in args))
@@ -306,7 +305,8 @@ class Zonotope(Domain[Zono]):
 
         The input's own generators stay diagonal until a product mixes them, and cost a vector until then.
         """
-        count, worst, products, diagonal = float(graph.input.size), float(graph.input.size), 0.0, {graph.input.name}
+        counts = {graph.input.name: float(graph.input.size), **counts}
+        count, worst, products, diagonal = 0.0, float(graph.input.size), 0.0, {graph.input.name}
         for node in graph.nodes:
             symbols = min(count, float(self.max_generators)) if self.max_generators else count
             if isinstance(node.op, Linear) and len(node.inputs) == 1 and node.inputs[0] in diagonal \
@@ -323,13 +323,6 @@ def _image_bytes(node: Node, op: Linear, args: list[Zono], shapes: tuple[Shape, 
     """What the images of all generators take."""
     vectors = sum(block.images(op, shape) for arg, shape in zip(args, shapes, strict=True) for block in arg.blocks.values())
     return float(vectors * node.size * len(args[0].center) * torch.finfo(num.dtype).bits // 8)
-
-
-def _pace(node: Node, op: Linear, shapes: tuple[Shape, ...], ctx: Context) -> Pace:
-    """As many generators at a time as fit between two looks at the clock, and into memory with what a device needs for them."""
-    entries = sum(map(prod, shapes)) + node.size + (0 if ctx.numerics.device.type == "cpu" else op.scratch(node.shape, shapes))
-    fit = ctx.budget.rows(entries * torch.finfo(ctx.numerics.dtype).bits // 8)
-    return Pace(ctx.budget, min(fit, ctx.budget.pieces(work_of(node))))
 
 
 def _only(name: Symbols, block: GeneratorBlock | None) -> dict[Symbols, GeneratorBlock]:

@@ -15,7 +15,7 @@ from absint.engine.backward.walk import at_input
 from absint.engine.context import Context
 from absint.engine.rows import Rows
 from absint.numeric.outward import down
-from absint.problem.regions.region import box_below
+from absint.problem.regions.region import box_below, offset_between
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +51,14 @@ def backward_forms(rows: Rows, relax: Relax, ctx: Context) -> AffineForms:
     return AffineForms.of_sides(_below(rows, relax, ctx, 1.0), _below(rows, relax, ctx, -1.0))
 
 
+def backward_forms_about(rows: Rows, relax: Relax, ctx: Context, about: Tensor) -> AffineForms:
+    """The same as functions of x - about: lower . (x - about) + lower_bias <= row(x), and so on. about: (batch, *input) float64."""
+    origin = ctx.reference[ctx.graph.input.name].double()
+    low, high = (end[rows.instance] for end in offset_between(about, origin))
+    sides = [from_point(*at_input(rows, relax, ctx, sign), (low, high)) for sign in (1.0, -1.0)]
+    return AffineForms.of_sides(sides[0], sides[1])
+
+
 def ascended_forms(rows: Rows, ctx: Context, slopes: Slopes, ascent: Ascent) -> AffineForms:
     """With slopes searched for each row and side (`SlopeSearch`), for as long as the deadline allows; else with the start values."""
     steps = ascent.steps_at(rows.node, ctx)
@@ -73,8 +81,14 @@ def from_zero(weight: Tensor, offset: Tensor, origin: Tensor) -> tuple[Tensor, T
     b <= d - A c, where the dot product and its error are those of `box_below` over the single point -c. Zeros and -inf
     where b or an entry of A is not finite.
     """
-    coefficients, point = weight.double(), -origin.double().flatten(1)
-    bias = down(offset.double() + box_below(coefficients.flatten(1), point, point))
+    point = -origin.double()
+    return from_point(weight, offset, (point, point))
+
+
+def from_point(weight: Tensor, offset: Tensor, moved: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """A (x - c) + d as A (x - p) + b, b rounded down; see `from_zero`. moved: bounds (R, *input) float64 of p - c."""
+    coefficients, (low, high) = weight.double(), (end.flatten(1) for end in moved)
+    bias = down(offset.double() + box_below(coefficients.flatten(1), low, high))
     known = bias.isfinite() & coefficients.flatten(1).isfinite().all(1)
     shape = (-1, *(1,) * (weight.dim() - 1))
     return torch.where(known.reshape(shape), coefficients, 0.0), torch.where(known, bias, -inf)

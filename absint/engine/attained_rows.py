@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from absint.engine.rows import Rows
+from absint.numeric.expansions import two_sum
 from absint.numeric.interval import Interval
 from absint.numeric.outward import down
 from absint.numeric.rounding import cast_down, gamma, is_power, no_lower, smallest_normal, unit_roundoff
@@ -78,10 +79,3 @@ def _summed(terms: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         rest, size = rest + error.sum(1), size + error.abs().sum(1)
         terms = torch.cat([total, terms[:, 2 * half :]], 1)
     return terms[:, 0], rest, size
-
-
-def two_sum(one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:
-    """fl(a + b) and its exact error; NaN where it overflows."""
-    total = one + two
-    back = total - one
-    return total, (one - (total - back)) + (two - back)

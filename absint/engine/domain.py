@@ -10,6 +10,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
+from functools import reduce
 from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor
 from absint.engine.affine_forms import AffineForms
 from absint.engine.backward.slopes import Ascent, Slopes, improved, open_rows, start_slopes
 from absint.engine.backward.walk import substitute_each
-from absint.engine.closed_forms import met_band
+from absint.engine.closed_forms import met_band, met_lines
 from absint.engine.context import Context
 from absint.engine.cost import Cost
 from absint.engine.evidence import ROWS
@@ -37,8 +38,8 @@ from absint.registry import Registry
 
 __all__ = [
     "DOMAINS", "AffineForms", "Ascent", "BackwardDomain", "Band", "Budget", "Context", "Cost", "Domain", "Interval", "Node", "Numerics",
-    "Relaxation", "RowForm", "Rows", "Sense", "Slopes", "Traits", "box_rows", "met_band", "open_rows", "register_domain",
-    "row_products", "rule", "transfer",
+    "Relaxation", "RowForm", "Rows", "Sense", "Slopes", "Traits", "box_rows", "met_band", "met_lines", "open_rows", "register_domain",
+    "row_products", "rule", "transfer", "vectors_of_every_node",
 ]
 
 E = TypeVar("E")
@@ -79,10 +80,12 @@ class Traits:
     differentiable: its bounds carry gradients: no number in them comes from outside torch, such as a solver's.
     guide: a cheaper domain that answers for every node but the output and those of no more entries than are asked for there; None to be
     asked oneself.
+    scout: a cheaper domain that is asked first at every node but the output, the domain itself only for entries left undecided then.
     relaxations: what it substitutes backward, with the free slopes; empty where it has no bounds affine in the network's input.
-    memory: (graph, numerics) -> rough bytes one instance needs at its worst node, without the guide's; batches are sized by it.
-    estimate: (graph, numerics, undecided entries of each nonlinear node) -> what one instance will take, the guide apart; a stage of
-    which that exceeds what is left is skipped. None for a domain that may always be begun, because it keeps what time left it.
+    memory: (graph, numerics) -> rough bytes one instance needs at its worst node, without its helpers'; batches are sized by it.
+    estimate: (graph, numerics, undecided entries of each nonlinear node and those of the input that vary; all of these where nothing is
+    said) -> what one instance will take, helpers apart; a stage of which that exceeds what is left is skipped. None for a domain that may
+    always be begun, because it keeps what time left it.
     """
 
     source: str = ""
@@ -91,6 +94,7 @@ class Traits:
     alone: bool = False
     differentiable: bool = True
     guide: Domain[Any] | None = None
+    scout: Domain[Any] | None = None
     relaxations: tuple[Slopes, ...] = ()
     memory: Callable[[Graph, Numerics], int] = few_vectors
     estimate: Callable[[Graph, Numerics, Mapping[str, float]], Cost] | None = None
@@ -99,16 +103,20 @@ class Traits:
         """The same, with the free slopes of every relaxation optimised."""
         return replace(self, relaxations=tuple(replace(slopes, ascent=ascent) for slopes in self.relaxations))
 
+    @property
+    def helpers(self) -> tuple[Domain[Any], ...]:
+        """The guide and the scout, where there are any: they walk beside the domain."""
+        return tuple(one for one in (self.guide, self.scout) if one is not None)
+
     def bytes_of(self, graph: Graph, numerics: Numerics) -> int:
-        """Rough bytes one instance needs, the guide's included."""
-        guided = 0 if self.guide is None else self.guide.traits.bytes_of(graph, numerics)
-        return self.memory(graph, numerics) + guided
+        """Rough bytes one instance needs, the helpers' included."""
+        return self.memory(graph, numerics) + sum(one.traits.bytes_of(graph, numerics) for one in self.helpers)
 
     def cost(self, graph: Graph, numerics: Numerics, counts: Mapping[str, float]) -> Cost | None:
-        """What `estimate` says, the guide's included; None where neither says anything."""
+        """What `estimate` says, the helpers' included; None where none says anything."""
         own = None if self.estimate is None else self.estimate(graph, numerics, counts)
-        guided = None if self.guide is None else self.guide.traits.cost(graph, numerics, counts)
-        return own if guided is None else guided if own is None else own.plus(guided)
+        costs = [cost for cost in (own, *(one.traits.cost(graph, numerics, counts) for one in self.helpers)) if cost is not None]
+        return reduce(Cost.plus, costs) if costs else None
 
 
 # What a domain may not define beside its traits: it would be overlooked.

@@ -24,6 +24,7 @@ from absint.engine.evidence_parts import (
     ROWS,
     VOID,
     Columns,
+    CutHints,
     Leaf,
     NeuronBounds,
     Program,
@@ -36,8 +37,8 @@ from absint.engine.evidence_parts import (
 from absint.engine.evidence_text import combined, constant, disjunct_lines, first_of, listed, neurons_lines, program_lines, short
 
 __all__ = [
-    "BOX", "BYS", "CLIP", "COMBINATION", "INFEASIBLE", "PROGRAM", "ROWS", "VOID", "Columns", "Evidence", "Leaf", "NeuronBounds", "Program",
-    "Ratios", "SlopeTable", "SplitStep", "Values", "covers",
+    "BOX", "BYS", "CLIP", "COMBINATION", "INFEASIBLE", "PROGRAM", "ROWS", "VOID", "Columns", "CutHints", "Evidence", "Leaf", "NeuronBounds",
+    "Program", "Ratios", "SlopeTable", "SplitStep", "Values", "covers",
 ]
 
 

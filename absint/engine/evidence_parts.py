@@ -28,7 +28,8 @@ BYS = (ROWS, COMBINATION, PROGRAM, INFEASIBLE, CLIP, BOX, VOID)
 class SplitStep:
     """One step of a path: the node's value at the flat entry is <= cut (side -1) or >= cut (side +1).
 
-    Inputs are entries of the input node, phases entries of the operand of a nonlinear node. winner: of a maximum, whose node and
+    Inputs are entries of the input node, phases entries of the operand of a nonlinear node. Where its function jumps at the cut, a value
+    right there is on the side whose limit it takes: both sides together hold every value. winner: of a maximum, whose node and
     entry these are, the flat entry of its input that attains it; side is 0 and cut unused. It has a child for each candidate.
     """
 
@@ -77,13 +78,29 @@ SlopeTable = Mapping[str, Ratios]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
+class CutHints:
+    """How a substitution passes entries of one nonlinear node y = f(z) that a path cuts: where A meets y, B = slope A + added goes on.
+
+    What it gains there is the least of A f(z) - B z over the z that the path leaves, which any B bounds rightly.
+    entry: (n,) int32, flat.  slope, added: (n,) float32.
+    """
+
+    __repr__ = short_repr
+
+    entry: np.ndarray
+    slope: np.ndarray
+    added: np.ndarray
+
+
+@dataclass(frozen=True, eq=False, slots=True)
 class Leaf:
     """Why a disjunct holds for no input on one path. bound: at most its greatest row there; it is refuted where this is positive.
 
     by: "rows", one row's bound by a domain's walk; "combination", a sum of rows; "program", multipliers; "infeasible", a ray;
     "clip", cut off by a row; "known box", that of the output; "void", crossed bounds.
     shares: (rows of the disjunct,) >= 0, the sum of rows that was bounded.  slopes: of the substitution, None for a domain without
-    any: then its name, in `stage`, is the hint.  program: position in `Evidence.programs`.  multipliers, ray: (m,) of its rows.
+    any: then its name, in `stage`, is the hint.  hints: of the entries that the path cuts, where these have such; they take the place of
+    slopes there.  program: position in `Evidence.programs`.  multipliers, ray: (m,) of its rows.
     neurons: bounds of inner entries that hold on its path.  stage: the bounder and its number format.
     disjunct: -1 until an `Evidence` holds it.
     """
@@ -95,6 +112,7 @@ class Leaf:
     path: tuple[SplitStep, ...] = ()
     shares: np.ndarray | None = None
     slopes: SlopeTable | None = None
+    hints: Mapping[str, CutHints] | None = None
     program: int | None = None
     multipliers: np.ndarray | None = None
     ray: np.ndarray | None = None

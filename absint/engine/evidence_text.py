@@ -30,6 +30,9 @@ def _hints(leaf: Leaf) -> Iterator[str]:
     if leaf.shares is not None and len(leaf.shares) > 1:
         yield f"    shares {listed(leaf.shares)}"
     yield from _slopes(leaf.slopes)
+    for node, one in (leaf.hints or {}).items():
+        shown = [f"[{e}] {short(s)} A{constant(b)}" for e, s, b in zip(one.entry, one.slope, one.added, strict=True)]
+        yield f"    hints at {node}: {', '.join(shown[:_MOST])}{', ...' if len(shown) > _MOST else ''}"
     for name, values in (("multipliers", leaf.multipliers), ("ray", leaf.ray)):
         if values is not None:
             yield f"    {name} {combined(values, 'row') or '0'}"

@@ -41,13 +41,13 @@ def execution_noise(node: Node, ctx: Context) -> Tensor | None:
     assert isinstance(op, Linear)
     if op.exact:
         return None
-    size = op.apply_abs(*(i.magnitude for i in inputs))
+    size = op.apply_magnitude(*(i.magnitude for i in inputs))
     if op.offset_magnitude is not None:
         size = size + op.constant("offset_magnitude", size)
-    g = gamma(op.forward_terms + 2, torch.float32)
-    noise: Tensor = size * (g * (1 + num.vector_gamma(op.forward_terms + 8)))
+    g = gamma(op.execution_terms + 2, torch.float32)
+    noise: Tensor = size * (g * (1 + num.vector_gamma(op.execution_terms + 8)))
     # Intermediate values of an execution may be larger than its result, and underflow before they are scaled up.
-    noise = noise + 2 * op.forward_terms * smallest_normal(torch.float32) * max(1.0, op.execution_scale)
+    noise = noise + 2 * op.execution_terms * smallest_normal(torch.float32) * max(1.0, op.execution_scale)
     more = op.execution_error(size)
     if more is not None:
         noise = num.up(noise + more)

@@ -55,9 +55,10 @@ def analyse(domain: Domain[E], ctx: Context, keep: frozenset[str] = frozenset())
                                    hint="use --dtype float64")
     # The walk fills these mappings in place; every context handed out by the caller stays as it was.
     ctx = replace(ctx, known=dict(ctx.known), reference={}, drift={}, noise={}, memo={})
-    guide = domain.traits.guide
-    # The domain, and who answers for intermediate nodes: mostly itself.
-    team: tuple[Domain[Any], ...] = (domain,) if guide is None else (domain, guide)
+    traits = domain.traits
+    # The domain and its helpers. Who answers for intermediate nodes: a scout first, then the domain itself, mostly, or its guide.
+    team: tuple[Domain[Any], ...] = (domain, *traits.helpers)
+    first = () if traits.scout is None else (len(team) - 1,)
     few = _asked_at_the_end(ctx, keep)
     reference = ctx.region.beyond_hull or any(member.traits.reference for member in team)
     elements: dict[str, tuple[Any, ...]] = {}
@@ -73,8 +74,9 @@ def analyse(domain: Domain[E], ctx: Context, keep: frozenset[str] = frozenset())
                 for position, name in enumerate(node.inputs):
                     if name not in tightened:
                         # What has no more entries than rows are asked for in the end costs no more than those: no guide is needed.
-                        who = 0 if graph[name].size <= few else -1
-                        _tighten(team[who], node, node.op, position, elements[name][who], ctx)
+                        own = traits.guide is None or graph[name].size <= few
+                        for who in (*first, 0 if own else 1):
+                            _tighten(team[who], node, node.op, position, elements[name][who], ctx)
                         tightened.add(name)
             _visit(node, ctx, reference=reference)
             here = _holding(elements, ctx)

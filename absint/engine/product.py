@@ -56,6 +56,12 @@ def _guide(first: Domain[Any], second: Domain[Any]) -> Domain[Any] | None:
     return None if one is None and two is None else Product(first if one is None else one, second if two is None else two)
 
 
+def _scout(first: Domain[Any], second: Domain[Any]) -> Domain[Any] | None:
+    """Both members' scouts go ahead."""
+    one, two = first.traits.scout, second.traits.scout
+    return two if one is None else one if two is None else Product(one, two)
+
+
 # Every trait of a product, from those of its two members: one line a field, and a field without a line is an error.
 JOINS: Mapping[str, Callable[[Domain[Any], Domain[Any]], Any]] = {
     "source": lambda a, b: "; ".join(dict.fromkeys(filter(None, (a.traits.source, b.traits.source)))),
@@ -64,6 +70,7 @@ JOINS: Mapping[str, Callable[[Domain[Any], Domain[Any]], Any]] = {
     "alone": lambda a, b: a.traits.alone or b.traits.alone,   # what one of them must not be given, their product is not given
     "differentiable": lambda a, b: a.traits.differentiable and b.traits.differentiable,
     "guide": _guide,
+    "scout": _scout,
     "relaxations": lambda a, b: (*a.traits.relaxations, *b.traits.relaxations),
     "memory": lambda a, b: Both(a.traits.memory, b.traits.memory),
     "estimate": _estimate,

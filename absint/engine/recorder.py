@@ -91,6 +91,18 @@ class Recorder:
         # Their rows stay where they are, as bounds that prove nothing.
         return replace(item, bound=np.where(np.isin(item.position, list(out)), -inf, item.bound))
 
+    def takes(self, size: int) -> bool:
+        """Whether there is room for so many bytes of slopes more, which count from now on; negative ones make room."""
+        store = self._store
+        fits = store.bytes + size <= store.memory
+        store.bytes += size if fits else 0
+        return fits
+
+    @property
+    def memory(self) -> float:
+        """Bytes of slopes at most."""
+        return self._store.memory
+
     @property
     def stage(self) -> str:
         """The one under way."""

@@ -41,6 +41,7 @@ class Same(Wrapper):
 PLAIN = {
     **{name: DOMAINS.get(name)() for name in DOMAINS.names()},
     "crown": DeepPoly(plain=True), "guided": DeepPoly(intermediate="box"), "guided-alpha": Alpha(intermediate="zonotope"),
+    "scouted": DeepPoly(first="box"),
 }
 BOX = Box()
 WRAPPERS = {
@@ -56,10 +57,12 @@ def joined(one, two):
     """What is true of a product, said a second time: of the members' traits, and of what answers for their intermediate nodes."""
     a, b = one.traits, two.traits
     guides = None if a.guide is b.guide is None else (a.guide or one, b.guide or two)
+    scouts = (a.scout, b.scout) if a.scout and b.scout else members(a.scout or b.scout)
     return {
         "source": {*filter(None, (a.source + "; " + b.source).split("; "))}, "mixed": any((a.mixed, b.mixed)),
         "reference": any((a.reference, b.reference)), "alone": any((a.alone, b.alone)),
-        "differentiable": all((a.differentiable, b.differentiable)), "guide": guides, "relaxations": [*a.relaxations, *b.relaxations],
+        "differentiable": all((a.differentiable, b.differentiable)), "guide": guides, "scout": scouts,
+        "relaxations": [*a.relaxations, *b.relaxations],
         "memory": a.memory(GRAPH, FLOAT64) + b.memory(GRAPH, FLOAT64), "estimate": together(estimated(a), estimated(b)),
     }
 
@@ -75,14 +78,18 @@ def together(one, two):
     return tuple(map(sum, zip(one, two, strict=True))) if one and two else one or two
 
 
+def members(domain):
+    """Of a product both, so that two of the same members are equal."""
+    return (domain.first, domain.second) if isinstance(domain, Product) else domain
+
+
 def shown(traits):
     """In the form in which `joined` says it."""
-    guide = traits.guide
+    guide, scout = map(members, (traits.guide, traits.scout))
     return {
         **{name: getattr(traits, name) for name in ("mixed", "reference", "alone", "differentiable")},
         "source": {*filter(None, traits.source.split("; "))}, "memory": traits.memory(GRAPH, FLOAT64), "estimate": estimated(traits),
-        "guide": None if guide is None else (guide.first, guide.second) if isinstance(guide, Product) else guide,
-        "relaxations": [*traits.relaxations],
+        "guide": guide, "scout": scout, "relaxations": [*traits.relaxations],
     }
 
 
@@ -175,7 +182,7 @@ def test_bytes_of_a_product_are_those_of_its_members_and_of_their_guides():
     assert Product(guided, guided).traits.bytes_of(GRAPH, FLOAT64) == 2 * (own + box)
 
 
-@pytest.mark.parametrize("name", ["alone", "guide", "memory", "source", "ascent", "portfolio", "refute", "exhaustive"])
+@pytest.mark.parametrize("name", ["alone", "guide", "scout", "memory", "source", "ascent", "portfolio", "refute", "exhaustive"])
 def test_what_would_be_overlooked_is_refused_where_it_is_written(name):
     """A domain that says `alone = True` beside its traits would silently not be asked alone."""
     with pytest.raises(PluginError, match=name) as caught:

@@ -18,6 +18,7 @@ from absint.model.graph import Node
 from absint.model.op import Input
 from absint.numeric.rounding import cast_down, no_lower
 
+BOTH = (1.0, -1.0)
 _FEW = 4  # rows an instance from which a batched product beats one by entries
 
 
@@ -34,13 +35,19 @@ class Block:
 
 
 class BlockWalk:
-    """One block of rows on its way down, B instances by K rows (every sign has its own K). Mutable."""
+    """One block of rows on its way down, B instances by K rows (every sign has its own K). Mutable.
+
+    Through parallel lines a row and its negative go down as one: their adjoints are the same but for the sign, and every error of one
+    is an error of the other. They part where the lines of a node have two slopes (docs/soundness.md, "Backward substitution").
+    shape: of the adjoints, (B, K) for both signs as long as they go as one.
+    """
 
     def __init__(self, plan: Charges, rows: Rows, block: Block, signs: tuple[float, ...]) -> None:
         self.plan, self.ctx, self.num = plan, plan.ctx, plan.ctx.numerics
         self.rows, self.block, self.signs = rows, block, signs
         self.instance = block.instance
-        self.shape = (len(self.instance), len(signs) * block.row.shape[1])
+        self.shared = signs == BOTH and not plan.ctx.row_slopes and not torch.is_grad_enabled()
+        self.shape = (len(self.instance), (1 if self.shared else len(signs)) * block.row.shape[1])
         self.start = self.ctx.graph[rows.node]
         self.frontier: dict[str, list[Tensor]] = {}
         row = block.row.flatten()
@@ -139,11 +146,17 @@ class BlockWalk:
 
     def _signed(self, part: Tensor) -> Tensor:
         """(B K, ...) -> (B signs K, ...)."""
-        if self.signs == (1.0,):
+        if self.shared or self.signs == (1.0,):
             return part
         shape = part.shape[1:]
         part = part.reshape(self.shape[0], -1, *shape)
         return torch.cat([part if sign == 1.0 else part * sign for sign in self.signs], 1).reshape(-1, *shape)
+
+    def _parted(self, adjoint: Tensor) -> Tensor:
+        """Rows and their negatives, which go down by themselves from here on, and so do all that wait; returns those of the adjoint."""
+        self.shared, self.shape = False, (self.shape[0], 2 * self.shape[1])
+        self.frontier = {name: [self._signed(part) for part in parts] for name, parts in self.frontier.items()}
+        return self._signed(adjoint)
 
     def _gather(self, node: Node) -> Tensor:
         """Sum the adjoints that meet at a fan-out; `Passage.fan_out` has charged for it."""
@@ -158,7 +171,8 @@ class BlockWalk:
         terms = size[0].numel()
         vectors = self._own(node, "cost", vector.flatten(1)[:, None]).to(size.dtype)
         found = torch.bmm(size.reshape(*self.shape, -1), vectors.transpose(1, 2))[..., 0].to(self.num.vector)
-        return found * (1 + self.num.gamma(terms + 3)) * self.plan.grown + 2 * terms * self.num.floor
+        found = found * (1 + self.num.gamma(terms + 3)) * self.plan.grown + 2 * terms * self.num.floor
+        return torch.cat([found, found], 1) if self.shared else found
 
     def _linear(self, node: Node, op: Linear, adjoint: Tensor) -> None:
         self._pulled(node, op, adjoint, op.adjoint(adjoint, self.ctx.graph.shapes_of(node)))
@@ -179,6 +193,8 @@ class BlockWalk:
 
     def _nonlinear(self, node: Node, op: Nonlinear, adjoint: Tensor) -> None:
         step = self._step(node, op)
+        if self.shared and not step.parallel:
+            adjoint = self._parted(adjoint)
         positive, negative = adjoint.clamp(min=0), adjoint.clamp(max=0)
         gain = self._dots(step, positive, negative).to(self.num.vector)
         if self.plan.every_layer and not self.frontier and node.name != self.start.name:
@@ -198,13 +214,20 @@ class BlockWalk:
         return vectors[self.instance]
 
     def _dots(self, step: ChargedStep, positive: Tensor, negative: Tensor) -> Tensor:
-        """(B, K, m): A+ . below + A- . above, in the matrix format."""
+        """(B, K, m) of all signs: A+ . below + A- . above, in the matrix format."""
         plus, minus = positive.reshape(*self.shape, -1), negative.reshape(*self.shape, -1)
         if step.per_row:
             below, above = (v.reshape(*self.shape, *v.shape[1:]) for v in (step.below, step.above))
             return (plus[:, :, None] * below + minus[:, :, None] * above).sum(-1)
         below, above = (step.below, step.above) if step.own else (step.below[self.instance], step.above[self.instance])
-        return self._product(plus, below, minus, above)
+        return self._gains(plus, below, minus, above)
+
+    def _gains(self, plus: Tensor, below: Tensor, minus: Tensor, above: Tensor) -> Tensor:
+        """`_product` of all signs. Of -A the parts are -A- and -A+: both in one pass over the rows, which are read from memory."""
+        if not self.shared:
+            return self._product(plus, below, minus, above)
+        found = self._product(plus, torch.cat([below, above], 1), minus, torch.cat([above, below], 1))
+        return torch.cat([found[..., : below.shape[1]], -found[..., below.shape[1] :]], 1)
 
     def _product(self, plus: Tensor, below: Tensor, minus: Tensor, above: Tensor) -> Tensor:
         """(B, K, m) from rows (B, K, N) and vectors (B, m, N)."""
@@ -235,11 +258,12 @@ class BlockWalk:
         """Minimum of A (x - c) + d - err over the node's known box."""
         low, high = (self._own(node, what, end) for what, end in zip(("low", "high"), self.plan.final, strict=True))
         rows = adjoint.reshape(*self.shape, -1)
-        gain = self._product(rows.clamp(min=0), low, rows.clamp(max=0), high)
+        gain = self._gains(rows.clamp(min=0), low, rows.clamp(max=0), high)
         self._keep(self.d + gain[..., 0].to(self.num.vector))
         if isinstance(node.op, Input) and self.ctx.region.beyond_hull:
             # The region's own bound of A (x - c) has its rounding inside; the sum with d and err has three more.
             instance = self.instance[:, None].expand(self.shape).flatten()
             reference = self.ctx.reference[node.name].double()
-            own = cast_down(self.ctx.region.lower_of(adjoint, instance, reference), self.num.vector).reshape(self.shape)
-            self._keep(self.d + own)
+            own = [cast_down(self.ctx.region.lower_of(side, instance, reference), self.num.vector).reshape(self.shape)
+                   for side in ((adjoint, -adjoint) if self.shared else (adjoint,))]
+            self._keep(self.d + torch.cat(own, 1))

@@ -27,7 +27,7 @@ Relax = Callable[[Node, tuple[Interval, ...], Context], Relaxation]
 @dataclass(frozen=True, eq=False)
 class ChargedStep:
     """A nonlinear node as rows meet it, in the matrix format. One entry per instance; per row where `per_row`; where `own`, per instance
-    of the block that it was made for.
+    of the block that it was made for.  parallel: whether low and high are the same slopes.
 
     low, high: slopes (count, *input).  below, above: (count, m, N) vectors for A+ and A-: the offsets with all that is
     charged for this passage and, where the node's own bounds are used too, its ends with what is charged for those.
@@ -37,6 +37,7 @@ class ChargedStep:
     high: tuple[Tensor, ...]
     below: Tensor
     above: Tensor
+    parallel: bool
     per_row: bool = False
     own: bool = False
 
@@ -217,7 +218,9 @@ class Charges:
             for side, end in zip(sides, self.ends(node), strict=True):
                 side.append(end)
         below, above = (_vectors(side, num.dtype) for side in sides)
-        return ChargedStep(_cast(lines.lower, num.dtype), _cast(lines.upper, num.dtype), below, above)
+        # By identity: to compare the numbers would be to wait for a device.
+        parallel = all(low is high for low, high in zip(lines.lower, lines.upper, strict=True))
+        return ChargedStep(_cast(lines.lower, num.dtype), _cast(lines.upper, num.dtype), below, above, parallel)
 
     @cached_property
     def final(self) -> tuple[Tensor, Tensor]:

@@ -15,12 +15,13 @@ from math import inf
 import torch
 from torch import Tensor
 
-from absint.engine.attained_rows import lower_over, two_product, two_sum
+from absint.engine.attained_rows import lower_over, two_product
 from absint.engine.backward.slopes import Ascent, Slopes, SlopeSearch, Steps
 from absint.engine.backward.surrogate import UnroundedRows
 from absint.engine.context import Context
 from absint.engine.evidence import BOX, COMBINATION
 from absint.engine.rows import Rows
+from absint.numeric.expansions import two_sum
 from absint.numeric.interval import Interval
 from absint.numeric.outward import down
 from absint.numeric.rounding import cast_down, gamma, smallest_normal
@@ -42,6 +43,10 @@ class Conjunctions:
     bias: Tensor
     inside: Tensor
     strict: Tensor
+
+    def at(self, index: Tensor) -> Conjunctions:
+        """Those at `index`."""
+        return Conjunctions(self.instance[index], self.weight[index], self.bias[index], self.inside[index], self.strict[index])
 
     def take(self, part: slice) -> Conjunctions:
         """Some of them."""
@@ -118,7 +123,7 @@ def _chunk(search: SlopeSearch, todo: Conjunctions, which: Tensor) -> Tensor:
     chosen = rows.dense(free)
     walked = search.proved(mixed, chosen, 1.0)
     proved = torch.maximum(walked, lower_over(mixed, box).to(walked))
-    found = _of_disjuncts(todo, share, proved, box) if search.ctx.numerics.rounding else proved
+    found = of_disjuncts(todo, share, proved, box) if search.ctx.numerics.rounding else proved
     recorder = search.ctx.recording
     if recorder is not None:
         asked, by_box = (todo.instance, which), proved > walked
@@ -127,7 +132,7 @@ def _chunk(search: SlopeSearch, todo: Conjunctions, which: Tensor) -> Tensor:
     return found
 
 
-def _of_disjuncts(todo: Conjunctions, share: Tensor, proved: Tensor, box: Interval) -> Tensor:
+def of_disjuncts(todo: Conjunctions, share: Tensor, proved: Tensor, box: Interval) -> Tensor:
     """(Q,) what bounds of the sums as they were rounded say of the disjuncts' greatest rows. box: of the output."""
     error = todo.mixing_error(share, box.magnitude.double().flatten(1)[todo.instance])
     total = torch.where(error == 0, proved.double(), down(proved.double() - error))

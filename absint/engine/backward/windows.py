@@ -231,7 +231,7 @@ class WindowedWalk(BlockWalk):
         low, high = (tuple(every[:, k].reshape(len(cut), node.shape[0], *window.size) for k in range(start, start + inputs))
                      for start in (0, inputs))
         below, above = every[:, 2 * inputs :].chunk(2, 1)
-        return ChargedStep(low, high, below, above, own=True)
+        return ChargedStep(low, high, below, above, step.parallel, own=True)
 
     def _own(self, node: Node, what: str, vectors: Tensor) -> Tensor:
         """Cut out as well."""
