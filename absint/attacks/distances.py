@@ -129,7 +129,7 @@ def exact_proof(graph: Graph, memory: int | None = None) -> Proof:
 
     Raises UnsupportedError E-IMPORT-RUNTIME where onnxruntime refuses the model.
     """
-    reference = None if graph.source.model is None else runtime(graph.source)
+    reference = runtime(graph.source) if graph.source.runs else None
 
     def prove(points: Tensor, original: Tensor, target: Tensor) -> Tensor:
         proved = above_by_intervals(graph, points, original, target, memory)

@@ -70,7 +70,7 @@ def falsify(graph: Graph, region: Region, spec: Spec, attack: Attack, search: Se
         if not open_ or search.budget.late:
             break
         chosen = torch.tensor(open_)
-        search = replace(search, starts=points[chosen.to(points.device)][:, None], seed=search.seed + 1)
+        search = replace(search, starts=points[chosen.to(points.device)][:, None], focus=None, seed=search.seed + 1)
         left = left[chosen]
     return Found(witnesses, frozenset(ambiguous))
 

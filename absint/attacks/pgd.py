@@ -5,7 +5,7 @@ Source: Madry et al., ICLR 2018, section 2.1; the momentum is that of Dong et al
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from math import sqrt
 
@@ -13,11 +13,13 @@ import torch
 from torch import Tensor
 
 from absint.attacks.best import Best
+from absint.attacks.coordinates import coordinates
 from absint.attacks.corners import corners
 from absint.attacks.loss import depths, row_values, violates
 from absint.attacks.search import Search, register_attack
 from absint.attacks.starts import StartWork, free_inputs, pushed, random_points, sampled
-from absint.attacks.walk import Particles, walk
+from absint.attacks.swarm import swarm
+from absint.attacks.walk import Particles, descend
 from absint.model.graph import Graph
 from absint.numeric.backend import DeadlineError
 from absint.problem.regions.region import Region
@@ -41,28 +43,9 @@ class Pgd:
     seed: int = 0
 
     def __call__(self, graph: Graph, region: Region, spec: Spec, search: Search) -> Tensor:
-        """See `Attack`. Searches in float32 where the graph and the set's widths allow it, then polishes in float64."""
-        points = region.center.to(search.device).double().clone()
-        rough = _needs_float64(graph, region)
-        spec, search = spec.to(search.device), replace(search, seed=search.seed + self.seed)
-        for wanted, dtype in ((~rough, torch.float32), (rough, torch.float64)):
-            index = wanted.nonzero().flatten()
-            if len(index) and spec.disjuncts:
-                there = index.to(search.device)
-                starts = None if search.starts is None else search.starts.to(search.device)[there]
-                points[there] = self._search(graph, region.take(index).to(search.device), spec.take(there), replace(search, starts=starts),
-                                             dtype)
-        return points
-
-    def _search(self, graph: Graph, region: Region, spec: Spec, search: Search, dtype: torch.dtype) -> Tensor:
-        work = StartWork(graph, region, spec, search, dtype, Best(region, spec, search.device))
-        with torch.inference_mode(False), torch.enable_grad():
-            try:
-                for particles in self._rounds(work):
-                    _descend(work, particles, self._count(work))
-            except DeadlineError:
-                return work.best.points
-            return work.best.points if dtype == torch.float64 else _polished(work)
+        """See `Attack`."""
+        return searched(graph, region, spec, replace(search, seed=search.seed + self.seed),
+                        lambda work: ((particles, self._count(work)) for particles in self._rounds(work)))
 
     def _count(self, work: StartWork) -> int:
         return max(1, round(self.steps * sqrt(work.search.effort)))
@@ -71,20 +54,54 @@ class Pgd:
         """Starting points, the most promising first; each round only for the instances still open."""
         center = work.region.center.to(work.search.device)[:, None]
         given = center if work.search.starts is None else torch.cat([center, work.search.starts.double()], 1)
-        yield _aimed(work, given, 1.0)
+        yield aimed(work, given, 1.0)
         # A single point is decided by one evaluation.
         work.best.done |= (free_inputs(work.region) == 0).to(work.search.device)
         found = sampled(work)
         if found is not None:
-            yield _aimed(work, found, 0.25)
+            yield aimed(work, found, 0.25)
         # A deep violation is no tie, and a quick pass looks for what is easily found.
-        if work.search.depth == 0 and work.search.effort >= 1:
+        thorough = work.search.depth == 0 and work.search.effort >= 1
+        if thorough:
             corners(work)
+            swarm(work)
         for number in range(max(1, round(self.restarts * work.search.effort))):
             live = _live(work)
             if not len(live):
                 return
             yield _scattered(work, live, number)
+        if thorough:
+            coordinates(work)
+
+
+Rounds = Callable[[StartWork], Iterator[tuple[Particles, int]]]
+
+
+def searched(graph: Graph, region: Region, spec: Spec, search: Search, rounds: Rounds) -> Tensor:
+    """(batch, *shape) float64: the best points met in some rounds, which yield particles and how many steps they take. See `Attack`.
+
+    In float32 where the graph and the set's widths allow it, then polished in float64.
+    """
+    points = region.center.to(search.device).double().clone()
+    rough = _needs_float64(graph, region)
+    spec = spec.to(search.device)
+    for wanted, dtype in ((~rough, torch.float32), (rough, torch.float64)):
+        index = wanted.nonzero().flatten()
+        if len(index) and spec.disjuncts:
+            there, part = index.to(search.device), region.take(index).to(search.device)
+            work = StartWork(graph, part, spec.take(there), search.of(there), dtype, Best(part, spec.take(there), search.device))
+            points[there] = _best(work, rounds)
+    return points
+
+
+def _best(work: StartWork, rounds: Rounds) -> Tensor:
+    with torch.inference_mode(False), torch.enable_grad():
+        try:
+            for particles, steps in rounds(work):
+                descend(work, particles, steps)
+        except DeadlineError:
+            return work.best.points
+        return work.best.points if work.dtype == torch.float64 else _polished(work)
 
 
 def violation(graph: Graph, x: Tensor, spec: Spec) -> Tensor:
@@ -106,12 +123,13 @@ def _live(work: StartWork) -> Tensor:
     return (~work.best.done).nonzero().flatten()
 
 
-def _aimed(work: StartWork, starts: Tensor, step: float) -> Particles:
-    """Particles at starts (batch, k, *shape), all after the nearest disjunct."""
+def aimed(work: StartWork, starts: Tensor, step: float, focus: Tensor | None = None) -> Particles:
+    """Particles of the instances still open at starts (batch, k, *shape), all after the nearest disjunct, or that of `focus` (batch, k)."""
     live, count = _live(work), starts.shape[1]
     points = starts[live].flatten(0, 1).to(work.dtype)
     place = torch.arange(count, device=live.device).repeat(len(live))
-    return Particles(live.repeat_interleave(count), points, torch.full_like(place, -1), _soft(work, place), place, count, step)
+    after = torch.full_like(place, -1) if focus is None else focus[live].flatten()
+    return Particles(live.repeat_interleave(count), points, after, _soft(work, place), place, count, step)
 
 
 def _soft(work: StartWork, place: Tensor) -> Tensor:
@@ -140,19 +158,6 @@ def _scattered(work: StartWork, live: Tensor, number: int) -> Particles:
     return Particles(instance, points, focus.flatten(), _soft(work, place + number), place, copies, salt=number + 1)
 
 
-def _descend(work: StartWork, particles: Particles, steps: int) -> None:
-    """Take all particles downhill, in chunks that fit into memory; those of decided instances leave."""
-    for chunk in _chunks(len(particles.instance), particles.copies, work.room):
-        walk(work, particles.take(chunk), steps)
-
-
-def _chunks(count: int, copies: int, room: int) -> list[slice]:
-    """About `room` of `count` particles at a time: whole instances, or equal parts of one, so that none depends on its batch mates."""
-    whole = max(1, room // copies) * copies
-    return [slice(start, min(start + room, begin + whole, count)) for begin in range(0, count, whole)
-            for start in range(begin, min(begin + whole, count), room)]
-
-
 def _polished(work: StartWork) -> Tensor:
     """Best points in float64: moved into the sets, and a little further down where float32 alone saw a violation."""
     search, region = work.search, work.region
@@ -166,7 +171,7 @@ def _polished(work: StartWork) -> Tensor:
     fine.best.done |= violates(values, work.spec) | ~near
     if not bool(fine.best.done.all()):
         try:
-            _descend(fine, _aimed(fine, points[:, None], 0.01), 5)
+            descend(fine, aimed(fine, points[:, None], 0.01), 5)
         except DeadlineError:
             return fine.best.points
     return fine.best.points

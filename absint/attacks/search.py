@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 import torch
@@ -21,7 +21,8 @@ class Search:
     """How to search: where, how long, from where, how hard.
 
     budget: memory in bytes and the deadline.  starts: (batch, k, *shape) further starting points, e.g. the corner that a
-    relaxation calls worst, or None.  seed: of every random draw.  effort: scales steps, restarts and samples; 1 is the
+    relaxation calls worst, or None.  focus: (batch, k), the disjunct that each start is to go after, -1 for the nearest; None for that
+    everywhere.  seed: of every random draw.  effort: scales steps, restarts and samples; 1 is the
     quick pass before a proof.  depth: how far below zero every row of a disjunct must be for the search to stop at it;
     at 0 a row that is not strict may also be zero.
     """
@@ -29,9 +30,16 @@ class Search:
     device: torch.device
     budget: Budget = Budget()
     starts: Tensor | None = None
+    focus: Tensor | None = None
     seed: int = 0
     effort: float = 1.0
     depth: float = 0.0
+
+
+    def of(self, index: Tensor) -> Search:
+        """For instances `index` (k,) on the device."""
+        starts, focus = (None if one is None else one.to(self.device)[index] for one in (self.starts, self.focus))
+        return replace(self, starts=starts, focus=focus)
 
 
 class Attack(Protocol):

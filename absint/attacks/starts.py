@@ -60,13 +60,20 @@ class StartWork:
         """Of one evaluation and its gradient."""
         return 3 * products_of(self.graph)
 
+    @cached_property
+    def _guided(self) -> bool:
+        """Whether gradients need the help of `Op.guided`."""
+        return self.graph.jumps_somewhere
+
     def evaluate(self, instance: Tensor, points: Tensor, *, spec: Spec | None = None, counted: Tensor | None = None) -> Tensor:
         """(P, rows) float64 row values at points (P, *shape) of the instances (P,); recorded.
 
         spec: of these instances, where it was taken already.  counted: as in `Best.see`.
         """
         spec = self.spec.take(instance) if spec is None else spec
-        values = row_values(self.graph(points), spec, self.search.depth)
+        guided = self._guided and points.requires_grad
+        outputs = self.graph.evaluate(points, guided=True)[self.graph.output.name] if guided else self.graph(points)
+        values = row_values(outputs, spec, self.search.depth)
         self.best.see(instance, points.detach(), values.detach(), spec, counted)
         return values
 
@@ -200,7 +207,7 @@ def pushed(work: StartWork, instance: Tensor, points: Tensor, copies: int, numbe
         work.search.budget.check()
         x = part.detach().requires_grad_()
         wanted = weight.repeat(len(x) // copies, *(1,) * len(node.shape))
-        slope = gradient((work.graph.evaluate(x, [node.name])[node.name] * wanted).sum(), x)
+        slope = gradient((work.graph.evaluate(x, [node.name], guided=True)[node.name] * wanted).sum(), x)
         region = sets_of(work.region, mine)
         out.append(region.pull(part + 2 * region.descent(slope)).to(points))
     return torch.cat(out)

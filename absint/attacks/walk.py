@@ -30,6 +30,7 @@ class Particles:
 
     place: (P,) number among the particles of the same instance, below `copies`: so many each has, one after the other.
     step: length of the first step, as a share of the set's radius.  salt: of the random draws on the way.
+    recalled: whether it is of interest where each of them was lowest.
     """
 
     instance: Tensor
@@ -40,6 +41,7 @@ class Particles:
     copies: int
     step: float = 1.0
     salt: int = 0
+    recalled: bool = False
 
     def take(self, index: Tensor | slice) -> Particles:
         """Some of them."""
@@ -52,7 +54,7 @@ class Walk:
     """One chunk of particles under way, with their sets and properties and their source of random steps.
 
     flat: (P,) bool, no gradient was ever felt.  plateaus: whether there may be such particles.  following: the step before
-    which the device is read next.
+    which the device is read next.  lowest: points (P, *shape) and heights (P,) where each particle was lowest, where that is recalled.
     """
 
     work: StartWork
@@ -64,6 +66,7 @@ class Walk:
     generator: torch.Generator
     plateaus: bool = True
     following: int = 1
+    lowest: tuple[Tensor, Tensor] | None = None
     drawn: list[tuple[Tensor, float]] = field(default_factory=list)
 
     @staticmethod
@@ -91,6 +94,17 @@ class Walk:
         there = left.to(self.flat.device)
         self.particles, self.velocity, self.flat = self.particles.take(there), self.velocity[there], self.flat[there]
         self.region, self.spec = sets_of(self.region, there), self.spec.take(there)
+        self.lowest = None if self.lowest is None else (self.lowest[0][there], self.lowest[1][there])
+
+    def recall(self, values: Tensor) -> None:
+        """Row values (P, rows) where the particles are: each goes by the greatest row of the disjunct that it is after."""
+        here = self.particles
+        heights, points = objective(values, self.spec, here.focus, torch.zeros_like(here.soft)), here.points.detach()
+        if self.lowest is not None:
+            before, least = self.lowest
+            points = torch.where((heights < least).reshape(-1, *(1,) * (points.dim() - 1)), points, before)
+            heights = torch.minimum(heights, least)
+        self.lowest = points, heights
 
     def draw(self, step: int) -> tuple[Tensor, float]:
         """(n,) an offset of every entry, mostly zero, and how far it goes: of this step; those up to the next look at once.
@@ -115,22 +129,37 @@ class Walk:
         return torch.where(chosen < 2.0 ** -(_SPARSEST * sparse), noise - 0.5, 0.0).flatten(), 2 * far
 
 
-def walk(work: StartWork, particles: Particles, steps: int) -> None:
-    """Take one chunk of particles downhill, `steps` times; all that they meet is recorded."""
+def descend(work: StartWork, particles: Particles, steps: int) -> list[Walk]:
+    """Take all particles downhill, in chunks that fit into memory; those of decided instances leave. Returns the chunks as they end."""
+    return [walk(work, particles.take(chunk), steps) for chunk in chunks(len(particles.instance), particles.copies, work.room)]
+
+
+def chunks(count: int, copies: int, room: int) -> list[slice]:
+    """About `room` of `count` particles at a time: whole instances, or equal parts of one, so that none depends on its batch mates."""
+    whole = max(1, room // copies) * copies
+    return [slice(start, min(start + room, begin + whole, count)) for begin in range(0, count, whole)
+            for start in range(begin, min(begin + whole, count), room)]
+
+
+def walk(work: StartWork, particles: Particles, steps: int) -> Walk:
+    """Take one chunk of particles downhill, `steps` times; all that they meet is recorded. Returns it as it ends."""
     under_way = Walk.begun(work, particles)
     for step in range(steps + 1):
         work.search.budget.check()
         if step == under_way.following:
             under_way.look(step)
         if not len(under_way.particles.instance):
-            return
+            break
         here = under_way.particles
         x = here.points.detach().requires_grad_()
         # An instance that is decided has its point; its particles, until they leave, must not replace it.
         values = work.evaluate(here.instance, x, spec=under_way.spec, counted=~work.best.done[here.instance])
+        if here.recalled:
+            under_way.recall(values.detach())
         if step < steps:
             length = here.step * _LAST ** (step / max(1, steps - 1))
             under_way.particles = replace(here, points=_moved(under_way, gradient(_loss(under_way, values), x), step, length))
+    return under_way
 
 
 def _loss(under_way: Walk, values: Tensor) -> Tensor:

@@ -37,7 +37,7 @@ def prove_witness(graph: Graph, region: Region, spec: Spec, instance: int, candi
     input, and the exact-real network is proved to violate it at the point: by a zero-width analysis in float64 with outward
     rounding, or, where that meets a tie, by an evaluation in rational numbers.
     """
-    reference = None if graph.source.model is None else runtime(graph.source)
+    reference = runtime(graph.source) if graph.source.runs else None
     for point in _inside(region, instance, candidate, reference):
         output = None if reference is None else reference.run(point[None])[0]
         if output is not None and not (np.isfinite(output).all() and spec.violated_exactly(instance, output)):

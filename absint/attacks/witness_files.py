@@ -109,8 +109,8 @@ class _Record:
             "schema": SCHEMA, "index": result.index, "label": result.label, "predicted": int(output.argmax()) if output.size > 1 else None,
             "margin": _margin(result, output, info), "float_distance": float(np.abs(fed - point).max(initial=0.0)),
             "moved": None if original is None else _moved(point - original), "eps": result.eps, "domain": result.domain,
-            "assurance": result.assurance.value, "replayed": graph.source.model is not None,
-            "model": {"path": graph.source.path, "sha256": graph.source.sha256},
+            "assurance": result.assurance.value, "replayed": graph.source.runs,
+            "model": {"path": graph.source.path, "sha256": graph.source.sha256, **graph.source.files},
             "input_shape": list(graph.input.shape), "output_shape": shape, "provenance": dict(info.provenance),
         }
         return _Record(result, point, output, original, facts, agreed(graph.input.shape, axes_of(graph), info.axes))
@@ -146,7 +146,7 @@ class _Record:
 
 def _evaluated(graph: Graph, point: FloatArray) -> tuple[FloatArray, FloatArray]:
     """The output (flat) and the point that was fed."""
-    if graph.source.model is None:
+    if not graph.source.runs:
         import torch
 
         with torch.no_grad():

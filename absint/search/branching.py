@@ -22,6 +22,7 @@ from absint.search.branchers.boxes import ByBoxes, Splitting
 from absint.search.branchers.brancher import Brancher, Trees
 from absint.search.branchers.by_phases import ByMixedPrograms, ByPhases, Solving
 from absint.search.candidates import NEAR, Candidates
+from absint.search.descents import Descents
 from absint.search.frontier import Frontier, Nodes
 from absint.search.search import ProofSearch
 
@@ -63,6 +64,7 @@ class Branching(ProofSearch):
         self.trees = trees = Trees.of(~(self.refuted > 0))
         self.recorder = ctx.recording
         self.candidates = Candidates(ctx, spec)
+        self.descents = Descents(ctx, spec, self.candidates)
         self._patience = inf if isfinite(ctx.budget.deadline) else tactic.patience
         nodes = min(tactic.nodes, self._patience)
         self.nodes = inf if tactic.milp else nodes               # after one LP a MILP, and nothing more
@@ -133,8 +135,14 @@ class Branching(ProofSearch):
             chosen = int(instances[self.spent[instances].argmin()])
             sharing = torch.arange(len(self.live)) == chosen
             self._solve(ready[0] & (self.trees.instance == chosen), budget)
+        self._descend(budget)
         self.spent[sharing] += (time.monotonic() - begin) / max(1, int(sharing.sum()))
         return self._learnt()
+
+    def _descend(self, budget: Budget) -> None:
+        """Where it is time, from what the open nodes of instances showed, after boxes and LPs of their own."""
+        programs = torch.zeros_like(self.boxes).index_add_(0, self.trees.instance, self.phases.solved)
+        self.descents.step(self.boxes + programs, self.open, budget)
 
     def _turn(self) -> tuple[Tensor, Tensor | None]:
         """(kinds, T) what this round has left, and the instances (batch,) to be halved where the next turn is one of boxes."""
@@ -276,6 +284,13 @@ class Branching(ProofSearch):
             if limit is not None and not any(k == instance for k, _ in found):
                 found.append((instance, f"ended by a limit of the method: {limit}"))
         return found
+
+    def told(self, refuted: Tensor) -> None:
+        """The trees of disjuncts that are refuted elsewhere are given up."""
+        self.refuted = torch.fmax(self.refuted, refuted.to(self.refuted))
+        done = self.refuted[self.trees.instance, self.trees.disjunct] > 0
+        if bool(done.any()):
+            self.frontier.drop(done)
 
     def keep(self, live: Tensor) -> None:
         """Drop the others' nodes and programs."""

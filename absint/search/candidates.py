@@ -1,4 +1,4 @@
-"""Points that a search came by: the best of each instance is kept, as a candidate for a witness."""
+"""Points that a search came by: the best of each instance is kept, as a candidate for a witness, and a few more as starts of descents."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from absint.engine.context import Context
 from absint.problem.spec import Spec
+from absint.search.promising import Promising
 
 # A violation in floats deeper than this share of its summands ends a search: shallower ones could be rounding, or none.
 _DEEP = NEAR = 1e-9
@@ -22,16 +23,37 @@ class Candidates:
         self.ctx, self.spec = ctx, spec.to(torch.device("cpu"))
         self.depth = torch.full((ctx.batch,), inf, dtype=torch.float64)
         self.points = torch.full((ctx.batch, *ctx.graph.input.shape), torch.nan, dtype=torch.float64)
+        self.promising: Promising | None = None
 
     @property
     def violated(self) -> Tensor:
         """(batch,) bool: instances whose point violates the property beyond doubt."""
         return self.depth < -_DEEP
 
-    def look(self, instance: Tensor, points: Tensor, outputs: Tensor) -> None:
-        """Remember the best of some points (P, *input) of the instances (P,), with their outputs (P, *output)."""
-        if not len(instance):
-            return
+    def look(self, instance: Tensor, points: Tensor, outputs: Tensor, focus: Tensor | None = None) -> None:
+        """Remember the best of some points (P, *input) of the instances (P,), with their outputs (P, *output).
+
+        focus: (P,) the disjunct whose tree each point is of, which descents from it go after; None for whichever is nearest.
+        """
+        if len(instance):
+            depth = self.record(instance, points, outputs)
+            if self.promising is not None:
+                self.promising.add(instance, depth, points, focus)
+
+    def inputs(self, instance: Tensor, points: Tensor, focus: Tensor | None = None) -> None:
+        """`look` at the network itself at points (P, *input), such as nodes' minimisers, on any device."""
+        if len(instance):
+            with torch.no_grad():
+                outputs = self.ctx.graph(points.to(self.ctx.numerics.device, torch.float64))
+            self.look(instance, points, outputs, focus)
+
+    def collect(self, kept: int) -> Promising:
+        """From now on keep so many points of each instance as starts."""
+        self.promising = Promising(kept)
+        return self.promising
+
+    def record(self, instance: Tensor, points: Tensor, outputs: Tensor) -> Tensor:
+        """Remember the best of some points, none as a start. Returns (P,) how deep each is."""
         depth = self._greatest(instance, outputs.detach().cpu())
         place = torch.arange(len(depth))
         if len(depth) > 1:  # of each instance the first among its least ones
@@ -45,6 +67,7 @@ class Candidates:
             best = best[seen]
             self.depth[seen] = depth[best]
             self.points[seen] = points[best.to(points.device)].detach().double().cpu()
+        return depth
 
     def columns(self, instance: int, columns: np.ndarray) -> bool:
         """Look at the network itself at an LP's input; whether it violates the property beyond doubt."""

@@ -197,7 +197,7 @@ def _proved_by(graph: Graph, region: LinfBall, spec: Spec, stages: tuple[Stage, 
     """(n,) bool: the stages in turn on what is open, each in the formats that may decide it."""
     sure = torch.zeros(region.batch, dtype=torch.bool)
     for stage in stages:
-        left = ~sure
+        left = ~sure & stage.takes(graph, region)
         for numerics in formats if stage.domain.traits.mixed else [one.single() for one in formats]:
             index = left.nonzero().flatten()
             if not len(index):

@@ -96,6 +96,24 @@ class Frontier:
                 row.scatter_reduce_(0, nodes.tree, nodes.bound, "amin")
         return least
 
+    def waiting(self, kind: int) -> Nodes | None:
+        """Open nodes of a kind that nobody works on: a view, oldest first; None where there never was one."""
+        pool = self._open[kind]
+        return None if pool is None else pool.nodes
+
+    def raised(self, kind: int, places: Tensor, bound: Tensor) -> None:
+        """More is proved of the nodes at `places` (k,) of `waiting`; NaN is nothing."""
+        nodes = self.waiting(kind)
+        assert nodes is not None
+        nodes.bound[places] = torch.fmax(nodes.bound[places], torch.nan_to_num(bound, nan=-inf, posinf=inf, neginf=-inf))
+
+    def least_column(self, kind: int, name: str) -> Tensor:
+        """(trees,) float64: the least of a column (N,) over the open nodes of each tree of a kind; inf where there are none."""
+        least = torch.full((self.left.shape[1],), inf, dtype=torch.float64)
+        for nodes in self._nodes(kind):
+            least.scatter_reduce_(0, nodes.tree, nodes.columns[name].cpu().double(), "amin")
+        return least
+
     @property
     def bytes(self) -> int:
         """Of the open nodes."""

@@ -30,9 +30,17 @@ class ProofSearch(ABC):
         once. Sound: only what is called claimed rests on a solver's word.
         """
 
+    @property
+    def said(self) -> str:
+        """How it stands, in a few words for whoever watches. Default: nothing. Numbers that are no proofs are marked `~`."""
+        return ""
+
     @abstractmethod
     def keep(self, live: Tensor) -> None:
         """Only the instances in the mask (batch,) matter any more."""
+
+    def told(self, refuted: Tensor) -> None:  # noqa: B027 (a search of one step has no use for it)
+        """Bounds (batch, disjuncts) that were proved elsewhere: what they refute needs no more work here."""
 
     def close(self) -> None:  # noqa: B027 (most hold nothing)
         """Free what is held."""

@@ -101,7 +101,8 @@ def test_starts_pushed_along_hidden_nodes_leave_dead_regions(monkeypatch: pytest
 
 
 def test_few_inputs_are_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pgd_module, "corners", lambda work: None)  # they reach the basin, too
+    for other in ("corners", "swarm", "coordinates"):
+        monkeypatch.setattr(pgd_module, other, lambda work: None)  # they reach the basin, too
     assert found(*narrow_basin())
     monkeypatch.setattr(starts_module, "FEW_INPUTS", -1)
     assert not found(*narrow_basin())

@@ -13,9 +13,9 @@ from host_reads import HostReads
 from torch import Tensor
 
 from absint.attacks import Search
-from absint.attacks.pgd import Pgd, _chunks
+from absint.attacks.pgd import Pgd
 from absint.attacks.starts import StartWork
-from absint.attacks.walk import Walk
+from absint.attacks.walk import Walk, chunks
 from absint.model.graph import Graph, GraphBuilder
 from absint.model.ops.gemm import Gemm
 from absint.model.ops.piecewise import Abs
@@ -64,9 +64,9 @@ def never() -> Spec:
 def reads(region: Region, effort: float, bend: Relu | Sign = Relu()) -> tuple[int, int]:  # noqa: B008 - immutable
     """Of an attack that fails: numbers asked for, and evaluations."""
     graph, spec = net(bend), never()
-    steps, looks, walk_on, look = [], [], Graph.__call__, Walk.look
+    steps, looks, walk_on, look = [], [], Graph.evaluate, Walk.look
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Graph, "__call__", lambda self, x: (steps.append(1), walk_on(self, x))[1])
+        patch.setattr(Graph, "evaluate", lambda self, *given, **how: (steps.append(1), walk_on(self, *given, **how))[1])
         # What a copy from a device to the host is, is none on the host: it is counted here.
         patch.setattr(Walk, "look", lambda self, step: (looks.append(1), look(self, step))[1])
         with HostReads() as found:
@@ -174,7 +174,7 @@ def test_draws_of_several_steps_are_those_of_one_after_the_other(number: int, mo
 
 @pytest.mark.parametrize(("count", "copies", "room"), [(12, 3, 99), (12, 3, 12), (12, 3, 7), (12, 3, 2), (12, 12, 5), (0, 2, 4), (6, 1, 1)])
 def test_chunks_hold_whole_instances_or_equal_parts_of_one(count: int, copies: int, room: int) -> None:
-    parts = [list(range(count))[part] for part in _chunks(count, copies, room)]
+    parts = [list(range(count))[part] for part in chunks(count, copies, room)]
     assert list(chain(*parts)) == list(range(count))
     assert all(len(part) <= room for part in parts)
     if copies <= room:

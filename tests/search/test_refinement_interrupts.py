@@ -81,7 +81,7 @@ def marked(mark):
 
 def started(domain, folder):
     name = domain.partition("solver=")[2].partition(",")[0]
-    if not solver(name).check().usable:
+    if name and not solver(name).check().usable:
         pytest.skip(f"{name} is not usable here")
     run = Run(domain, folder)
     run.programs = name == "pulp"
@@ -124,7 +124,7 @@ def test_an_interrupt_as_a_solve_starts_leaves_it_its_model(monkeypatch):
 
 
 @linux
-@pytest.mark.parametrize("domain", ["exact:solver=highs", "exact:solver=pulp"])
+@pytest.mark.parametrize("domain", ["exact:solver=highs", "exact:solver=pulp", "bab:base=deeppoly"])
 def test_ctrl_c_while_it_branches(domain, tmp_path):
     interrupted(domain, tmp_path)
 

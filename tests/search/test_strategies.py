@@ -25,7 +25,8 @@ from absint.verdict import Verdict
 
 FILE = ROOT / "tests/plugins/files/thrifty.py"
 Box, DeepPoly, Zonotope = DOMAINS.get("box"), DOMAINS.get("deeppoly"), DOMAINS.get("zonotope")
-# label, whether slopes of inner nodes are left, and the flags: x exhaustive, 1 one by one
+FEW = "deeppoly:intermediate=linear/few deeppoly:intermediate=parallel,first=linear/few"
+# label, whether slopes of inner nodes are left, and the flags: x exhaustive, 1 one by one, few for few inputs
 SCHEDULES = {
     "box": "box",
     "deeppoly:intermediate=box": "deeppoly",
@@ -39,13 +40,15 @@ SCHEDULES = {
     "exact:nodes=200": "deeppoly exact/x",
     "exact:base=zonotope": "zonotope exact/x refine/1 exact/x",
     "exact:base=refine": "deeppoly refine/1 exact/x refine/1 exact/x",
-    "auto": "box zonotope deeppoly alpha/light alpha exact/x refine/1 exact/x",
-    "auto:undecided=0": "box zonotope deeppoly alpha/light alpha",
+    "bab": "alpha/light alpha bab/x",
+    "auto": f"{FEW} box layers zonotope deeppoly alpha/light alpha alpha layers/x search/x refine/1 search/x",
+    "auto:undecided=0": f"{FEW} box layers zonotope deeppoly alpha/light alpha",
+    "auto:undecided=0,inputs=0": "box layers zonotope deeppoly alpha/light alpha",
 }
 
 
 def shown(stage):
-    flags = "light" * (not stage.inner_slopes) + "x" * stage.exhaustive + "1" * stage.one_by_one
+    flags = "light" * (not stage.inner_slopes) + "x" * stage.exhaustive + "1" * stage.one_by_one + "few" * bool(stage.inputs)
     return f"{stage.label}/{flags}" if flags else stage.label
 
 

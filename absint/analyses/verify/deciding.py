@@ -54,7 +54,7 @@ def decided(problem: Problem, settings: ProofSettings) -> Generator[InstanceResu
 def _decided(problem: Problem, settings: ProofSettings) -> Generator[tuple[int, InstanceResult], None, None]:
     end = time.monotonic() + settings.total_timeout
     caveats = problem.graph.source.caveats
-    if problem.graph.source.model is not None and len(problem.index):
+    if problem.graph.source.runs and len(problem.index):
         try:
             check_import(problem.graph, region=_comparable(problem.region.hull), budget=Budget(deadline=end))
         except DeadlineError:

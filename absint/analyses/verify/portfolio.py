@@ -42,6 +42,8 @@ from absint.verdict import InstanceResult, Reason, Verdict
 # in two formats.
 _EVIDENCE = 4
 _SHARE, _KNOWN = 4, 32
+# Seconds between two reports of how a search stands.
+_SAID = 0.25
 
 
 Decided = tuple[int, InstanceResult]
@@ -59,7 +61,9 @@ class Portfolio:
                  on_left: Callable[[Tensor, Mapping[str, Interval]], None] | None = None, allowed: Sequence[float] | None = None) -> None:
         self.problem, self.options, self.on_left = problem, options, on_left
         self.strategy = strategy_of(options.domain)
-        self.stages = self.strategy.stages()
+        stages = self.strategy.stages()
+        # Those that some instance passes; all where there is no instance.
+        self.stages = [stage for stage in stages if bool(stage.takes(problem.graph, problem.region).any())] or stages
         self.name = options.domain if isinstance(options.domain, str) else type(options.domain).__name__.lower()
         self.device = backend.device(options.device)
         self.memory = within(options.memory or default_memory(self.device), problem.graph)
@@ -172,17 +176,18 @@ class Portfolio:
                 yield from self._searched(chosen, step.effort)
                 continue
             size = 1 if step.one_by_one else self._size_of(step)
-            whole = parts if step.one_by_one else Undecided.together(parts)
-            parts = [one for part in whole for one in part.split(size)]
-            yield from self._proved(parts, step)
+            whole, others = Undecided.parted(parts if step.one_by_one else Undecided.together(parts), step.takes)
+            chosen = [one for part in whole for one in part.split(size)]
+            yield from self._proved(chosen, step)
+            parts = chosen + others
         for part in parts:
             part.give_up()
             yield from self._told(part)
 
-    def _say(self, stage: str, part: Undecided) -> None:
+    def _say(self, stage: str, part: Undecided, more: str = "") -> None:
         if self.options.on_stage is not None:
             self.options.on_stage(f"{stage}, {'input' if len(part) == 1 else f'{len(part)} inputs'}"
-                                  + (f" {part.part.index[0]}" if len(part) == 1 else ""))
+                                  + (f" {part.part.index[0]}" if len(part) == 1 else "") + (f": {more}" if more else ""))
 
     # ---- limits ------------------------------------------------------------------------------------------------
 
@@ -233,6 +238,8 @@ class Portfolio:
         for number, part in enumerate(open_):
             now = time.monotonic()
             until = now + (self.end - now) / (len(open_) - number) if stage.one_by_one else inf
+            if stage.share < 1:
+                until = min(until, now + stage.share * min(self.end - now, part.soonest(self.allowed) * len(part)))
             for turn, numerics in enumerate(self.formats if stage.domain.traits.mixed else [n.single() for n in self.formats]):
                 if turn and not bool(part.again.any()):
                     break
@@ -262,6 +269,7 @@ class Portfolio:
 
     def _branched(self, work: Undecided, search: ProofSearch, stage: Stage, label: str, until: float) -> Generator[Decided, None, None]:
         """A search, step by step, on what is undecided: what a step decides leaves, and so does what has had its time."""
+        said = -inf
         try:
             while True:
                 now = time.monotonic()
@@ -278,6 +286,9 @@ class Portfolio:
                 if now >= until:
                     work.late()
                     return
+                if self.options.on_stage is not None and now - said >= _SAID and (more := search.said):
+                    said = now
+                    self._say(stage.label, work, more)
                 budget = Budget(self.memory, min(self.end, until, own), backend.rate(self.device))
                 with work.clock(), torch.no_grad():
                     found = self._guarded(partial(search.step, budget), stage).take(work.origin)
@@ -335,6 +346,7 @@ class Portfolio:
         work.note(stage.notes(found))
         work.slack = slack.to(work.refuted)
         return found
+
     def _guarded(self, run: Callable[[], _Found], stage: Stage) -> _Found:
         """The engine, with a stranger's exceptions turned into one coded error."""
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from math import inf
@@ -16,8 +16,10 @@ from absint.engine.attempts import by_rounding
 from absint.engine.context import Context
 from absint.engine.evidence import Evidence
 from absint.engine.recorder import Recorder
+from absint.model.graph import Graph
 from absint.numeric.interval import Interval
 from absint.problem.problem import Problem
+from absint.problem.regions.region import Region
 from absint.problem.spec import ATTAINED, Refutation, Spec
 from absint.verdict import Assurance, InstanceResult, Reason, Verdict
 
@@ -126,6 +128,26 @@ class Undecided:
             parts.append(one)
         self._keep(torch.zeros(len(self), dtype=torch.bool))
         return parts
+
+    @staticmethod
+    def parted(parts: list[Undecided], takes: Callable[[Graph, Region], Tensor]) -> tuple[list[Undecided], list[Undecided]]:
+        """The instances of which `takes` is true, and the others; a part that has both is left empty."""
+        chosen: list[Undecided] = []
+        others: list[Undecided] = []
+        for part in parts:
+            mask = takes(part.part.graph, part.part.region)
+            if bool(mask.all()) or not bool(mask.any()):
+                (chosen if bool(mask.all()) else others).append(part)
+                continue
+            for found, mine in ((chosen, mask), (others, ~mask)):
+                one = copy(part)
+                one.done, one.left = [], (part.positions[:0], {})
+                one._keep(mine)
+                one.ambiguous = part.ambiguous & set(one.positions.tolist())
+                one.mark()
+                found.append(one)
+            part._keep(torch.zeros(len(part), dtype=torch.bool))
+        return chosen, others
 
     def drain(self) -> list[tuple[int, InstanceResult]]:
         """What was reported since the last call: positions and results."""
@@ -300,7 +322,7 @@ class Undecided:
                 witness: Witness | None = None, stage: str | None = None, assurance: Assurance | None = None,
                 cut: bool = False) -> None:
         k, problem = int(self.positions[slot]), self.problem
-        falsified = Assurance.REPLAYED if problem.graph.source.model is not None else Assurance.SOUND
+        falsified = Assurance.REPLAYED if problem.graph.source.runs else Assurance.SOUND
         assurance = assurance or {Verdict.VERIFIED: Assurance.SOUND, Verdict.FALSIFIED: falsified}.get(verdict, Assurance.NONE)
         result = InstanceResult(
             problem.index[k], verdict, *_classes(problem, k), reason, _shown(margin),

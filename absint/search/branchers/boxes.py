@@ -23,15 +23,18 @@ from absint.engine.evidence import Leaf
 from absint.engine.from_relaxations import lower_forms
 from absint.engine.rows import Rows
 from absint.model.families.nonlinear import Nonlinear
+from absint.model.graph import Graph
 from absint.model.work import work
 from absint.numeric.backend import Budget
 from absint.numeric.interval import Interval
+from absint.numeric.rounding import Numerics
 from absint.problem.regions.region import BoxRegion
 from absint.problem.spec import Spec
 from absint.search.branchers.box_evidence import PLACE, BoxEvidence
 from absint.search.branchers.brancher import Brancher, Grown, Trees
 from absint.search.branchers.clipping import Clipped, LowerForms, RowCuts, clipped
 from absint.search.frontier import Nodes
+from absint.search.scouts import pays
 
 # Boxes bounded together: on a CPU enough to fill a core's cache with small networks, few enough to look at the clock often.
 _TOGETHER = {"cpu": 256, "cuda": 4096}
@@ -48,11 +51,19 @@ Look = Callable[[Tensor, Tensor, Tensor], None]
 
 @dataclass(frozen=True)
 class Splitting:
-    """How far to split. domain: bounds the boxes.  inputs: regions with more wide entries are left alone.  boxes: of one instance."""
+    """How far to split. domain: bounds the boxes.  inputs: regions with more wide entries are left alone.  boxes: of one instance.
+
+    scouted: bounds the boxes instead, as tightly, where what it asks first takes a small part of the rows of all entries; None for never.
+    """
 
     domain: Domain[Any]
     inputs: int
     boxes: float = inf
+    scouted: Domain[Any] | None = None
+
+    def bounder(self, graph: Graph, numerics: Numerics) -> Domain[Any]:
+        """Which of both, by the graph alone."""
+        return self.domain if self.scouted is None or not pays(self.scouted, graph, numerics, self.inputs) else self.scouted
 
 
 def wide(low: Tensor, high: Tensor) -> Tensor:
@@ -74,7 +85,7 @@ class ByBoxes(Brancher):
     unit: ClassVar[str] = "boxes"
 
     def __init__(self, ctx: Context, spec: Spec, trees: Trees, how: Splitting, look: Look) -> None:
-        self.trees, self.how, self.look = trees, how, look
+        self.trees, self.how, self.look = trees, replace(how, domain=how.bounder(ctx.graph, ctx.numerics)), look
         self.spec = spec.to(ctx.numerics.device)
         self._disjuncts = _Kinds.of(spec)
         self._able = self._divisible(ctx)
@@ -126,7 +137,7 @@ class ByBoxes(Brancher):
             axis = nodes.columns["axis"]
             boxes = self.evidence.halved(boxes, axis[axis >= 0])
         kinds = self._disjuncts.kind[self.trees.disjunct[boxes.tree]]
-        return _joined([self._bounded(boxes.take(kinds == kind), kind, budget) for kind in kinds.unique().tolist()])
+        return Grown.joined([self._bounded(boxes.take(kinds == kind), kind, budget) for kind in kinds.unique().tolist()])
 
     # ---- boxes whose disjuncts have as many rows, as strict ---------------------------------------------------------
 
@@ -150,7 +161,7 @@ class ByBoxes(Brancher):
         there = left.to(self._low.device)
         boxes = replace(boxes, columns={**boxes.columns, **self._learnt(boxes.columns, found.ctx.known, trusted)})
         grown = self._divided(boxes.take(left), spec.take(there), forms, found.interval.lower[there], self._start(found.ctx, there))
-        return _joined([Grown(closed=closed), grown])
+        return Grown.joined([Grown(closed=closed), grown])
 
     def _spec(self, tree: Tensor, kind: int) -> Spec:
         """Of each box the rows of its tree's disjunct."""
@@ -301,17 +312,6 @@ def _trusted(found: Attempt) -> Tensor:
     """(N,) bool: a void box where nothing is assumed contradicts itself and proves nothing, nor does a solver's word."""
     doubted = found.ctx.empty
     return ~doubted if found.interval.solver is None else ~(doubted | found.interval.solver)
-
-
-def _joined(parts: list[Grown]) -> Grown:
-    """Side by side."""
-    opened = [part.open for part in parts if part.open is not None and len(part.open)]
-    return Grown(Nodes.joined(opened) if opened else None, _leaves([p.closed for p in parts]), _leaves([p.held for p in parts]))
-
-
-def _leaves(parts: list[tuple[Tensor, Tensor] | None]) -> tuple[Tensor, Tensor] | None:
-    there = [part for part in parts if part is not None and len(part[0])]
-    return (torch.cat([tree for tree, _ in there]), torch.cat([bound for _, bound in there])) if there else None
 
 
 @dataclass(frozen=True, eq=False)

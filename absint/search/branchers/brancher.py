@@ -26,6 +26,17 @@ class Grown:
     closed: tuple[Tensor, Tensor] | None = None
     held: tuple[Tensor, Tensor] | None = None
 
+    @staticmethod
+    def joined(parts: Sequence[Grown]) -> Grown:
+        """Of parts of the nodes, side by side."""
+        opened = [part.open for part in parts if part.open is not None and len(part.open)]
+        return Grown(Nodes.joined(opened) if opened else None, _leaves([p.closed for p in parts]), _leaves([p.held for p in parts]))
+
+
+def _leaves(parts: Sequence[tuple[Tensor, Tensor] | None]) -> tuple[Tensor, Tensor] | None:
+    there = [part for part in parts if part is not None and len(part[0])]
+    return (torch.cat([tree for tree, _ in there]), torch.cat([bound for _, bound in there])) if there else None
+
 
 @dataclass(frozen=True, eq=False)
 class Trees:
@@ -86,7 +97,10 @@ class Brancher(ABC):
         return None
 
     def leaves(self, tree: int) -> Sequence[Leaf] | None:
-        """Why each leaf of a closed tree is closed, with its path, where a context has a recorder; None where that is not known."""
+        """Why each leaf of a closed tree is closed, with its path, where a context has a recorder; None where that is not known.
+
+        Asked once a tree.
+        """
         return None
 
     def batch(self, budget: Budget) -> int:

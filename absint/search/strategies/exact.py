@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from math import inf
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from absint.engine.domain import Domain
 from absint.search.branchers.boxes import Splitting
 from absint.search.branching import Tactic
-from absint.search.names import strategy_of
+from absint.search.names import strategy_of, walker_of
 from absint.search.strategies.programming import Programming
 from absint.search.strategies.refine import Refine
 from absint.search.strategy import Stage
 
 # LPs for one disjunct in the search before neurons are refined; measured in benchmarks/RESULTS.md.
 _SHORT = 200
+_SCOUTED = "deeppoly:first=linear"
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,17 @@ class Exact(Programming):
         return *strategy_of(self.base).stages(), short.last, refine.last, self.last
 
     @property
+    def short(self) -> Tactic:
+        """The search before neurons are refined."""
+        return replace(self, nodes=_SHORT).tactic
+
+    @property
     def tactic(self) -> Tactic:
         """Branching to the end."""
         return self._tactic(nodes=self.nodes or inf, patience=self.patience or inf, lp=self.timeout_lp,
-                          splitting=Splitting(self.walker, self.inputs, self.boxes))
+                          splitting=Splitting(self.walker, self.inputs, self.boxes, self._scouted))
+
+    @property
+    def _scouted(self) -> Domain[Any] | None:
+        """DeepPoly behind forward linear bounds, which are cheap where few inputs vary; other bases bound the halves themselves."""
+        return walker_of(_SCOUTED) if self.base == "deeppoly" else None
