@@ -13,6 +13,8 @@ from absint.analyses.bounds.record import BoundsRecord
 from absint.analyses.bounds.result import BoundsByTensor
 from absint.analyses.clever.record import CleverScore
 from absint.analyses.errors.record import ImageErrors
+from absint.analyses.global_robustness.correctness_record import CorrectnessBlock
+from absint.analyses.global_robustness.robustness_record import LatentRobustness
 from absint.analyses.inspect.record import Inspection
 from absint.analyses.query.answering import QueryResult
 from absint.analyses.query.record import AnswerRecord
@@ -52,7 +54,9 @@ def bounds(
     graph: Graph | Module | str | Path = ..., inputs: ArrayLike | Region | Dataset | str | Path | None = ...,
     eps: float | str | Fraction | ArrayLike | None = ..., *, plugin: Sequence[str | Path] = ..., total_timeout: float | None = ...,
     device: str = ..., memory: int | str | None = ..., threads: int | None = ..., executor: str = ..., processes: int = ...,
-    journal: str | Path | None = ..., resume: bool = ..., mean: str | Sequence[float] | None = ...,
+    journal: str | Path | None = ..., resume: bool = ...,
+    compose: Sequence[Graph | Module | str | Path] | Graph | Module | str | Path = ..., rescale: bool = ..., as_is: bool = ...,
+    classifier_range: tuple[float, float] | str | None = ..., mean: str | Sequence[float] | None = ...,
     std: str | Sequence[float] | None = ..., layout: str = ..., labels: ArrayLike | str | Path | None = ..., index: str | None = ...,
     clip: tuple[float, float] | str | None = ..., batch: int | None = ..., tensors: str | Sequence[str] | None = ...,
     domain: str | Domain[Any] | Strategy | Sequence[str | Domain[Any] | Strategy] = ..., norm: str | float = ...,
@@ -66,13 +70,14 @@ def clever(
     graph: Graph | Module | str | Path = ..., inputs: ArrayLike | Region | Dataset | str | Path | None = ..., *,
     plugin: Sequence[str | Path] = ..., total_timeout: float | None = ..., device: str = ..., memory: int | str | None = ...,
     threads: int | None = ..., executor: str = ..., processes: int = ..., journal: str | Path | None = ..., resume: bool = ...,
-    mean: str | Sequence[float] | None = ..., std: str | Sequence[float] | None = ..., layout: str = ...,
-    labels: ArrayLike | str | Path | None = ..., index: str | None = ..., clip: tuple[float, float] | str | None = ...,
-    batch: int | None = ..., order: int = ..., norm: str | float = ..., radius: float | None = ..., targets: str = ...,
-    batches: int = ..., samples: int = ..., transform: str | None = ..., curvature: str = ..., scores: str | None = ...,
-    level: float = ..., seed: int = ..., dtype: str | None = ..., certify: str | Domain[Any] | Strategy | None = ...,
-    tolerance: float | str | Fraction | None = ..., attack: str | None = ..., timeout: float | str | None = ...,
-    on_record: Callable[[Any], None] | None = ..., progress: bool = ...,
+    compose: Sequence[Graph | Module | str | Path] | Graph | Module | str | Path = ..., rescale: bool = ..., as_is: bool = ...,
+    classifier_range: tuple[float, float] | str | None = ..., mean: str | Sequence[float] | None = ...,
+    std: str | Sequence[float] | None = ..., layout: str = ..., labels: ArrayLike | str | Path | None = ..., index: str | None = ...,
+    clip: tuple[float, float] | str | None = ..., batch: int | None = ..., order: int = ..., norm: str | float = ...,
+    radius: float | None = ..., targets: str = ..., batches: int = ..., samples: int = ..., transform: str | None = ...,
+    curvature: str = ..., scores: str | None = ..., level: float = ..., seed: int = ..., dtype: str | None = ...,
+    certify: str | Domain[Any] | Strategy | None = ..., tolerance: float | str | Fraction | None = ..., attack: str | None = ...,
+    timeout: float | str | None = ..., on_record: Callable[[Any], None] | None = ..., progress: bool = ...,
 ) -> Results[CleverScore]:
     """Estimate how far each input is from the nearest one of another class: CLEVER scores, per target. No certificate."""
 
@@ -81,18 +86,51 @@ def error_rates(
     labels: ArrayLike | str | Path | None = ..., eps: float | str | Fraction = ..., *, plugin: Sequence[str | Path] = ...,
     total_timeout: float | None = ..., device: str = ..., memory: int | str | None = ..., threads: int | None = ...,
     executor: str = ..., processes: int = ..., journal: str | Path | None = ..., resume: bool = ...,
-    mean: str | Sequence[float] | None = ..., std: str | Sequence[float] | None = ..., layout: str = ..., index: str | None = ...,
-    clip: tuple[float, float] | str | None = ..., batch: int | None = ...,
-    domains: str | Domain[Any] | Strategy | Sequence[str | Domain[Any] | Strategy] = ..., only_open: bool = ..., dtype: str = ...,
-    attack_steps: int = ..., restarts: int = ..., rate: float | None = ..., seed: int = ..., timeout: float | str | None = ...,
-    on_record: Callable[[Any], None] | None = ..., progress: bool = ...,
+    compose: Sequence[Graph | Module | str | Path] | Graph | Module | str | Path = ..., rescale: bool = ..., as_is: bool = ...,
+    classifier_range: tuple[float, float] | str | None = ..., mean: str | Sequence[float] | None = ...,
+    std: str | Sequence[float] | None = ..., layout: str = ..., index: str | None = ..., clip: tuple[float, float] | str | None = ...,
+    batch: int | None = ..., domains: str | Domain[Any] | Strategy | Sequence[str | Domain[Any] | Strategy] = ...,
+    only_open: bool = ..., dtype: str = ..., attack_steps: int = ..., restarts: int = ..., rate: float | None = ..., seed: int = ...,
+    timeout: float | str | None = ..., on_record: Callable[[Any], None] | None = ..., progress: bool = ...,
 ) -> Results[ImageErrors]:
     """Errors of a classifier: clean, under attack, and verified by each domain, side by side."""
+
+def global_correctness(
+    classifier: Sequence[Graph | Module | str | Path] | Graph | Module | str | Path = ...,
+    generator: Mapping[int, Graph | Module | str | Path] | Sequence[str] | str = ..., *, plugin: Sequence[str | Path] = ...,
+    total_timeout: float | None = ..., device: str = ..., memory: int | str | None = ..., threads: int | None = ...,
+    executor: str = ..., processes: int = ..., journal: str | Path | None = ..., resume: bool = ...,
+    conditional: Graph | Module | str | Path | None = ..., one_hot: str = ..., classes: str | None = ..., rescale: bool = ...,
+    as_is: bool = ..., classifier_range: tuple[float, float] | str | None = ..., mean: str | Sequence[float] | None = ...,
+    std: str | Sequence[float] | None = ..., layout: str = ..., latent: str = ..., seed: int = ...,
+    level: float | str | Fraction = ..., simultaneous: bool = ..., sequential: bool = ...,
+    stop_width: float | str | Fraction | None = ..., batch: int | None = ..., grid: str | Path | None = ..., draws: int = ...,
+    block: int = ..., on_record: Callable[[Any], None] | None = ..., progress: bool = ...,
+) -> Results[CorrectnessBlock]:
+    """How often a classifier is right on everything that a generator can draw, class by class, with exact intervals."""
+
+def global_robustness(
+    classifier: Sequence[Graph | Module | str | Path] | Graph | Module | str | Path = ...,
+    generator: Mapping[int, Graph | Module | str | Path] | Sequence[str] | str = ...,
+    eps: float | str | Fraction | Sequence[float | str | Fraction] = ..., *, plugin: Sequence[str | Path] = ...,
+    total_timeout: float | None = ..., device: str = ..., memory: int | str | None = ..., threads: int | None = ...,
+    executor: str = ..., processes: int = ..., journal: str | Path | None = ..., resume: bool = ...,
+    domain: str | Domain[Any] | Strategy = ..., dtype: str = ..., conditional: Graph | Module | str | Path | None = ...,
+    one_hot: str = ..., classes: str | None = ..., rescale: bool = ..., as_is: bool = ...,
+    classifier_range: tuple[float, float] | str | None = ..., mean: str | Sequence[float] | None = ...,
+    std: str | Sequence[float] | None = ..., layout: str = ..., latent: str = ..., seed: int = ...,
+    level: float | str | Fraction = ..., simultaneous: bool = ..., sequential: bool = ...,
+    stop_width: float | str | Fraction | None = ..., batch: int | None = ..., grid: str | Path | None = ..., draws: int = ...,
+    timeout: float | str | None = ..., attack: str | None = ..., on_record: Callable[[Any], None] | None = ..., progress: bool = ...,
+) -> Results[LatentRobustness]:
+    """How often a classifier is right everywhere within a radius of what a generator draws, class by class, with exact intervals."""
 
 def inspect(
     graph: Graph | Module | str | Path = ..., *, plugin: Sequence[str | Path] = ..., total_timeout: float | None = ...,
     device: str = ..., memory: int | str | None = ..., threads: int | None = ..., executor: str = ..., processes: int = ...,
-    journal: str | Path | None = ..., resume: bool = ..., on_record: Callable[[Any], None] | None = ..., progress: bool = ...,
+    journal: str | Path | None = ..., resume: bool = ...,
+    compose: Sequence[Graph | Module | str | Path] | Graph | Module | str | Path = ..., rescale: bool = ..., as_is: bool = ...,
+    classifier_range: tuple[float, float] | str | None = ..., on_record: Callable[[Any], None] | None = ..., progress: bool = ...,
 ) -> Inspection:
     """Show every node: operator, shapes, treatment, parameters, neurons, names; and every problem at once."""
 
@@ -103,11 +141,12 @@ def radius(
     domain: str | Domain[Any] | Strategy | None = ..., dtype: str = ..., timeout: float | str | None = ..., semantics: str = ...,
     attack: str | None = ..., max_generators: int | None = ..., base: str | None = ..., solver: str | None = ...,
     neurons: int | None = ..., timeout_lp: float | None = ..., timeout_milp: float | None = ...,
-    mean: str | Sequence[float] | None = ..., std: str | Sequence[float] | None = ..., layout: str = ...,
-    labels: ArrayLike | str | Path | None = ..., index: str | None = ..., clip: tuple[float, float] | str | None = ...,
-    batch: int | None = ..., exact: bool = ..., upper: float | str | Fraction = ..., tolerance: float | str | Fraction = ...,
-    norm: str | float = ..., fan: int | None = ..., accept_solver: bool = ..., on_record: Callable[[Any], None] | None = ...,
-    progress: bool = ...,
+    compose: Sequence[Graph | Module | str | Path] | Graph | Module | str | Path = ..., rescale: bool = ..., as_is: bool = ...,
+    classifier_range: tuple[float, float] | str | None = ..., mean: str | Sequence[float] | None = ...,
+    std: str | Sequence[float] | None = ..., layout: str = ..., labels: ArrayLike | str | Path | None = ..., index: str | None = ...,
+    clip: tuple[float, float] | str | None = ..., batch: int | None = ..., exact: bool = ..., upper: float | str | Fraction = ...,
+    tolerance: float | str | Fraction = ..., norm: str | float = ..., fan: int | None = ..., accept_solver: bool = ...,
+    on_record: Callable[[Any], None] | None = ..., progress: bool = ...,
 ) -> Results[RadiusResult]:
     """Bracket each input's robustness radius: proved up to the one, a counterexample from the other on."""
 
@@ -115,7 +154,9 @@ def taboo_calibrate(
     graph: Graph | Module | str | Path = ..., inputs: ArrayLike | Region | Dataset | str | Path | None = ...,
     labels: ArrayLike | str | Path | None = ..., *, plugin: Sequence[str | Path] = ..., total_timeout: float | None = ...,
     device: str = ..., memory: int | str | None = ..., threads: int | None = ..., executor: str = ..., processes: int = ...,
-    journal: str | Path | None = ..., resume: bool = ..., mean: str | Sequence[float] | None = ...,
+    journal: str | Path | None = ..., resume: bool = ...,
+    compose: Sequence[Graph | Module | str | Path] | Graph | Module | str | Path = ..., rescale: bool = ..., as_is: bool = ...,
+    classifier_range: tuple[float, float] | str | None = ..., mean: str | Sequence[float] | None = ...,
     std: str | Sequence[float] | None = ..., layout: str = ..., index: str | None = ..., clip: tuple[float, float] | str | None = ...,
     batch: int | None = ..., held_out: ArrayLike | Region | Dataset | str | Path | None = ...,
     held_labels: ArrayLike | str | Path | None = ..., hold_out: int | None = ..., keys: Sequence[str] | str | Path | None = ...,
@@ -133,11 +174,13 @@ def taboo_certify(
     domain: str | Domain[Any] | Strategy = ..., dtype: str = ..., timeout: float | str | None = ..., semantics: str = ...,
     attack: str | None = ..., max_generators: int | None = ..., base: str | None = ..., solver: str | None = ...,
     neurons: int | None = ..., timeout_lp: float | None = ..., timeout_milp: float | None = ...,
-    mean: str | Sequence[float] | None = ..., std: str | Sequence[float] | None = ..., layout: str = ...,
-    labels: ArrayLike | str | Path | None = ..., index: str | None = ..., clip: tuple[float, float] | str | None = ...,
-    batch: int | None = ..., detector: Traps | str | Path | None = ..., trap: int | str | None = ...,
-    eps: float | str | Fraction = ..., radius: bool = ..., alarms: bool = ..., upper: float | str | Fraction = ...,
-    tolerance: float | str | Fraction = ..., on_record: Callable[[Any], None] | None = ..., progress: bool = ...,
+    compose: Sequence[Graph | Module | str | Path] | Graph | Module | str | Path = ..., rescale: bool = ..., as_is: bool = ...,
+    classifier_range: tuple[float, float] | str | None = ..., mean: str | Sequence[float] | None = ...,
+    std: str | Sequence[float] | None = ..., layout: str = ..., labels: ArrayLike | str | Path | None = ..., index: str | None = ...,
+    clip: tuple[float, float] | str | None = ..., batch: int | None = ..., detector: Traps | str | Path | None = ...,
+    trap: int | str | None = ..., eps: float | str | Fraction = ..., radius: bool = ..., alarms: bool = ...,
+    upper: float | str | Fraction = ..., tolerance: float | str | Fraction = ..., on_record: Callable[[Any], None] | None = ...,
+    progress: bool = ...,
 ) -> Results[TabooCertificate]:
     """Prove that a taboo trap stays quiet on all of a ball around each input, and so what an alarm proves."""
 
@@ -145,10 +188,11 @@ def taboo_detect(
     graph: Graph | Module | str | Path = ..., inputs: ArrayLike | Region | Dataset | str | Path | None = ..., *,
     plugin: Sequence[str | Path] = ..., total_timeout: float | None = ..., device: str = ..., memory: int | str | None = ...,
     threads: int | None = ..., executor: str = ..., processes: int = ..., journal: str | Path | None = ..., resume: bool = ...,
-    mean: str | Sequence[float] | None = ..., std: str | Sequence[float] | None = ..., layout: str = ...,
-    labels: ArrayLike | str | Path | None = ..., index: str | None = ..., clip: tuple[float, float] | str | None = ...,
-    batch: int | None = ..., detector: Traps | str | Path | None = ..., on_record: Callable[[Any], None] | None = ...,
-    progress: bool = ...,
+    compose: Sequence[Graph | Module | str | Path] | Graph | Module | str | Path = ..., rescale: bool = ..., as_is: bool = ...,
+    classifier_range: tuple[float, float] | str | None = ..., mean: str | Sequence[float] | None = ...,
+    std: str | Sequence[float] | None = ..., layout: str = ..., labels: ArrayLike | str | Path | None = ..., index: str | None = ...,
+    clip: tuple[float, float] | str | None = ..., batch: int | None = ..., detector: Traps | str | Path | None = ...,
+    on_record: Callable[[Any], None] | None = ..., progress: bool = ...,
 ) -> Results[Detection]:
     """Raise the alarm on inputs that make a taboo neuron fire: one forward pass each, in float32."""
 
@@ -156,7 +200,9 @@ def taboo_evaluate(
     graph: Graph | Module | str | Path = ..., inputs: ArrayLike | Region | Dataset | str | Path | None = ...,
     labels: ArrayLike | str | Path | None = ..., *, plugin: Sequence[str | Path] = ..., total_timeout: float | None = ...,
     device: str = ..., memory: int | str | None = ..., threads: int | None = ..., executor: str = ..., processes: int = ...,
-    journal: str | Path | None = ..., resume: bool = ..., mean: str | Sequence[float] | None = ...,
+    journal: str | Path | None = ..., resume: bool = ...,
+    compose: Sequence[Graph | Module | str | Path] | Graph | Module | str | Path = ..., rescale: bool = ..., as_is: bool = ...,
+    classifier_range: tuple[float, float] | str | None = ..., mean: str | Sequence[float] | None = ...,
     std: str | Sequence[float] | None = ..., layout: str = ..., index: str | None = ..., clip: tuple[float, float] | str | None = ...,
     batch: int | None = ..., detector: Traps | str | Path | None = ..., attack: Sequence[str] = ..., region: str = ...,
     background: float = ..., seed: int = ..., timeout: float | str | None = ..., adversarial: str | Path | None = ...,
@@ -186,11 +232,13 @@ def validate_calibrate(
     labels: ArrayLike | str | Path | None = ..., *, plugin: Sequence[str | Path] = ..., total_timeout: float | None = ...,
     device: str = ..., memory: int | str | None = ..., threads: int | None = ..., executor: str = ..., processes: int = ...,
     journal: str | Path | None = ..., resume: bool = ..., domain: str | Domain[Any] | Strategy = ..., dtype: str = ...,
-    mean: str | Sequence[float] | None = ..., std: str | Sequence[float] | None = ..., layout: str = ..., index: str | None = ...,
-    clip: tuple[float, float] | str | None = ..., batch: int | None = ..., timeout: float | str | None = ...,
-    upper: float | str | Fraction = ..., tolerance: float | str | Fraction = ..., norm: str | float = ...,
-    rate: float | str | Fraction = ..., window: int = ..., sigma0: float | str | Fraction | None = ..., sigma1: float = ...,
-    calibration: str | Path = ..., on_record: Callable[[Any], None] | None = ..., progress: bool = ...,
+    compose: Sequence[Graph | Module | str | Path] | Graph | Module | str | Path = ..., rescale: bool = ..., as_is: bool = ...,
+    classifier_range: tuple[float, float] | str | None = ..., mean: str | Sequence[float] | None = ...,
+    std: str | Sequence[float] | None = ..., layout: str = ..., index: str | None = ..., clip: tuple[float, float] | str | None = ...,
+    batch: int | None = ..., timeout: float | str | None = ..., upper: float | str | Fraction = ...,
+    tolerance: float | str | Fraction = ..., norm: str | float = ..., rate: float | str | Fraction = ..., window: int = ...,
+    sigma0: float | str | Fraction | None = ..., sigma1: float = ..., calibration: str | Path = ...,
+    on_record: Callable[[Any], None] | None = ..., progress: bool = ...,
 ) -> Results[RadiusResult]:
     """Find the threshold that rejects no more valid inputs than a tolerated rate, and write it to a file."""
 
@@ -199,12 +247,14 @@ def validate_evaluate(
     labels: ArrayLike | str | Path | None = ..., *, plugin: Sequence[str | Path] = ..., total_timeout: float | None = ...,
     device: str = ..., memory: int | str | None = ..., threads: int | None = ..., executor: str = ..., processes: int = ...,
     journal: str | Path | None = ..., resume: bool = ..., domain: str | Domain[Any] | Strategy = ..., dtype: str = ...,
-    mean: str | Sequence[float] | None = ..., std: str | Sequence[float] | None = ..., layout: str = ..., index: str | None = ...,
-    clip: tuple[float, float] | str | None = ..., batch: int | None = ..., timeout: float | str | None = ...,
-    upper: float | str | Fraction = ..., tolerance: float | str | Fraction = ..., norm: str | float = ...,
-    rate: float | str | Fraction = ..., window: int = ..., sigma0: float | str | Fraction | None = ..., sigma1: float = ...,
-    count: int = ..., calibrate: int = ..., attack: Sequence[str] = ..., thresholds: str | Sequence[float] | None = ...,
-    seed: int = ..., adversarial: str | Path | None = ..., on_record: Callable[[Any], None] | None = ..., progress: bool = ...,
+    compose: Sequence[Graph | Module | str | Path] | Graph | Module | str | Path = ..., rescale: bool = ..., as_is: bool = ...,
+    classifier_range: tuple[float, float] | str | None = ..., mean: str | Sequence[float] | None = ...,
+    std: str | Sequence[float] | None = ..., layout: str = ..., index: str | None = ..., clip: tuple[float, float] | str | None = ...,
+    batch: int | None = ..., timeout: float | str | None = ..., upper: float | str | Fraction = ...,
+    tolerance: float | str | Fraction = ..., norm: str | float = ..., rate: float | str | Fraction = ..., window: int = ...,
+    sigma0: float | str | Fraction | None = ..., sigma1: float = ..., count: int = ..., calibrate: int = ...,
+    attack: Sequence[str] = ..., thresholds: str | Sequence[float] | None = ..., seed: int = ...,
+    adversarial: str | Path | None = ..., on_record: Callable[[Any], None] | None = ..., progress: bool = ...,
 ) -> Results[Category]:
     """Measure how well radii tell valid inputs from misclassified and adversarial ones: tables, ROC curves, histograms."""
 
@@ -212,9 +262,11 @@ def validate_run(
     graph: Graph | Module | str | Path = ..., inputs: ArrayLike | Region | Dataset | str | Path | None = ..., *,
     plugin: Sequence[str | Path] = ..., total_timeout: float | None = ..., device: str = ..., memory: int | str | None = ...,
     threads: int | None = ..., executor: str = ..., processes: int = ..., journal: str | Path | None = ..., resume: bool = ...,
-    mean: str | Sequence[float] | None = ..., std: str | Sequence[float] | None = ..., layout: str = ..., index: str | None = ...,
-    batch: int | None = ..., timeout: float | str | None = ..., calibration: str | Path | None = ..., mode: str = ...,
-    state: str | Path | None = ..., on_record: Callable[[Any], None] | None = ..., progress: bool = ...,
+    compose: Sequence[Graph | Module | str | Path] | Graph | Module | str | Path = ..., rescale: bool = ..., as_is: bool = ...,
+    classifier_range: tuple[float, float] | str | None = ..., mean: str | Sequence[float] | None = ...,
+    std: str | Sequence[float] | None = ..., layout: str = ..., index: str | None = ..., batch: int | None = ...,
+    timeout: float | str | None = ..., calibration: str | Path | None = ..., mode: str = ..., state: str | Path | None = ...,
+    on_record: Callable[[Any], None] | None = ..., progress: bool = ...,
 ) -> Results[Decision]:
     """Accept or reject each input. Labels are neither needed nor read: the class that has to stay is the predicted one."""
 
@@ -226,11 +278,12 @@ def verify(
     domain: str | Domain[Any] | Strategy = ..., dtype: str = ..., timeout: float | str | None = ..., semantics: str = ...,
     attack: str | None = ..., max_generators: int | None = ..., base: str | None = ..., solver: str | None = ...,
     neurons: int | None = ..., timeout_lp: float | None = ..., timeout_milp: float | None = ...,
-    mean: str | Sequence[float] | None = ..., std: str | Sequence[float] | None = ..., layout: str = ..., index: str | None = ...,
-    clip: tuple[float, float] | str | None = ..., batch: int | None = ..., norm: str | float = ..., patch: str | None = ...,
-    brightness: str | None = ..., contrast: str | None = ..., targets: ArrayLike | int | None = ..., rounding: bool = ...,
-    accept_solver: bool = ..., evidence: bool = ..., witness: str | Path | None = ..., on_record: Callable[[Any], None] | None = ...,
-    progress: bool = ...,
+    compose: Sequence[Graph | Module | str | Path] | Graph | Module | str | Path = ..., rescale: bool = ..., as_is: bool = ...,
+    classifier_range: tuple[float, float] | str | None = ..., mean: str | Sequence[float] | None = ...,
+    std: str | Sequence[float] | None = ..., layout: str = ..., index: str | None = ..., clip: tuple[float, float] | str | None = ...,
+    batch: int | None = ..., norm: str | float = ..., patch: str | None = ..., brightness: str | None = ...,
+    contrast: str | None = ..., targets: ArrayLike | int | None = ..., rounding: bool = ..., accept_solver: bool = ...,
+    evidence: bool = ..., witness: str | Path | None = ..., on_record: Callable[[Any], None] | None = ..., progress: bool = ...,
 ) -> Results[InstanceResult]:
     """Prove that every input within eps of each given one (or under a patch, or a change of light) keeps its class."""
 

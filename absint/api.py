@@ -10,29 +10,41 @@ from dataclasses import replace
 from typing import Any
 
 from absint.contract.analysis import Analysis, analysis_of, function_name
+from absint.contract.common_options import NetworkOptions
 from absint.contract.options import Option, options_of
 from absint.errors import UsageError
 from absint.model.graph import Graph
-from absint.problem.live import graph_of
+from absint.problem.live import composed, fit_of, graph_of
 from absint.registry import load_plugin
 from absint.runs.progress import Progress
 from absint.runs.resolve import check_types, resolve
 from absint.runs.session import RunSession, guarded, journal_of
+from absint.runs.written import make_folders
 
 EXTRA = ("on_record", "progress")    # keywords of every function besides its options
 
 
 def load(model: object, *, example_input: Any = None, mean: Any = None, std: Any = None, fold: bool = True,
-         check_range: tuple[float, float] | None = None, layout: str = "auto") -> Graph:
+         check_range: tuple[float, float] | None = None, layout: str = "auto", compose: Any = (), rescale: bool = False,
+         as_is: bool = False, classifier_range: Any = "0,1") -> Graph:
     """Read a model (a path, or an object that a front end accepts, such as a torch.nn.Module) and check it.
 
     example_input: one batch of inputs, needed for a module and for nothing else.  mean, std: normalisation to prepend, so
     that eps lives in raw input units.  fold: False keeps every operator of the file as it is (needed for
     `semantics="float32"`).  check_range: input range of the check against onnxruntime and the module, [0, 1] if None.
     layout: chw or hwc, the order of the input's axes, for a mean and std per channel that the operators leave open.
+    compose: a network that runs before the model, such as a generator, or several in order; mean, std and layout stay the model's own.
+    rescale, as_is, classifier_range: how values reach the model: see `Graph.then`.
     Raises InputError or UnsupportedError, every offender at once.
     """
-    return graph_of(model, example_input, mean=mean, std=std, layout=layout, fold=fold, check_range=check_range)
+    before = tuple(compose) if isinstance(compose, (tuple, list)) else () if compose is None else (compose,)
+    stated = NetworkOptions(net=model, compose=before, rescale=rescale, as_is=as_is, classifier_range=classifier_range)
+    check_types(stated)
+    fit = fit_of(stated)
+    if not before:
+        return graph_of(model, example_input, mean=mean, std=std, layout=layout, fold=fold, check_range=check_range)
+    own = {"mean": mean, "std": std, "layout": layout}
+    return composed((*before, model), fit, example_input=example_input, fold=fold, check_range=check_range, **own)
 
 
 def stream(analysis: str, *arguments: Any, **keywords: Any) -> Iterator[Any]:
@@ -71,6 +83,7 @@ def _called(name: str, options: Any, on_record: Any, *, shown: bool) -> Any:
     """Run to the end; with a journal, an interrupt loses nothing."""
     _load(options)
     analysis, run = resolve(name, options if shown else replace(options, quiet=True))
+    make_folders(run.options)
     journal = journal_of(analysis, run)
     with nullcontext() if journal is None else closing(journal):
         session = RunSession(analysis, run, journal)

@@ -40,11 +40,23 @@ class RunOptions:
 
 
 @dataclass(frozen=True)
-class ModelOptions(RunOptions):
-    """Of analyses of one network."""
+class NetworkOptions(RunOptions):
+    """Of what looks at one network, which may be several in a row."""
 
     net: Any = option(None, "The network.", group=MODEL, argument=True, metavar="NET.onnx", common=True, kind=Path, keyword="graph",
                       accepts=MODEL_TYPES, binds=False)
+    compose: Any = option((), "Network that runs before it, such as a generator; repeatable, in order. Inputs are those of the first one.",
+                          group=MODEL, many=True, kind=Path, accepts=f"Sequence[{MODEL_TYPES}] | {MODEL_TYPES}", binds=False)
+    rescale: bool = option(False, "Map the range of the composed network's output to --classifier-range.", group=MODEL)
+    as_is: bool = option(False, "Leave the composed network's output as it is, whatever its range.", group=MODEL)
+    classifier_range: Any = option("0,1", "With --compose: the range that the network expects, or none.", group=MODEL, kind=str,
+                                   accepts=CLIP_TYPES)
+
+
+@dataclass(frozen=True)
+class ModelOptions(NetworkOptions):
+    """Of analyses of one network."""
+
     mean: str | None = option(None, "Normalisation the network expects before it: a or a,b,c by channel.", group=DATA, common=True,
                               accepts="str | Sequence[float] | None")
     std: str | None = option(None, "See --mean.", group=DATA, common=True, accepts="str | Sequence[float] | None")

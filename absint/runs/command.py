@@ -88,10 +88,15 @@ def _check_file(path: Path, read: dict[str, Path | None], option: str) -> None:
 
 
 def _read_files(options: Any) -> dict[str, Path | None]:
-    """Every file that the options name to be read, by its word."""
-    return {one.word: Path(value) for one in options_of(type(options))
-            if one.kind is Path and not one.many and not one.words.writes
-            and isinstance(value := getattr(options, one.name), (str, Path))}
+    """Every file that the options name to be read, by its word; of one that may be repeated '--compose 2' is the second."""
+    found: dict[str, Path | None] = {}
+    for one in options_of(type(options)):
+        if one.kind is Path and not one.words.writes:
+            value = getattr(options, one.name)
+            for place, file in enumerate((value or ()) if one.many else (value,)):
+                if isinstance(file, (str, Path)):
+                    found[f"{one.word} {place + 1}" if place else one.word] = Path(file)
+    return found
 
 
 class _Command:

@@ -51,7 +51,7 @@ def model_of(graph: Graph, path: str) -> dict[str, Any]:
     source = graph.source
     return {
         "path": path, "sha256": source.sha256, "input_shape": list(graph.input.shape), "outputs": graph.output.size,
-        "passes": list(source.passes), "notes": list(source.notes), "caveats": list(source.caveats),
+        "passes": list(source.passes), "notes": list(source.notes), "caveats": list(source.caveats), **source.files,
     }
 
 
@@ -67,7 +67,8 @@ def header_of(run: Run[Any]) -> dict[str, Json]:
     options: Any = run.options
     header: dict[str, Json] = {"command": run.command, "started": datetime.now(UTC).isoformat(timespec="seconds")}
     if run.graph is not None:
-        header["model"] = model_of(run.graph, str(options.net) if isinstance(options.net, (str, Path)) else run.graph.source.path)
+        alone = isinstance(options.net, (str, Path)) and not run.graph.source.parts
+        header["model"] = model_of(run.graph, str(options.net) if alone else run.graph.source.path)
     if run.data is not None and run.whole is not None:
         data = run.data
         header["data"] = {"name": data.name, "sha256": data.sha256, "instances": len(data), "notes": list(data.notes),
@@ -93,7 +94,8 @@ def binding_of(run: Run[Any]) -> dict[str, Json]:
     binding: dict[str, Json] = {"analysis": run.analysis, "absint": own_version()}
     if run.graph is not None:
         # Of a file, what is put before it is among the options.
-        named = isinstance(getattr(options, "net", None), (str, Path)) and run.graph.source.sha256
+        files = (getattr(options, "net", None), *(getattr(options, "compose", None) or ()))
+        named = all(isinstance(file, (str, Path)) for file in files) and run.graph.source.sha256
         binding["model_sha256"] = named or graph_digest(run.graph)
         if not named and getattr(options, "journal", None) is not None:     # its constants may have been changed since the file was read
             binding["constants_sha256"] = content_digest(tuple(node.op.constants() for node in run.graph.nodes))
@@ -145,7 +147,8 @@ def origin(header: Mapping[str, Any]) -> tuple[Section, ...]:
             said.append("outward rounding" if numerics.get("rounding", True) else "NO ROUNDING: nothing here is a proof")
         lines.append(("numerics", ", ".join(said)))
     if model:
-        lines.append(("model", f"{model['path'] or 'a graph'} (sha256 {model['sha256'][:12] or 'unknown'})"))
+        for place, one in enumerate(model.get("networks", [model])):
+            lines.append(("then" if place else "model", f"{one['path'] or 'a graph'} (sha256 {one['sha256'][:12] or 'unknown'})"))
         lines += [("note", note) for note in model["notes"]]
     if data:
         right = data.get("accuracy")

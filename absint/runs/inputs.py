@@ -22,46 +22,32 @@ from absint.model.frontend import normalised
 from absint.model.graph import Graph
 from absint.model.input_axes import axes_of
 from absint.model.layout import Known, Layout, network_layout
-from absint.model.model_files import check_model
 from absint.numeric import backend
 from absint.problem.data_frontend import read_data
 from absint.problem.dataset import Dataset
-from absint.problem.live import graph_of, inputs_of, labels_of
+from absint.problem.live import inputs_of, labels_of, normalisation, stated_graph
 from absint.problem.live.inputs import arranged
-from absint.problem.parsing import parse_clip, parse_index, parse_numbers
+from absint.problem.parsing import parse_clip, parse_index
 from absint.problem.training_data import training_data
 
 _MOST_THREADS = 4096
 
 
-def normalisation(options: ModelOptions) -> tuple[Any, Any]:
-    """--mean and --std; text as exact decimals. Raises UsageError E-NUMBERS."""
-    given = ((options.mean, "--mean"), (options.std, "--std"))
-    mean, std = (parse_numbers(value, where) if isinstance(value, str) else value for value, where in given)
-    return mean, std
-
-
 def behind_normalisation(graph: Graph, options: ModelOptions, axes: Known) -> Graph:
-    """The graph as seen from raw input units. axes: `Dataset.axes` of the inputs."""
-    mean, std = normalisation(options)
+    """The graph as seen from raw input units. axes: `Dataset.axes` of the inputs. Of networks in a row the last one has its own already."""
+    mean, std = (None, None) if options.compose else normalisation(options)
     return graph if mean is None and std is None else normalised(graph, mean, std, axes)
 
 
 def by_channel(options: ModelOptions) -> bool:
-    """Whether mean or std goes by channels, so that the order of the axes matters."""
-    return any(value is not None and ("," in value if isinstance(value, str) else np.ndim(value) > 0)
+    """Whether mean or std goes by the channels of the inputs, so that the order of their axes matters."""
+    return not options.compose and any(value is not None and ("," in value if isinstance(value, str) else np.ndim(value) > 0)
                for value in (options.mean, options.std))
 
 
 def read_graph(options: ModelOptions) -> Graph:
-    """The network: of a file, or an object that a front end accepts. Raises what `load_model` does, UsageError E-USAGE for none."""
-    if options.net is None:
-        raise UsageError("E-USAGE", "Missing argument 'NET.onnx'", hint="name the network")
-    if isinstance(options.net, (str, Path)):
-        check_model(Path(options.net))
-    data = getattr(options, "data", None)
-    given = None if isinstance(data, (str, Path)) else data
-    return graph_of(options.net, inputs=given, fold=getattr(options, "semantics", "real") != "float32")
+    """The network: of a file, or an object that a front end accepts; or several in a row. Raises what `stated_graph` does."""
+    return stated_graph(options, inputs=getattr(options, "data", None), fold=getattr(options, "semantics", "real") != "float32")
 
 
 def warn_of(graph: Graph) -> None:
@@ -126,6 +112,11 @@ def _sample(options: DataOptions, graph: Graph) -> Dataset:
     if options.labels is not None:
         raise UsageError("E-USAGE", "labels without the data they belong to", where="--labels", hint="add --data FILE")
     shape = graph.input.shape
+    if graph.source.parts:
+        draw = f"np.save('latents.npy', np.random.default_rng(0).standard_normal({(25, *shape)}))"
+        raise InputError("E-DATA-NONE", f"there is no sample of what the first of several networks takes, here of shape {shape}",
+                         where=graph.source.path or None,
+                         hint=f"give your own with --data FILE, and their range with --clip; latents: {draw} and --clip none")
     sample = samples.for_shape(shape)
     if sample is None:
         raise InputError("E-DATA-NONE", f"no bundled sample fits inputs of shape {shape}", where=str(options.net),

@@ -11,7 +11,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from absint.contract.analysis import Analysis, analysis_of
 from absint.contract.common_options import DataOptions, DomainChoice, ModelOptions
-from absint.contract.options import options_of
+from absint.contract.options import Option, options_of
 from absint.contract.run import Run, seconds_of
 from absint.errors import UsageError
 from absint.runs.executors import EXECUTORS
@@ -56,6 +56,7 @@ def _merged(header: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any
 def _filled(analysis: Analysis[Any, Any], run: Run[Any]) -> Run[Any]:
     """The run with the parts that its options ask for. What loads torch is imported here: not for a usage error."""
     from absint.numeric import backend
+    from absint.problem.live import fit_of, normalisation
     from absint.runs import inputs
 
     options = run.options
@@ -68,7 +69,8 @@ def _filled(analysis: Analysis[Any, Any], run: Run[Any]) -> Run[Any]:
 
         run = replace(run, domain=domain_of(options))
     if isinstance(options, ModelOptions):
-        inputs.normalisation(options)
+        fit_of(options)
+        normalisation(options)
         run = _with_model(analysis, run)
     return run
 
@@ -105,9 +107,14 @@ def check_types(options: Any) -> None:
     hints = get_type_hints(type(options))
     wrong = [f"{one.keyword} is {_shown(getattr(options, one.name))}; it takes {one.accepts}" for one in options_of(type(options))
              if not _fits(getattr(options, one.name), hints[one.name])
-             or (one.kind is Path and not one.many and not _named(getattr(options, one.name)))]
+             or (one.kind is Path and not all(map(_named, _each(one, getattr(options, one.name)))))]
     if wrong:
         raise UsageError("E-OPTION", "values of a wrong type", details=wrong)
+
+
+def _each(one: Option, value: Any) -> tuple[Any, ...]:
+    """The values of an option that may be repeated, or the one value."""
+    return value if one.many and isinstance(value, tuple) else (value,)
 
 
 def _fits(value: Any, hint: Any) -> bool:

@@ -19,16 +19,22 @@ def prepare_written(options: Any, read: dict[str, Path | None]) -> None:
 
     Raises UsageError E-OUT for a file that something else of the run is, InputError E-OUT for a place that cannot be written.
     """
+    make_folders(options)
     words = {one.name: one.word for one in options_of(type(options))}
     for one in options_of(type(options)):
         value = getattr(options, one.name)
-        if one.words.writes in ("file", "folder") and value is not None:
+        if one.words.writes == "file" and value is not None:
             path = Path(value)
-            if one.words.writes == "folder":
-                _make_folder(path, one)
-            else:
-                _try_file(path, one, {word: other for word, other in read.items() if word != words.get(one.words.replaces)})
-                read[one.word] = path
+            _try_file(path, one, {word: other for word, other in read.items() if word != words.get(one.words.replaces)})
+            read[one.word] = path
+
+
+def make_folders(options: Any) -> None:
+    """Make the folders that the options name for writing. Raises InputError E-OUT for a place that cannot be one."""
+    for one in options_of(type(options)):
+        value = getattr(options, one.name)
+        if one.words.writes == "folder" and value is not None:
+            _make_folder(Path(value), one)
 
 
 def _make_folder(path: Path, one: Option) -> None:

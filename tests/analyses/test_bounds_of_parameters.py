@@ -179,7 +179,8 @@ def test_one_backward_pass_after_another(domain: str, *, rounding: bool) -> None
         with torch.no_grad():
             still = ends(graph, domain, rounding=rounding)
         assert not still.requires_grad
-        assert torch.equal(one, still)
+        # A row and its negative go down as one where no gradients are kept: products of other shapes, summed in another order.
+        torch.testing.assert_close(one.detach(), still, rtol=1e-12, atol=0.0)
         optimiser.zero_grad()
         one.sum().backward()
         two.square().sum().backward()

@@ -17,8 +17,8 @@ import absint
 from absint.analyses.query.answering import QueryAnswer
 from absint.analyses.query.class_index import about_scores
 from absint.errors import AbsintError, InputError, UnsupportedError
-from absint.model.graph import ClassIndex
 from absint.model.reference import runtime
+from absint.model.source import ClassIndex
 from absint.problem.query import read_query
 
 OPERATORS = ("<=", "<", ">=", ">", "=")

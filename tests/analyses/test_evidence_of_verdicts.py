@@ -62,7 +62,8 @@ def least(evidence, graph, leaf, found):
     if leaf.ray is not None:
         assert multiplied(evidence.programs[leaf.program], leaf.ray, leaf.path, (np.zeros(evidence.programs[leaf.program].shape[1]), 0)) > 0
         return None
-    follower = follow(graph, evidence, leaf.path, leaf, found)
+    # Where a path has hints, it narrows the entries that it cuts, and nothing else.
+    follower = follow(graph, evidence, leaf.path, leaf, found) if leaf.hints is None else follow(graph, evidence, (), None, found)
     return None if leaf.by == "void" or follower.void else row_bound(follower, leaf)
 
 

@@ -75,7 +75,7 @@ def halves_do_not_meet(patch):
 
 @mutant(LEAVES)
 def the_bounds_of_closed_leaves_are_forgotten(patch):
-    edit(patch, ByBoxes, "_bounded", ("_joined([Grown(closed=closed), grown])", "grown"))
+    edit(patch, ByBoxes, "_bounded", ("Grown.joined([Grown(closed=closed), grown])", "grown"))
 
 
 @mutant(HELD)

@@ -1,7 +1,8 @@
 """Evidence followed in Fractions, from the network and the statement alone: what is recorded is used as hints and never believed.
 
 Graphs of linear operators and ReLUs. By the lemma: where  A relu(z)  is met with  low <= z <= high, it is at least  A s z  for A > 0 (any
-slope s in [0, 1]) and at least  A high (z - low) / (high - low)  for A < 0; where the sign of z is known it is exact.
+slope s in [0, 1]) and at least  A high (z - low) / (high - low)  for A < 0; where the sign of z is known it is exact. A hint is a B of its
+own:  A relu(z) >= B z + the least of  A relu(z) - B z  at both ends and at 0, where that lies between.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ class Follower:
             return Fraction(float(ratios[name].ratio.reshape(-1)[place]))
         return ONE if high > -low else ZERO
 
-    def lower(self, name, weight, ratios):
+    def lower(self, name, weight, ratios, hints=None):
         """A lower bound of  weight . value of the node, at the best layer."""
         front, constant, best = {name: list(weight)}, ZERO, None
         for node in reversed(self.graph.nodes[: self.graph.position[name] + 1]):
@@ -104,7 +105,7 @@ class Follower:
             if adjoint is None or isinstance(node.op, Input):
                 continue
             if isinstance(node.op, Relu):
-                parts, add = self._relu(node, adjoint, ratios)
+                parts, add = self._relu(node, adjoint, ratios, hints or {})
             else:
                 parts, add = self._linear(node, adjoint)
             constant += add
@@ -127,10 +128,15 @@ class Follower:
             parts.append(here)
         return parts, sum((a * b for a, b in zip(adjoint, offset, strict=True)), ZERO)
 
-    def _relu(self, node, adjoint, ratios):
+    def _relu(self, node, adjoint, ratios, hints):
         out, constant = [], ZERO
         for k, (a, (low, high)) in enumerate(zip(adjoint, self.bounds[node.inputs[0]], strict=True)):
-            if low >= 0 or high <= 0:
+            if (node.name, k) in hints:
+                slope, added, left, right = hints[node.name, k]
+                b = slope * a + added
+                out.append(b)
+                constant += min(a * max(z, ZERO) - b * z for z in (left, right, min(max(ZERO, left), right)))
+            elif low >= 0 or high <= 0:
                 out.append(a if low >= 0 else ZERO)
             elif a > 0:
                 out.append(a * self.slope(node.name, k, ratios, low, high))
@@ -161,7 +167,23 @@ def row_bound(follower, leaf):
     assert min(share) >= 0
     weight = [sum((s * Fraction(float(e.weight[r, j])) for s, r in zip(share, rows, strict=True)), ZERO) for j in range(e.weight.shape[1])]
     bias = sum((s * Fraction(float(e.bias[r])) for s, r in zip(share, rows, strict=True)), ZERO)
-    return (follower.lower(follower.graph.output.name, weight, leaf.slopes or {}) + bias) / sum(share)
+    return (follower.lower(follower.graph.output.name, weight, leaf.slopes or {}, cut_entries(follower, leaf)) + bias) / sum(share)
+
+
+def cut_entries(follower, leaf):
+    """(node, entry) -> slope, added, and the ends that a path leaves of the operand's bounds. follower: of the root."""
+    found = {}
+    for name, one in (leaf.hints or {}).items():
+        operand = follower.graph[name].inputs[0]
+        for k, slope, added in zip(one.entry.tolist(), fractions(one.slope), fractions(one.added), strict=True):
+            low, high = follower.bounds[operand][k]
+            cuts = [step for step in leaf.path if (step.node, step.entry) == (operand, k)]
+            assert cuts, "a hint where nothing is cut"
+            low = max(low, *(Fraction(step.cut) for step in cuts if step.side > 0), low)
+            high = min(high, *(Fraction(step.cut) for step in cuts if step.side < 0), high)
+            assert low <= high
+            found[name, k] = slope, added, low, high
+    return found
 
 
 def multiplied(program, multipliers, path=(), objective=None):

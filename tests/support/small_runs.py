@@ -25,6 +25,8 @@ _WORDS = {
     "inspect": [NET],
     "clever": [NET, "--index", "0:3", "--radius", "2", "--batches", "10", "--samples", "10"],
     "errors": [NET, "--index", "0:3", "--domains", "box,deeppoly", "--attack-steps", "20", "--restarts", "2", "--eps", "0.03"],
+    "global.correctness": ["--draws", "60", "--block", "20"],
+    "global.robustness": ["--draws", "2", "--eps", "0.003", "--timeout", "none"],
     "validate.calibrate": [NET, "--index", "0:60", "--rate", "0.05"],
     "validate.run": [NET, "--index", "60:63"],
     "taboo.calibrate": [NET, "--index", "0:60", "--block", "25"],
@@ -48,6 +50,8 @@ def words_of(name: str, folder: Path, *, few: bool = False) -> list[str]:
     words = [*name.split("."), *_WORDS[name]]
     if few and "--index" in words:
         words[words.index("--index") + 1] = "0:2"
+    if few and "--draws" in words:      # of two classes
+        words[words.index("--draws") + 1] = "1"
     if name == "taboo.calibrate":
         words += ["--detector", str(folder / "made.json"), "--onnx", str(folder / "made.onnx")]
     elif name.startswith("taboo"):

@@ -11,9 +11,8 @@ from absint.analyses.bounds.tensors import names_of
 from absint.analyses.bounds.widths import BoundingSettings, layers
 from absint.errors import UsageError
 from absint.model.graph import Graph
-from absint.model.model_files import check_model
 from absint.problem.asked_region import AskedRegion, Stated
-from absint.problem.live import clip_of, graph_of
+from absint.problem.live import clip_of, stated_graph
 from absint.problem.regions.region import Region
 from absint.search.names import domains_of
 
@@ -72,11 +71,7 @@ def graph_for(options: BoundsOptions) -> Graph:
 
     Raises UsageError E-TENSOR for a name that the network does not compute, and whatever reading it raises.
     """
-    if options.net is None:
-        raise UsageError("E-USAGE", "Missing argument 'NET.onnx'", hint="name the network")
-    if isinstance(options.net, (str, Path)):
-        check_model(Path(options.net))
-    graph = graph_of(options.net, inputs=options.data)
+    graph = stated_graph(options, inputs=options.data)
     names = named(options)
     if names is None:
         return graph
@@ -86,7 +81,7 @@ def graph_for(options: BoundsOptions) -> Graph:
     except UsageError:
         if graph is options.net:
             raise
-    whole = graph_of(options.net, inputs=options.data, fold=False)
+    whole = stated_graph(options, inputs=options.data, fold=False)
     removed = [name for name in names_of(whole, names) if name not in graph.tensors]
     note = f"{UNFOLDED}{', '.join(map(repr, removed))}"
     return replace(whole, source=replace(whole.source, notes=(*whole.source.notes, note)))

@@ -93,7 +93,7 @@ def tensor_intervals(graph: Graph, region: Region, names: Sequence[str], setting
 
 def _compare(graph: Graph, region: Region) -> None:
     """The user's model on points of the very regions."""
-    if graph.source.model is not None and region.batch:
+    if graph.source.runs and region.batch:
         with torch.no_grad():
             hull = region.hull
         check_import(graph, region=Interval(hull.lower.detach(), hull.upper.detach(), proper=hull.proper))

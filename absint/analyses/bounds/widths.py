@@ -83,7 +83,7 @@ def compared(graph: Graph, region: Region, end: float = inf) -> None:
 
     Raises UnsupportedError E-IMPORT-MISMATCH, ResourceError E-TIMEOUT past `end`, on the monotonic clock.
     """
-    if graph.source.model is not None:
+    if graph.source.runs:
         try:
             check_import(graph, region=region.hull, budget=Budget(deadline=end))
         except DeadlineError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from absint.analyses.clever.options import RADII, CleverOptions
@@ -52,13 +51,10 @@ class Clever(Analysis[CleverOptions, CleverScore]):
         """Ending with the scores that are named."""
         if options.scores is None:
             return None
-        from absint.model.model_files import check_model
         from absint.model.scores import ending_with
-        from absint.problem.live import graph_of
+        from absint.problem.live import stated_graph
 
-        if isinstance(options.net, (str, Path)):
-            check_model(Path(options.net))
-        return ending_with(graph_of(options.net, inputs=None if isinstance(options.data, (str, Path)) else options.data), options.scores)
+        return ending_with(stated_graph(options, inputs=options.data), options.scores)
 
     def suits(self, graph: Graph) -> None:
         """Two classes at least, and scores rather than probabilities."""

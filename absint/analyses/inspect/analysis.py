@@ -42,20 +42,26 @@ class Inspect(Analysis[InspectOptions, Inspection]):
         from absint.model.frontend import model_hash
         from absint.model.graph import Graph
 
-        net = run.options.net
-        if isinstance(net, (str, Path)):
-            return {"model_sha256": model_hash(net) if Path(net).is_file() else str(net)}
-        return {"model_sha256": model_digest(net) if isinstance(net, Graph) else None}
+        def known(net: object) -> str | None:
+            if isinstance(net, (str, Path)):
+                return model_hash(net) if Path(net).is_file() else str(net)
+            return model_digest(net) if isinstance(net, Graph) else None
+
+        options = run.options
+        before = {"composed_sha256": [known(net) for net in options.compose]} if options.compose else {}
+        return {"model_sha256": known(options.net), **before}
 
     def opening(self, run: Run[InspectOptions], count: int) -> str:
         """Nothing: it takes a moment."""
         return ""
 
     def decide(self, items: Sequence[Item], run: Run[InspectOptions]) -> Iterator[Inspection]:
-        """What is found of it."""
+        """What is found of it; of networks in a row, of the one graph that they are."""
         from absint.analyses.inspect.examination import examine
+        from absint.problem.live import fit_of, stated_graph
 
-        yield examine(run.options.net)
+        fit_of(run.options)
+        yield examine(stated_graph(run.options) if run.options.compose else run.options.net)
 
     def word(self, record: Inspection) -> str:
         """Whether it can be analysed."""

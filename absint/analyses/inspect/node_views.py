@@ -55,6 +55,6 @@ def checked_import(graph: Graph, low: float, high: float) -> ImportCheck:
     seen = graph.source.node_check
     nodes = None if seen is None else ComparedNodes(seen.nodes, seen.total, seen.pieces, seen.visited)
     points = min(POINTS, int(_AFFORDABLE / max(1, products(graph))))
-    if points < _FEWEST or graph.source.model is None:
+    if points < _FEWEST or not graph.source.runs:
         return ImportCheck(0, None, nodes)
     return ImportCheck(points, check_import(graph, low, high, points=points), nodes)

@@ -97,7 +97,7 @@ def answered(graph: Graph, query: Query, settings: ProofSettings) -> Answering:
     check_outputs(query, chooses)
     query.check((graph.input.shape, (1,)))
     asked = about_scores(query, graph, chooses)
-    if chooses.model is not None and query.cells:
+    if graph.source.whole.runs and query.cells:
         check_index(graph.source, query.region.shaped(graph.input.shape).searchable().hull)
     return Answering(graph, asked.query, settings, asked)
 
@@ -176,7 +176,7 @@ class Answering:
         if found is Judgement.SAFE or (found is Judgement.OPEN and not in_rationals(self.graph, spec, 0, exact)):
             return None
         outputs, distance = (), 0.0
-        if self.graph.source.whole.model is not None:
+        if self.graph.source.whole.runs:
             reference = runtime(self.graph.source.whole)
             (output,) = reference.run(point[None])
             unsafe = spec.violated_exactly(0, output) if self.scores is None else self.scores.unsafe(cell, output)

@@ -15,7 +15,7 @@ from absint.analyses.query.record import AnswerRecord
 from absint.analyses.verify.run_settings import settings_of
 from absint.contract.run import Run
 from absint.errors import InputError, UsageError
-from absint.model.content_digest import model_digest
+from absint.model.content_digest import graph_digest
 from absint.model.graph import Graph
 from absint.model.model_files import check_model
 from absint.problem.live import graph_of
@@ -35,7 +35,7 @@ class AskedQuery:
     @property
     def sha256(self) -> tuple[str, str]:
         """Of network and query."""
-        return self.graph.source.sha256 or model_digest(self.graph), self.query.sha256
+        return graph_digest(self.graph), self.query.sha256
 
 
 @dataclass(frozen=True, eq=False)

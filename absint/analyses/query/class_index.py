@@ -15,9 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from absint.errors import InputError, UnsupportedError
-from absint.model.graph import ClassIndex, Graph, Source
+from absint.model.graph import Graph
 from absint.model.import_check import Boxes
 from absint.model.reference import runtime
+from absint.model.source import ClassIndex, Source
 from absint.problem.query import Query, UnsafeRows
 
 _WEIGHTS = 1 << 25   # of all rows

@@ -22,7 +22,7 @@ def model_facts(graph: Graph) -> dict[str, Any]:
     """What a report says of the network."""
     source = graph.source
     return {"path": source.path, "sha256": source.sha256, "input_shape": list(graph.input.shape), "outputs": graph.output.size,
-            "passes": list(source.passes), "notes": list(source.notes), "caveats": list(source.caveats)}
+            "passes": list(source.passes), "notes": list(source.notes), "caveats": list(source.caveats), **source.files}
 
 
 def query_facts(query: Query) -> dict[str, Any]:

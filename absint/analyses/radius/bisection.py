@@ -155,7 +155,7 @@ def _radii(graph: Graph, center: Tensor, settings: BisectionSettings, asked: Ask
     if not bool(largest.hull.lower.isfinite().all() and largest.hull.upper.isfinite().all()):
         raise UsageError("E-RADIUS", "the largest ball leaves the range of float64", where="--upper")
     end = time.monotonic() + settings.verify.total_timeout
-    if graph.source.model is not None and len(center):
+    if graph.source.runs and len(center):
         try:
             check_import(graph, region=largest.hull, budget=Budget(deadline=end))
         except DeadlineError:

@@ -17,8 +17,9 @@ from absint.analyses.taboo.exported import alarm_file
 from absint.analyses.taboo.traps import Traps
 from absint.errors import InternalError
 from absint.model.alarms import AlarmFile
-from absint.model.graph import Graph, Source
+from absint.model.graph import Graph
 from absint.model.reference import Runtime, one_session, opened
+from absint.model.source import Source
 from absint.model.watched import watched
 
 TOGETHER = 64
