@@ -423,8 +423,11 @@ def main() -> None:
 
 
 def write_provenance(out: Path, provenance: dict[str, Any]) -> None:
-    """How everything in `out` was made."""
-    (out / PROVENANCE).write_text(json.dumps(provenance, indent=2) + "\n", encoding="utf-8")
+    """How everything in `out` was made; what other programmes said there stays."""
+    path = out / PROVENANCE
+    said = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    networks = {**said.get("networks", {}), **provenance["networks"]}
+    path.write_text(json.dumps({**said, **provenance, "networks": networks}, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
