@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from known_pairs import identity_generator, sign_classifier
 from taboo_nets import rectifier
 from trainings import data_file
 
@@ -58,6 +59,9 @@ def arguments(name, net):
             del good["eps"]
         else:
             good["detector"] = detector
+    if name.startswith("global"):
+        pair = {"classifier": sign_classifier(net.parent, 6.0), "generator": {0: identity_generator(net.parent)}}
+        good |= {**pair, "as_is": True, "draws": 2}
     return {key: value for key, value in good.items() if key in known}
 
 

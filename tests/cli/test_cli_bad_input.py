@@ -129,7 +129,7 @@ def test_an_internal_error_shows_its_traceback_only_when_asked(verify, monkeypat
     def broken(*args, **kwargs):
         raise ValueError("a bug")
 
-    monkeypatch.setattr("absint.runs.inputs.graph_of", broken)
+    monkeypatch.setattr("absint.runs.inputs.stated_graph", broken)
     assert "--debug" in verify().fails(70, "E-INTERNAL]").err
     shown = verify("--debug")
     assert shown.code == 70

@@ -48,6 +48,7 @@ def folder(tmp_path_factory):
     (here / "net.onnx").write_bytes(NET.read_bytes())
     for name in ("ünïcode.onnx", "ä b.onnx", "größe — 網.onnx"):
         (here / name).write_bytes(small)
+    (here / "generator.onnx").write_bytes(generator())
     (here / "link.onnx").symlink_to(here / "net.onnx")
     (here / "empty.onnx").touch()
     (here / "half.onnx").write_bytes(NET.read_bytes()[:5000])
@@ -68,9 +69,19 @@ def small_net() -> bytes:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
 
 
+def generator() -> bytes:
+    """4 latents to 784 entries of [-1, 1]."""
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["m"]), helper.make_node("Tanh", ["m"], ["y"])]
+    weight = numpy_helper.from_array(np.ones((4, 784), dtype=np.float32), "w")
+    graph = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 4])],
+                              [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 784])], [weight])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+
+
 def write_data(here: Path) -> None:
     labels = np.array([1, 2])
     np.savez(here / "images.npz", images=IMAGES, labels=labels)
+    np.savez(here / "latents.npz", inputs=np.zeros((2, 4)), labels=labels)
     np.savez(here / "uint8.npz", images=(IMAGES * 255).astype(np.uint8), labels=labels)
     np.savez(here / "int64.npz", images=(IMAGES * 255).astype(np.int64), labels=labels)
     np.savez(here / "labels.npz", labels=labels)

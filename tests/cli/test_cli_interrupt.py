@@ -68,7 +68,7 @@ def test_while_the_model_loads(verify, monkeypatch):
     def stop(*args, **more):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("absint.runs.inputs.graph_of", stop)
+    monkeypatch.setattr("absint.runs.inputs.stated_graph", stop)
     verify().fails(130, "E-INTERRUPTED]")
 
 

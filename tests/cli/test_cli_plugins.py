@@ -102,7 +102,7 @@ def test_memory_that_runs_out_elsewhere_is_a_resource_error(verify, monkeypatch)
     def full(*args, **more):
         raise MemoryError
 
-    monkeypatch.setattr("absint.runs.inputs.graph_of", full)
+    monkeypatch.setattr("absint.runs.inputs.stated_graph", full)
     verify().fails(5, "E-MEMORY-OUT]")
 
 

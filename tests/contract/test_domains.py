@@ -20,6 +20,8 @@ VARIANTS = {
     "zonotope-without-box": lambda: DOMAINS.get("zonotope")(product=False),
     "zonotope-reduced": lambda: DOMAINS.get("zonotope")(max_generators=6),
     "crown": lambda: DOMAINS.get("deeppoly")(every_layer=False),
+    "linear-without-anchors": lambda: DOMAINS.get("linear")(anchor=0),
+    "deeppoly-scouted": lambda: DOMAINS.get("deeppoly")(first="linear"),
     "zonotope-x-deeppoly": lambda: Product(DOMAINS.get("zonotope")(), DOMAINS.get("deeppoly")()),
 }
 # Stages that ask programs beyond their domain, at a part of the time.

@@ -35,6 +35,9 @@ VARIANTS = {
     "box": (DOMAINS.get("box"), FAMILIES),
     "zonotope": (DOMAINS.get("zonotope"), FAMILIES),
     "deeppoly": (DOMAINS.get("deeppoly"), FEW),
+    "linear": (DOMAINS.get("linear"), FEW),
+    "deeppoly-scouted": (lambda: DOMAINS.get("deeppoly")(first="linear"), ("relu",)),
+    "parallel": (DOMAINS.get("parallel"), ("residual",)),
     "alpha": (lambda: DOMAINS.get("alpha")(steps=2, inner=1), ("residual",)),
     "auto": (lambda: walker_of("auto"), ("relu",)),
     "refine": (lambda: walker_of("refine"), ("relu",)),
@@ -135,7 +138,7 @@ def _enter_operators(domain: str, names: Iterable[str], *, slow: bool = False) -
 SIDE_BY_SIDE = 12
 # Supporting lines of these are found by bisection in bisection: 100,000 operations each.
 COSTLY = {"cos", "gelu", "gelu-tanh", "mish", "truncate"}
-for _domain in ("box", "zonotope", "deeppoly"):
+for _domain in ("box", "zonotope", "deeppoly", "linear"):
     _enter_operators(_domain, {*INSTANCES} - WITHOUT_AXES, slow=True)
 _enter_operators("box", {*INSTANCES} - WITHOUT_AXES)
 _enter_operators("deeppoly", {*INSTANCES} - WITHOUT_AXES - COSTLY)

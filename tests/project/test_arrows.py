@@ -48,6 +48,9 @@ FORMAT_FREE = ("absint.model.graph", "absint.model.op", "absint.model.families",
 # Names of domains outside domains/ that are no choice of an analysis, each with its reason.
 NAMED_DOMAINS = {
     ("absint.engine.forward", "box"): "the key under which the engine's own box step keeps a constant",
+    ("absint.engine.backward.charges", "linear"): "the key under which a walk keeps what linear nodes cost",
+    ("absint.model.ops.resize", "linear"): "the ONNX mode of that name",
+    **{(f"absint.analyses.train.{module}", "linear"): "the shape of a schedule" for module in ("options", "schedule")},
     ("absint.analyses.verify.settings", "auto"): "the number format of that name",
     ("absint.analyses.verify.portfolio", "auto"): "the number format of that name",
     ("absint.analyses.errors.options", "auto"): "the number format of that name",
@@ -60,6 +63,7 @@ NAMED_DOMAINS = {
        for module in ("augment", "options", "task")},
     ("absint.analyses.train.options", "box"): "a default that the user sees",
     ("absint.analyses.taboo.options", "lean"): "a default that the user sees",
+    ("absint.analyses.global_robustness.options", "auto"): "the order of axes that is decided from the network",
     ("absint.problem.dataset", "auto"): "the order of axes that is decided from the data",
     ("absint.problem.training_data", "auto"): "the order of axes that is decided from the data",
     ("absint.model.layout", "auto"): "the order of axes that is decided from the network",

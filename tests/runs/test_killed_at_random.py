@@ -36,6 +36,8 @@ WORDS = {
     "taboo.detect": [CONV, "--batch", "2"],
     "taboo.certify": [CONV, "--index", "0:60", "--radius", "--batch", "4"],
     "taboo.evaluate": [CONV, "--index", "0:40", "--attack", "fgsm:eps=0.1", "--attack", "sign:eps=0.1", "--attack", "pgd:eps=0.1"],
+    "global.correctness": ["--draws", "20000", "--block", "500"],
+    "global.robustness": ["--draws", "30", "--eps", "0.003,0.01", "--timeout", "none", "--batch", "4"],
     "inspect": [CONV],
     "clever": [NET, "--index", "0:12", "--radius", "2", "--batches", "20", "--samples", "40"],
     "errors": [NET, "--index", "0:40", "--domains", "box,auto", "--attack-steps", "40", "--restarts", "2", "--eps", "0.03"],
