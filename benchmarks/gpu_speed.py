@@ -113,16 +113,17 @@ def counted(visit: Visit, work: Callable[[], Any]) -> tuple[object, object, Any]
 def branching(visit: Visit) -> None:
     """Branch and bound on images that one pass leaves open, a few seconds each."""
     found = visit.found
-    found.update(head=("net", "eps", "images", "verified", "falsified", "unknown", "seconds"), rows=[])
+    found.update(head=("net", "domain", "eps", "images", "verified", "falsified", "unknown", "seconds"), rows=[])
     count, seconds = (10, 4.0) if visit.on_card else (2, 1.0)
     for net in nets(visit.nets):
         visit.check()
         inputs, labels = net.batch(count)
         eps = f"{float(parse_eps(net.eps)) * 2.5:.3g}"
-        begin = time.perf_counter()
-        rows = absint.verify(net.graph, inputs, labels, eps, domain="exact", device=visit.device, timeout=seconds,
-                             total_timeout=max(1.0, min(visit.left, count * seconds)))
-        words = [row.verdict.value for row in rows]
-        found["rows"].append((net.name, eps, count, *(words.count(word) for word in ("verified", "falsified", "unknown")),
-                              f"{time.perf_counter() - begin:.1f}"))
-    found["said"] = f"{len(found['rows'])} networks"
+        for domain in ("exact", "bab"):
+            begin = time.perf_counter()
+            rows = absint.verify(net.graph, inputs, labels, eps, domain=domain, device=visit.device, timeout=seconds,
+                                 total_timeout=max(1.0, min(visit.left, count * seconds)))
+            words = [row.verdict.value for row in rows]
+            found["rows"].append((net.name, domain, eps, count, *(words.count(word) for word in ("verified", "falsified", "unknown")),
+                                  f"{time.perf_counter() - begin:.1f}"))
+    found["said"] = f"{len(found['rows'])} rows"

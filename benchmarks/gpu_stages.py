@@ -174,6 +174,7 @@ def subjects() -> dict[str, ProofStage]:
     found = {name: ProofStage(DOMAINS.get(name)()) for name in ("box", "zonotope", "deeppoly")}
     found["alpha"] = ProofStage(DOMAINS.get("alpha")(steps=3, inner=1))
     found["exact"] = strategy("exact", nodes=30).stages()[-1]
+    found["bab"] = strategy("bab", nodes=60).stages()[-1]
     return found
 
 

@@ -26,7 +26,7 @@ import torch
 from clever_costs import MODULE, PEER, PRODUCTS
 from clever_data import Data
 from clever_nets import Training
-from clever_runner import Size, Stage, Unit, Visit, pages, run
+from clever_runner import Size, Visit, chosen, pages, run
 from clever_stages import BPDA, MASKS, NETS, NORMS, SANDWICH, TABLES
 
 SIZES = {
@@ -46,7 +46,7 @@ def main(words: Sequence[str] | None = None) -> int:
     out.mkdir(parents=True, exist_ok=True)
     visit = Visit(out, given.nets, Data(given.data), SIZES[given.size], given.device, given.memory,
                   Training(epochs=given.epochs, images=given.train_images))
-    stages, units = chosen(visit, given.only)
+    stages, units = chosen(visit, STAGES, given.only)
 
     def write() -> None:
         (out / "clever.md").write_text(pages(visit, STAGES), encoding="utf-8")
@@ -55,17 +55,6 @@ def main(words: Sequence[str] | None = None) -> int:
     write()
     print(f"\n{pages(visit, stages)}")
     return int(not well)
-
-
-def chosen(visit: Visit, only: Sequence[str]) -> tuple[list[Stage], list[Unit]]:
-    """Stages that are printed, and units that run. only: names of either; none for all. Leaves with usage where there is none of a name."""
-    units = {stage.name: stage.units(visit) for stage in STAGES}
-    unknown = sorted(set(only) - {*units, *(unit.name for own in units.values() for unit in own)})
-    if unknown:
-        print(f"--only: no stages or units {', '.join(unknown)}; stages are {', '.join(units)}", file=sys.stderr)
-        raise SystemExit(2)
-    taken = {name: [unit for unit in own if not only or name in only or unit.name in only] for name, own in units.items()}
-    return [stage for stage in STAGES if taken[stage.name]], [unit for own in taken.values() for unit in own]
 
 
 def arguments(words: Sequence[str] | None) -> argparse.Namespace:

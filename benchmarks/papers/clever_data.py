@@ -33,12 +33,12 @@ class Data:
         self._read: dict[str, Images] = {}
 
     def __getitem__(self, name: str) -> Images:
-        """name: mnist or cifar10."""
+        """name: mnist, fashion_mnist or cifar10."""
         if name not in self._read:
             place = None if self.folder is None else self.folder / name
             if place is None or not place.is_dir():
                 raise AbsentError(f"--data has no folder {name}")
-            self._read[name] = {"mnist": _mnist, "cifar10": _cifar}[name](place)
+            self._read[name] = {"mnist": _mnist, "fashion_mnist": _mnist, "cifar10": _cifar}[name](place)
         return self._read[name]
 
 

@@ -1,4 +1,4 @@
-"""Stages of `clever.py`: units of work that are kept one by one, share what time there is, and end in tables and relations."""
+"""Stages of `clever.py` and others: units of work that are kept one by one, share what time there is, and end in tables and relations."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import subprocess
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from clever_data import AbsentError, Data
@@ -21,6 +22,13 @@ from clever_nets import Net, Training, net
 
 Found = dict[str, Any]
 DONE, CUT, FAILED, ABSENT, LATE = "done", "cut", "failed", "absent", "no time left"
+
+
+class Place(Protocol):
+    """What all visits have. out: the folder of what units found.  device: that they run on."""
+
+    out: Path
+    device: str
 
 
 @dataclass(frozen=True)
@@ -69,12 +77,14 @@ class Visit:
 class Unit:
     """run: (visit, seconds) -> what is kept, as JSON; {"state": CUT} among it where a limit left some out: tried again the next time.
 
+    The visit is that of the stage.
+
     share: of the time that is left, in proportion to the units that wait.
     """
 
     name: str
     share: float
-    run: Callable[[Visit, float], Found]
+    run: Callable[[Any, float], Found]
 
 
 @dataclass(frozen=True)
@@ -82,24 +92,24 @@ class Stage:
     """units: in order.  page: markdown of what they found, by name; those that found nothing are not there."""
 
     name: str
-    units: Callable[[Visit], list[Unit]]
-    page: Callable[[Visit, Mapping[str, Found]], Iterator[str]]
+    units: Callable[[Any], list[Unit]]
+    page: Callable[[Any, Mapping[str, Found]], Iterator[str]]
 
 
-def kept(visit: Visit, unit: str) -> Found | None:
+def kept(visit: Place, unit: str) -> Found | None:
     """What an earlier run found."""
     path = visit.out / f"{unit}.json"
     return json.loads(path.read_text()) if path.exists() else None
 
 
-def keep(visit: Visit, unit: str, found: Found) -> None:
+def keep(visit: Place, unit: str, found: Found) -> None:
     """In one step: a kill leaves what was there."""
     part = visit.out / f".{unit}.json"
     part.write_text(json.dumps(found, indent=1, default=str) + "\n", encoding="utf-8")
     part.replace(visit.out / f"{unit}.json")
 
 
-def run(visit: Visit, units: Sequence[Unit], end: float, wrote: Callable[[], None]) -> bool:
+def run(visit: Place, units: Sequence[Unit], end: float, wrote: Callable[[], None]) -> bool:
     """Every one that is not done, in order, and those that were cut again while there is time; whether none failed.
 
     wrote: called after each.
@@ -124,7 +134,7 @@ def run(visit: Visit, units: Sequence[Unit], end: float, wrote: Callable[[], Non
     return not failed
 
 
-def attempt(visit: Visit, unit: Unit, seconds: float) -> Found:
+def attempt(visit: Place, unit: Unit, seconds: float) -> Found:
     """One unit, whatever becomes of it."""
     begin = time.monotonic()
     try:
@@ -136,7 +146,18 @@ def attempt(visit: Visit, unit: Unit, seconds: float) -> Found:
     return {**found, "seconds": round(time.monotonic() - begin, 1)}
 
 
-def pages(visit: Visit, stages: Sequence[Stage]) -> str:
+def chosen(visit: Place, stages: Sequence[Stage], only: Sequence[str]) -> tuple[list[Stage], list[Unit]]:
+    """Stages that are printed, and units that run. only: names of either; none for all. Leaves with usage where there is none of a name."""
+    units = {stage.name: stage.units(visit) for stage in stages}
+    unknown = sorted(set(only) - {*units, *(unit.name for own in units.values() for unit in own)})
+    if unknown:
+        print(f"--only: no stages or units {', '.join(unknown)}; stages are {', '.join(units)}", file=sys.stderr)
+        raise SystemExit(2)
+    taken = {name: [unit for unit in own if not only or name in only or unit.name in only] for name, own in units.items()}
+    return [stage for stage in stages if taken[stage.name]], [unit for own in taken.values() for unit in own]
+
+
+def pages(visit: Place, stages: Sequence[Stage]) -> str:
     """Markdown of all that is kept."""
     lines: list[str] = []
     for stage in stages:
