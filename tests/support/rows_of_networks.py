@@ -11,6 +11,9 @@ import onnxruntime
 from onnx import TensorProto
 from onnx_models import build, node, stored, weights
 
+import absint
+from absint.model.graph import Graph
+
 LATENT, IMAGE, CLASSES = 4, 6, 3
 
 
@@ -48,3 +51,8 @@ def output(path: Path, x: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
 def latents(count: int = 8, latent: int = LATENT, seed: int = 1) -> npt.NDArray[np.float32]:
     """Normal, one row each."""
     return np.random.default_rng(seed).standard_normal((count, latent)).astype(np.float32)
+
+
+def pair(folder: Path, first: object = None, second: object = None, **how: object) -> Graph:
+    g, c = files(folder, first, second)
+    return absint.load(g).then(absint.load(c), **how or {"rescale": True})
