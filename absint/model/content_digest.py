@@ -15,13 +15,15 @@ from absint.model.graph import Graph
 
 
 def model_digest(graph: Graph) -> str:
-    """SHA-256 of the user's files, with what was put before each; of the operators, too, where no file says all of them.
+    """SHA-256 of the user's files, with what was put before each and the output chosen; of the operators, where no file says all.
 
     A part of a graph has the hash of a file in its source and is not what that file says.
     """
     source = graph.source
     whole = source.sha256 and source.runs
-    before = tuple(part.prefix for part in source.parts) if source.parts else source.prefix
+    before: Any = tuple(part.prefix for part in source.parts) if source.parts else source.prefix
+    chosen = tuple(part.chosen for part in source.networks)
+    before = (before, chosen) if any(chosen) else before
     parts: Sequence[Any] = before if whole else [(n.name, n.op, n.inputs) for n in graph.nodes]
     digest = hashlib.sha256(source.sha256.encode())
     _feed(digest, tuple(parts))
@@ -31,7 +33,7 @@ def model_digest(graph: Graph) -> str:
 def graph_digest(graph: Graph) -> str:
     """The SHA-256 of the user's file where the graph is that file's, nothing before it and nothing left out; else `model_digest`."""
     source = graph.source
-    alone = source.runs and not source.prefix and not source.parts
+    alone = source.runs and not source.prefix and not source.parts and not source.chosen
     return source.sha256 if source.sha256 and alone else model_digest(graph)
 
 

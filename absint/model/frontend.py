@@ -21,6 +21,7 @@ from absint.model.input_axes import axes_of
 from absint.model.layout import Axes, Known, agreed, axes_of_values, named
 from absint.model.op import Input, Shape
 from absint.model.ops.affine import Affine
+from absint.model.other_formats import kind_of_file
 from absint.numeric.decimal import rational
 from absint.numeric.outward import next_above
 from absint.registry import Registry
@@ -30,7 +31,8 @@ Numbers = Number | Sequence[Number] | Tensor
 
 
 class FrontEnd(Protocol):
-    """What a model front end offers. suffixes: in lower case, with their dots.
+    """What a model front end offers. suffixes: in lower case, with their dots; those that it claims only to refuse them with
+    better words it states in `refused`, too.
 
     One that reads objects, such as a framework's modules, states `accepts(source: object) -> bool` besides. One whose models
     lie in more than one file states `sha256(path) -> str`, of all of them, and puts the same into the graph's source.
@@ -89,9 +91,18 @@ def front_end_for(source: object) -> FrontEnd:
     name = Path(source).name.lower()
     fitting = [(len(s), k) for k, end in enumerate(ends) for s in end.suffixes if name.endswith(s)]
     if not fitting:
-        known = ", ".join(sorted({s for end in ends for s in end.suffixes}))
-        raise InputError("E-MODEL-FORMAT", f"no front end reads '{name}'", where=str(source), hint=f"known suffixes: {known}")
+        raise _unread(Path(source), ends)
     return ends[max(fitting)[1]]
+
+
+def _unread(path: Path, ends: Sequence[FrontEnd]) -> InputError:
+    """What a file that no front end reads is, and what to do with it."""
+    known = kind_of_file(path)
+    if known is not None:
+        return InputError("E-MODEL-FORMAT", f"'{path.name}' is {known[0]}", where=str(path), hint=known[1])
+    read = ", ".join(sorted({s for end in ends for s in end.suffixes if s not in getattr(end, "refused", ())}))
+    return InputError("E-MODEL-FORMAT", f"no front end reads '{path.name}'", where=str(path),
+                      hint=f"models end in {read}; convert it, or rename it where it is one of these")
 
 
 def _accepting(source: object, ends: Sequence[FrontEnd]) -> FrontEnd:
@@ -130,13 +141,15 @@ def normalised(graph: Graph, mean: Numbers | None = None, std: Numbers | None = 
     known = agreed(shape, axes_of(graph), axes)
     means, stds = _numbers(0.0 if mean is None else mean, "mean"), _numbers(1.0 if std is None else std, "std")
     if any(s <= 0 for s in stds):
-        raise UsageError("E-NORMALISE", f"std must be positive, got {float(min(stds)):g}", where="--std")
+        raise UsageError("E-NORMALISE", f"std must be positive, got {float(min(stds)):g}", where="--std",
+                         hint="the deviation of the training data, such as 0.3081")
     where = {"mean": _along(means, shape, known, "mean"), "std": _along(stds, shape, known, "std")}
     shift = _broadcast([-float(m) for m in means], shape, where["mean"])
     error = _broadcast([_above(abs(m - Fraction(float(m)))) for m in means], shape, where["mean"])
     tiny, huge = Fraction(torch.finfo(torch.float64).tiny), Fraction(torch.finfo(torch.float64).max)
     if any(not tiny <= 1 / s <= huge for s in stds):
-        raise UsageError("E-NORMALISE", "1 / std leaves the range of float64", where="--std")
+        raise UsageError("E-NORMALISE", "1 / std leaves the range of float64", where="--std",
+                         hint="the deviation of the training data, such as 0.3081")
     scale = _broadcast([float(1 / s) for s in stds], shape, where["std"])
     center = Affine(shift=shift, shift_error=error if bool((error > 0).any()) else None)
     divide = Affine(scale=scale, weight_terms=1)

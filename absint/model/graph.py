@@ -216,7 +216,7 @@ class Graph:
         Raises UsageError E-PARAMETER for a name that the graph does not have and tensors of other shapes, UnsupportedError E-PARAMETER
         for an operator that cannot be made of tensors that change.
         """
-        rewritten = {"fold-affine", "merge-linear"}.intersection(self.source.passes)
+        rewritten = {"recognise", "fold-affine", "merge-linear"}.intersection(self.source.passes)
         folded = "; others were folded: load with fold=False" if rewritten else ""
         operators = {node.name: (node.op, node.made) for node in self.nodes}
         ops = remade(operators, mapping, self.source.reads, self.source.path or None, folded)

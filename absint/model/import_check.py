@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 
 from absint.errors import UnsupportedError
-from absint.model.forward_error import Followed, accepted, follow
+from absint.model.forward_error import Followed, accepted, follow, narrowest
 from absint.model.graph import Graph, Node
 from absint.model.op import Input
 from absint.model.reference import FloatArray, Runtime, probes
@@ -92,12 +92,14 @@ class _Shared:
     """Graph nodes by name -> the tensors of the files that are compared with them. output: the last file's.  stored: formats.
 
     read: tensors that a file is fed with, which is what the next operators start from.
+    computed: in which format executions go on from a tensor: its own, of whole numbers the narrowest of the files' floating-point ones.
     """
 
     tensors: Mapping[str, tuple[str, ...]]
     output: str
     stored: Mapping[str, torch.dtype]
     read: frozenset[str]
+    computed: Mapping[str, torch.dtype]
 
     @classmethod
     def of(cls, graph: Graph, reference: Runtime) -> _Shared:
@@ -105,12 +107,14 @@ class _Shared:
         stored = {name: STORED[kind] for name, kind in formats.items() if kind in STORED}
         output = reference.output
         stored |= {name: STORED[kind] for name, kind in reference.inputs.items()}
+        floating = narrowest([STORED[kind] for kind in reference.inputs.values()] + [stored[t] for t in stored if _computes(reference, t)])
+        computed = {name: form if _computes(reference, name) else floating for name, form in stored.items()}
         names = {node.name: dict.fromkeys((node.name, *node.tensors)) for node in graph.nodes}
         tensors = {node: tuple(t for t in found if t in stored and t != output) for node, found in names.items()}
         tensors[graph.output.name] += (output,)
         if not reference.prefix:
             tensors[graph.input.name] = ()
-        return cls(tensors, output, stored, frozenset(reference.inputs))
+        return cls(tensors, output, stored, frozenset(reference.inputs), computed)
 
 
 class _DifferenceError(Exception):
@@ -219,7 +223,7 @@ class _Comparison:
                                           f"(rounding explains {bound:.2g})")
         stored = shared.stored[tensor]
         rounded = theirs.dtype != torch.float64 and stored == torch.float64
-        restart = Followed(theirs, theirs.abs() * unit_roundoff(theirs.dtype) if rounded else None, stored)
+        restart = Followed(theirs, theirs.abs() * unit_roundoff(theirs.dtype) if rounded else None, shared.computed[tensor])
         gap = float(deviation.max())
         return cls(gap if gap < np.inf else 0.0, float(size), restart)
 

@@ -61,9 +61,10 @@ def _in_input(origin: Tensor | None, axis: int, shape: Shape) -> set[Axes]:
     """The reader's axis of channels as one of the input; nothing where it reads no image of the input's entries."""
     if origin is None or origin.dim() < 2 or axis >= origin.dim() or not bool((origin >= 0).any()):
         return set()
+    ordered = _in_order(origin, axis) if origin.numel() == prod(shape) else set()
     if len(shape) == origin.dim():
-        return _by_coordinates(origin, axis, shape) or _in_order(origin, axis)
-    return _in_order(origin, axis) or _by_coordinates(origin, axis, shape)
+        return _by_coordinates(origin, axis, shape) or ordered
+    return ordered or _by_coordinates(origin, axis, shape)
 
 
 def _by_coordinates(origin: Tensor, axis: int, shape: Shape) -> set[Axes]:
@@ -80,6 +81,8 @@ def _by_coordinates(origin: Tensor, axis: int, shape: Shape) -> set[Axes]:
     whole = [_constant(c, slices, 1) for c in along]      # constant within each slice
     still = [_constant(c, slices, 0) for c in along]      # constant from slice to slice
     fits = [k for k in range(len(shape)) if whole[k] and all(still[j] for j in range(len(shape)) if j != k)]
+    if origin.dim() != len(shape) and len(fits) > 1:    # one channel, of one picture among several: any axis of size 1 would fit
+        return set()
     return {Axes(shape, axis if axis in fits else fits[0])} if fits else set()
 
 

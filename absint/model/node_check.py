@@ -51,6 +51,7 @@ class FileNode:
     """A node of the file: `label` for messages, its operands, and the graph's nodes that stand for it, in order.
 
     constants: operands known at import.  inputs: computed operands and their full shapes at batch size 1.
+    shapes: of the same, as the graph holds them.
     outputs: results that the graph computes.  model: the node's surroundings without any graph: versions and functions.
     """
 
@@ -58,9 +59,9 @@ class FileNode:
     proto: onnx.NodeProto
     constants: Mapping[str, AnyArray]
     inputs: Mapping[str, Shape]
+    shapes: Mapping[str, Shape]
     outputs: tuple[str, ...]
     parts: tuple[Node, ...]
-    batched: bool
     model: onnx.ModelProto
 
 
@@ -153,10 +154,10 @@ def _key(node: FileNode, types: Mapping[str, str]) -> Hashable:
         else:
             operands.append((types.get(name), node.inputs.get(name), list(node.proto.input).index(name)))
     outputs = tuple(name in node.outputs for name in node.proto.output)
-    rules = tuple(OPS.get(kind) for kind in {node.proto.op_type} if kind in OPS)
+    rules = tuple(OPS.get(kind) for kind in (node.proto.op_type, f"{node.proto.domain}.{node.proto.op_type}") if kind in OPS)
     around = node.model.SerializeToString() if _is_call(node) else ()
     versions = tuple(sorted((o.domain, int(o.version)) for o in node.model.opset_import))
-    return (bare.SerializeToString(deterministic=True), tuple(operands), outputs, rules, around, versions, node.batched)
+    return (bare.SerializeToString(deterministic=True), tuple(operands), outputs, rules, around, versions)
 
 
 def _is_call(node: FileNode) -> bool:
@@ -224,9 +225,8 @@ def _compare(
     dtype: torch.dtype,
 ) -> _Visit:
     values: dict[str, Followed] = {}
-    for name, shape in node.inputs.items():
-        inner = shape[1:] if node.batched else shape
-        stacked = np.stack([np.asarray(feed[name], dtype=np.float64).reshape(inner) for feed in feeds])
+    for name, shape in node.shapes.items():
+        stacked = np.stack([np.asarray(feed[name], dtype=np.float64).reshape(shape) for feed in feeds])
         values[name] = Followed(torch.as_tensor(stacked).to(dtype), None, _computed_in(STORED[kinds[name]], kinds[name]))
     pieces = visited = 0
     for part in node.parts:

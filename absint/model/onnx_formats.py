@@ -10,10 +10,11 @@ FLOATS: dict[int, str] = {
     onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.DOUBLE: "float64",
     onnx.TensorProto.FLOAT16: "float16", onnx.TensorProto.BFLOAT16: "bfloat16",
 }
+ML_DOMAIN = "ai.onnx.ml"     # of the operators that scikit-learn's converters write
 _NARROW = {onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16}
 # Expanded into other operators, whose rounding is not that of the one kernel a runtime has for them.
-_FUSED = {"Softmax", "LogSoftmax", "LayerNormalization", "InstanceNormalization"}
-_FORMAT_ATTRIBUTES = ("to", "dtype", "stash_type")
+_FUSED = {"Softmax", "LogSoftmax", "LayerNormalization", "InstanceNormalization", "RNN", "GRU", "LSTM"}
+_FORMAT_ATTRIBUTES = ("to", "dtype", "stash_type", "precision", "output_dtype")
 
 
 def formats(proto: onnx.ModelProto) -> frozenset[str]:
@@ -25,8 +26,12 @@ def formats(proto: onnx.ModelProto) -> frozenset[str]:
 
 
 def executions_known(proto: onnx.ModelProto) -> bool:
-    """Whether absint bounds what float32 executions err by: narrow numbers are stored and cast alone, no kernel is expanded."""
-    return not _computes_narrow(proto) and not _FUSED & {node.op_type for node in proto.graph.node}
+    """Whether absint bounds what float32 executions err by: narrow numbers are stored and cast alone, no kernel is expanded.
+
+    The kernels of `ML_DOMAIN` sum in an order, and round to a format, of their own.
+    """
+    kernels = any(node.domain == ML_DOMAIN or node.op_type in _FUSED for node in proto.graph.node)
+    return not kernels and not _computes_narrow(proto)
 
 
 def _computes_narrow(proto: onnx.ModelProto) -> bool:

@@ -31,8 +31,11 @@ class OnnxNode:
     """What an operator gets to know of its ONNX node, without importing onnx.
 
     constants: one entry per input, the tensor where it is known at import, else None.
-    shapes: full ONNX shape of each input, batch axis included (as 1).  batched: whether axis 0 of it is the batch axis.
+    shapes: full ONNX shape of each input, batch axis included (as 1).
+    batched: whether axis 0 of it, of size 1, is kept apart and the operator must leave it alone (see `mixes`); a graph holds such a
+    value without it. Otherwise all axes are alike, and the operator follows what ONNX says of that very shape.
     output: which of the node's `outputs` is asked for; only operators that the front end knows to split see more than 0.
+    whole: ONNX's number of the type of the result, where that is one of integers, else 0.
     """
 
     op_type: str
@@ -43,6 +46,7 @@ class OnnxNode:
     batched: tuple[bool, ...]
     output: int = 0
     outputs: int = 1
+    whole: int = 0
 
     def attribute(self, name: str, default: Any) -> Any:
         """An attribute or its default."""
@@ -70,13 +74,35 @@ class OnnxNode:
         if not self.batched[position]:
             return axis
         if axis == 0:
-            raise unsupported(self, "works along the batch axis", "keep the batch axis apart from the features")
+            raise mixes(self, "works along the batch axis")
         return axis - 1
 
 
 def unsupported(node: OnnxNode, what: str, hint: str | None = None) -> UnsupportedError:
     """The error an operator raises in `from_onnx`; the front end adds where the node stands and gathers them all."""
     return UnsupportedError("E-OP-UNSUPPORTED", what, where=node.op_type, hint=hint)
+
+
+class MixedAxesError(UnsupportedError):
+    """An import rule does not leave axis 0 alone where it is kept apart: with all axes alike it may import the node."""
+
+
+def mixes(node: OnnxNode, what: str) -> MixedAxesError:
+    """The error of a rule for a node that moves, merges or works along an axis 0 that is kept apart."""
+    return MixedAxesError("E-OP-UNSUPPORTED", what, where=node.op_type, hint="keep the batch axis apart from the features")
+
+
+class SeveralInstancesError(UnsupportedError):
+    """An import rule knows the operator for one instance only, where axis 0 counts several that ONNX treats one by one."""
+
+
+def one_by_one(node: OnnxNode, axes: str, rank: int) -> UnsupportedError:
+    """The error of a rule whose operator acts on each instance along axis 0, where that axis is not kept apart.
+
+    axes: those that it needs, in words.  rank: how many that is.
+    """
+    kind = SeveralInstancesError if len(node.shapes[0]) == rank else UnsupportedError
+    return kind("E-OP-UNSUPPORTED", f"needs an input ({axes})", where=node.op_type, hint="give it the axes that ONNX asks for")
 
 
 class FromOnnx(Protocol):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,11 @@ import onnxruntime
 import torch
 
 from absint.errors import UnsupportedError, UsageError
-from absint.model.op import Op, Shape
-from absint.model.source import Source
+from absint.model.op import Op
+from absint.model.source import InputPart, Source
 
 FloatArray = npt.NDArray[np.float64]
+Feeds = Mapping[str, npt.NDArray[np.floating[Any]]]      # by the model's input, (N, *full shape) each
 
 _CHUNK = 64
 _FORMATS: dict[str, type[np.floating[Any]]] = {
@@ -29,14 +31,13 @@ _FORMATS: dict[str, type[np.floating[Any]]] = {
 class ModelRuntime:
     """One model under onnxruntime, behind the operators that the graph applies before it (`Source.prefix`).
 
+    inputs: what it is fed with, in the order in which they lie in the graph's one input.
     input_dtype: what the model reads; points are rounded to it.  batchable: whether several instances go in one call.
     names: what the graph's names of its tensors begin with.
     """
 
     session: Any
-    input_name: str
-    input_shape: Shape
-    batched: bool
+    inputs: tuple[InputPart, ...]
     prefix: tuple[Op, ...]
     input_dtype: type[np.floating[Any]]
     batchable: bool
@@ -54,10 +55,10 @@ class ModelRuntime:
         """
         feeds = self.feeds(x)
         if not together:
-            rows = [self._fetch(names, feed) for feed in feeds]
+            rows = [self._fetch(names, _row(feeds, k)) for k in range(len(x))]
             return {name: [row[k] for row in rows] for k, name in enumerate(names)}
-        found = self._fetch(names, feeds[:, 0])
-        if any(value.shape[:1] != (len(feeds),) for value in found):
+        found = self._fetch(names, {name: value[:, 0] for name, value in feeds.items()})
+        if any(value.shape[:1] != (len(x),) for value in found):
             return None
         return {name: list(value) for name, value in zip(names, found, strict=True)}
 
@@ -67,57 +68,63 @@ class ModelRuntime:
         Raises UnsupportedError E-IMPORT-RUNTIME where onnxruntime fails.
         """
         feeds = self.feeds(x)
-        if not len(feeds):
-            return self._one(np.zeros((*self.input_shape,), dtype=self.input_dtype))[None][:0]
-        if len(feeds) > 1 and self.batchable:
-            together = self._together(feeds)
+        if not len(x):
+            return self._one({one.name: np.zeros(one.shape, dtype=self.input_dtype) for one in self.inputs})[None][:0]
+        if len(x) > 1 and self.batchable:
+            together = self._together(feeds, len(x))
             if together is not None:
                 return together
-        return np.stack([self._one(row) for row in feeds])
+        return np.stack([self._one(_row(feeds, k)) for k in range(len(x))])
 
-    def feeds(self, x: npt.NDArray[Any]) -> npt.NDArray[np.floating[Any]]:
-        """What the model reads for raw inputs x: (N, *full input shape) in its own format."""
+    def feeds(self, x: npt.NDArray[Any]) -> Feeds:
+        """What the model reads for raw inputs x, in its own format. Of several inputs each takes its entries of the flat ones."""
         values = torch.as_tensor(np.asarray(x, dtype=np.float64))
         with torch.no_grad():
             for op in self.prefix:
                 values = op.forward(values)
-        return values.numpy().reshape(len(values), *self.input_shape).astype(self.input_dtype)
+        flat = values.numpy().reshape(len(values), sum(prod(one.shape) for one in self.inputs)).astype(self.input_dtype)
+        ends = np.cumsum([prod(one.shape) for one in self.inputs])[:-1]
+        return {one.name: part.reshape(len(flat), *one.shape) for one, part in zip(self.inputs, np.split(flat, ends, 1), strict=True)}
 
     def round(self, x: FloatArray) -> FloatArray:
         """x in the model's input format, as float64; the nearest points that can be fed without error (no prefix)."""
         return x.astype(self.input_dtype).astype(np.float64)
 
-    def _one(self, row: npt.NDArray[np.floating[Any]]) -> FloatArray:
-        output = self._call(row)
-        return output[0] if self.batched and output.shape[:1] == (1,) else output
+    def _one(self, feed: Feeds) -> FloatArray:
+        """Of the shape that graphs give it: without an axis 0 of size 1, unless there is no other."""
+        output = self._call(feed)
+        return output[0] if output.ndim > 1 and len(output) == 1 else output
 
-    def _call(self, feed: npt.NDArray[np.floating[Any]]) -> FloatArray:
-        return np.asarray(self._fetch(None, feed)[0], dtype=np.float64)
+    def _call(self, feed: Feeds) -> FloatArray:
+        return np.atleast_1d(np.asarray(self._fetch(None, feed)[0], dtype=np.float64))
 
-    def _fetch(self, names: Sequence[str] | None, feed: npt.NDArray[np.floating[Any]]) -> list[npt.NDArray[Any]]:
+    def _fetch(self, names: Sequence[str] | None, feed: Feeds) -> list[npt.NDArray[Any]]:
         try:
-            return [np.asarray(value) for value in self.session.run(names, {self.input_name: feed})]
+            return [np.asarray(value) for value in self.session.run(names, dict(feed))]
         except Exception as error:  # onnxruntime raises a type of its own for each status code
             raise UnsupportedError("E-IMPORT-RUNTIME", f"onnxruntime fails on the model: {_first_line(error)}",
                                    hint="repair or re-export the model") from error
 
-    def _together(self, feeds: npt.NDArray[np.floating[Any]]) -> FloatArray | None:
+    def _together(self, feeds: Feeds, count: int) -> FloatArray | None:
         """All instances in few calls; None where the model turns out not to keep them apart (then never again)."""
+        sizes = [min(_CHUNK, count - start) for start in range(0, count, _CHUNK)]
         try:
-            parts = [self._call(chunk[:, 0]) for chunk in _chunks(feeds)]
+            found = (self._call({name: value[start : start + _CHUNK, 0] for name, value in feeds.items()})
+                     for start in range(0, count, _CHUNK))
+            parts = [part[:, None] if part.ndim == 1 else part for part in found]
         except UnsupportedError:
             self.batchable = False
             return None
-        separate = all(len(p) == len(c) for p, c in zip(parts, _chunks(feeds), strict=True))
-        last, alone = parts[-1][-1], self._one(feeds[-1])
+        separate = all(len(p) == size for p, size in zip(parts, sizes, strict=True))
+        last, alone = parts[-1][-1], self._one(_row(feeds, -1))
         close = separate and last.shape == alone.shape and np.allclose(last, alone, rtol=1e-3, atol=1e-3 * np.abs(alone).max(initial=0))
         self.batchable = bool(close)
         return np.concatenate(parts) if close else None
 
 
-def _chunks(feeds: npt.NDArray[np.floating[Any]]) -> Iterator[npt.NDArray[np.floating[Any]]]:
-    for start in range(0, len(feeds), _CHUNK):
-        yield feeds[start : start + _CHUNK]
+def _row(feeds: Feeds, place: int) -> Feeds:
+    """One instance."""
+    return {name: value[place] for name, value in feeds.items()}
 
 
 def _first_line(error: Exception) -> str:
@@ -174,8 +181,9 @@ class Runtime:
 
     @property
     def inputs(self) -> Mapping[str, str]:
-        """The tensor that each model reads, and its type as onnxruntime writes it."""
-        return {m.names + i.name: i.type for m in self.models for i in m.session.get_inputs() if i.name == m.input_name}
+        """The tensors that each model is fed with, and their types as onnxruntime writes them."""
+        kinds = [{i.name: i.type for i in m.session.get_inputs()} for m in self.models]
+        return {m.names + one.name: types[one.name] for m, types in zip(self.models, kinds, strict=True) for one in m.inputs}
 
     @property
     def output(self) -> str:
@@ -204,8 +212,8 @@ class Runtime:
             if values is None:
                 return None
             found |= {inner[name]: value for name, value in values.items() if name in inner}
-            if model.input_name in inner:
-                found[inner[model.input_name]] = list(model.feeds(x))
+            if any(one.name in inner for one in model.inputs):
+                found |= {inner[name]: list(value) for name, value in model.feeds(x).items() if name in inner}
             x = np.stack([np.asarray(value, dtype=np.float64) for value in values[output]]) if len(x) else x
         return {name: found[name] for name in names}
 
@@ -254,10 +262,12 @@ def _model(source: Source, opener: Callable[[bytes], Any]) -> ModelRuntime:
 
 
 def _wrapped(session: Any, source: Source) -> ModelRuntime:
-    (info,) = [i for i in session.get_inputs() if i.name == source.input_tensor]
-    if info.type not in _FORMATS:
-        raise UnsupportedError("E-IMPORT-RUNTIME", f"onnxruntime cannot be fed with {info.type} from Python", where=source.path or None,
-                               hint="convert the model to float32")
-    symbolic = bool(info.shape) and not isinstance(info.shape[0], int)
-    return ModelRuntime(session, info.name, source.full_input_shape, source.batched, source.prefix, _FORMATS[info.type],
+    infos = {i.name: i for i in session.get_inputs()}
+    found = [infos[one.name] for one in source.fed]
+    kinds = {info.type for info in found}
+    if len(kinds) != 1 or not kinds <= _FORMATS.keys():
+        raise UnsupportedError("E-IMPORT-RUNTIME", f"onnxruntime cannot be fed with {' and '.join(sorted(kinds))} from Python",
+                               where=source.path or None, hint="convert the model to float32")
+    symbolic = all(bool(info.shape) and not isinstance(info.shape[0], int) for info in found)
+    return ModelRuntime(session, source.fed, source.prefix, _FORMATS[kinds.pop()],
                         source.batched and symbolic, source.names)

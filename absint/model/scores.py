@@ -75,8 +75,8 @@ def _cut(source: Source, names: tuple[str, ...]) -> Source:
         own = tuple(name.removeprefix(part.names) for name in names if name.startswith(part.names))
         model = None if part.model is None else _model_ending_with(part.model, own)
         if model is not None:
-            ended = replace(part, model=model, chooses=None)
-            return replace(source, parts=(*networks[:k], ended), chooses=None) if source.parts else ended
+            ended = replace(part, model=model, chooses=None, chosen=own[0])
+            return replace(source, parts=(*networks[:k], ended), chooses=None, chosen=own[0]) if source.parts else ended
     return source.unreferenced
 
 

@@ -9,6 +9,11 @@ import numpy as np
 from absint.model.op import Shape
 
 
+def held(shape: Shape) -> Shape:
+    """How a graph holds a value of that shape: a number without axes has one of size 1 there, so that every value has axes."""
+    return shape or (1,)
+
+
 def broadcast_shape(*shapes: Sequence[int]) -> Shape:
     """The common shape. Raises RuntimeError, as torch does, where there is none."""
     try:

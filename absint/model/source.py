@@ -35,6 +35,14 @@ class ClassIndex:
     model: bytes | None
 
 
+@dataclass(frozen=True)
+class InputPart:
+    """One of several inputs of a model. name: as the file calls it.  shape: what the runtime expects, batch axis included as 1."""
+
+    name: str
+    shape: Shape
+
+
 # Formats of which float32 does not hold every number.
 WIDE = frozenset({"float64", "int32", "uint32", "int64", "uint64"})
 
@@ -56,6 +64,8 @@ class Source:
     node_check: None where the file's nodes were not compared.  reads: of the file's constants, see `absint.model.parameters.read_from`.
     parts: of a chain its networks, from input to output, each with what is applied to the output of the one before as its
     `prefix`; all else is said of the chain as a whole then.  names: what the graph's names of this part's tensors begin with.
+    inputs: of a model with several, all of them, in the order in which they lie, flat, in the graph's one input; else empty.
+    chosen: the output, or the tensor inside, that the user asked for in place of the file's own output; else ''.
     """
 
     path: str = ""
@@ -75,6 +85,18 @@ class Source:
     reads: Mapping[str, int] = field(default_factory=dict)
     parts: tuple[Source, ...] = ()
     names: str = ""
+    inputs: tuple[InputPart, ...] = ()
+    chosen: str = ""
+
+    @property
+    def fed(self) -> tuple[InputPart, ...]:
+        """What the reference runtime is fed with, in the order of the graph's input."""
+        return self.inputs or (InputPart(self.input_tensor, self.full_input_shape),)
+
+    @property
+    def named_inputs(self) -> dict[str, Shape]:
+        """Of a network with several inputs, each with its shape without batch axis, in the order of the graph's vector; else empty."""
+        return {one.name: one.shape[1:] if self.batched else one.shape for one in self.inputs}
 
     @property
     def wide(self) -> bool:

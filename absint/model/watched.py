@@ -167,9 +167,10 @@ def add_constant(proto: onnx.ModelProto, value: npt.NDArray[Any], name: str) -> 
 
 
 def one_instance(proto: onnx.ModelProto) -> bool:
-    """Whether the first axis of the input, where absint takes it for the batch axis, has room for one instance only."""
-    first = input_of(proto).type.tensor_type.shape.dim[0]
-    return bool(first.HasField("dim_value") and first.dim_value == 1)
+    """Whether the first axis of an input, where absint takes it for the batch axis, has room for one instance only."""
+    constants = {one.name for one in proto.graph.initializer}
+    firsts = [one.type.tensor_type.shape.dim[0] for one in proto.graph.input if one.name not in constants]
+    return any(first.HasField("dim_value") and first.dim_value == 1 for first in firsts)
 
 
 def input_of(proto: onnx.ModelProto) -> onnx.ValueInfoProto:

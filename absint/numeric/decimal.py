@@ -63,8 +63,9 @@ def exact_text(value: Fraction) -> str:
         places = max(places, count)
     if rest != 1:
         return str(value)
-    digits = str(value.numerator * 10**places // value.denominator).rjust(places + 1, "0")
-    return f"{digits[:-places]}.{digits[-places:]}" if places else digits
+    digits = str(abs(value.numerator) * 10**places // value.denominator).rjust(places + 1, "0")
+    sign = "-" if value < 0 else ""
+    return f"{sign}{digits[:-places]}.{digits[-places:]}" if places else f"{sign}{digits}"
 
 
 def outward_text(value: float, side: int) -> str:

@@ -74,6 +74,11 @@ class Numerics:
         """Underflow floor of the vector format; 0 without rounding."""
         return smallest_normal(self.vector) if self.rounding else 0.0
 
+    @property
+    def vector_least(self) -> float:
+        """What bounds of magnitudes may be raised to: far below all that matters, and far enough above 0 for products to be normal."""
+        return smallest_normal(self.vector) ** 0.8 if self.rounding else 0.0
+
     def down(self, x: Tensor) -> Tensor:
         """A lower bound of x's exact value given that x errs by less than one rounding; -inf unless x is finite."""
         x = no_lower(x)

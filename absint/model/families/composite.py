@@ -27,6 +27,11 @@ class Composite(Op):
         return type(self).enclosure is not Composite.enclosure
 
     @property
+    def in_words(self) -> str | None:
+        """What people are told of the expansion beside that there is one. Default: nothing."""
+        return None
+
+    @property
     def normalises(self) -> bool:
         """Whether the result are shares of a whole: entries along some axis are not negative and add up to 1, as probabilities do.
 
@@ -37,3 +42,11 @@ class Composite(Op):
     @abstractmethod
     def expand(self, build: Callable[[Op, tuple[str, ...]], str], inputs: tuple[str, ...], shapes: tuple[Shape, ...]) -> str:
         """Add the parts with `build(op, inputs) -> name` and return the name of the result."""
+
+
+class SeveralResults(Composite):
+    """One result of an operator whose results come of the same steps."""
+
+    @abstractmethod
+    def together(self) -> tuple[Op, Op]:
+        """An operator that gives all results, joined, the same whichever of them this is; and one that takes this one out of it."""

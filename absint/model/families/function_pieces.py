@@ -61,14 +61,21 @@ class Candidate(NamedTuple):
     slack: Tensor | float
 
 
-@dataclass(frozen=True)
-class Cut:
-    """An operand at which a case split leaves less that bends: operands up to x on one side, those from x on the other.
+@dataclass(frozen=True, eq=False)
+class CutPlaces:
+    """Operands at which a case split leaves less that bends: operands up to one on one side, those from it on on the other.
 
-    below, above: the values that the function takes or tends to at x, as seen from either side, within its kernel's error; f(x) itself
-    is among one of them.
+    at: (batch, K, *shape) float64, ascending; +inf where an entry has fewer; one beyond the interval counts for nothing.
+    left, here, right: (batch, K, *shape), the limits and the value there, within the kernel's error.
+    corners: places and values (batch, K - 1, 2, *shape) each, inf where there is none, where more than that bends.
+    slack: (batch, *shape), what any value of an entry may be off by beyond the kernel's error; None for nothing.
+    Between neighbours, and up to the interval's ends, the function lies in the hull of what is stated of that part: of the values at its
+    ends and its corners. Without corners that is a line.
     """
 
-    x: float
-    below: tuple[float, ...]
-    above: tuple[float, ...]
+    at: Tensor
+    left: Tensor
+    here: Tensor
+    right: Tensor
+    corners: tuple[Tensor, Tensor] | None = None
+    slack: Tensor | None = None

@@ -158,6 +158,23 @@ class Linear(Op):
         """L^T y where y (rows, C, *window) is zero elsewhere, within what `windows` names. Entries in padding may have any value."""
         raise NotImplementedError(f"{type(self).__name__} names windows and has no adjoint within them")
 
+    def patch_size(self, size: Shape, shape: Shape) -> Shape | None:
+        """Of the window of the result in which the image lies of any x (C, *spatial) that is zero outside of a window of `size`.
+
+        shape: of the one input.  None where that is no window, or not known.
+        """
+        return None
+
+    def patch_corner(self, corner: Tensor) -> Tensor:
+        """(R, rank) lowest positions of the images' windows, from those of the inputs'. They may lie beyond the image."""
+        raise NotImplementedError(f"{type(self).__name__} names the size of windows and not where they are")
+
+    def patch(self, x: Tensor, corner: Tensor, shape: Shape) -> Tensor:
+        """L x within `patch_size`, (R, C', *window), for x (R, C, *window) zero beyond the image. Entries beyond the image of the
+        result may have any value.
+        """
+        raise NotImplementedError(f"{type(self).__name__} names windows and has no image within them")
+
     def part(self, position: int, x: Tensor, shapes: tuple[Shape, ...]) -> Tensor:
         """L with every input but one zero. Default: by zeros."""
         zeros = [x.new_zeros((len(x), *s)) for s in shapes]
@@ -166,6 +183,12 @@ class Linear(Op):
     def monomial(self, shape: Shape) -> Monomial | None:
         """The map as a monomial one for a single input of that shape, or None."""
         return None
+
+    def gathered(self, shape: Shape) -> bool:
+        """Whether `columns` of an input of that shape hold the coefficients themselves, converted once and not computed, for the price of
+        a gather: then sums of their products err as `apply` does.
+        """
+        return False
 
     def columns(self, index: Tensor, shape: Shape, like: Tensor) -> Tensor:
         """L e_j for flat indices j of a single input of that shape: (len(index), *output). Default: by unit vectors."""

@@ -22,6 +22,11 @@ class Maximum(Nonlinear):
     al., POPL 2019, section 4.4 (below: the entry of greatest lower bound; above: it where it has won, else a constant).
     """
 
+    @property
+    def cuttable(self) -> bool:
+        """As ReLUs of differences: see `passes.expand_maxima`."""
+        return True
+
     def output_shape(self, *shapes: Shape) -> Shape:
         """The last axis is gone."""
         if not shapes[0]:

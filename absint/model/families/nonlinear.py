@@ -7,7 +7,7 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
-from absint.model.families.function_pieces import Cut
+from absint.model.families.function_pieces import CutPlaces
 from absint.model.op import Op
 from absint.numeric.interval import Band, Interval, Relaxation
 from absint.numeric.rounding import Numerics
@@ -39,9 +39,13 @@ class Nonlinear(Op):
         return Band(tuple(torch.zeros_like(i.lower) for i in intervals), offset, radius)
 
     @property
-    def cuts(self) -> tuple[Cut, ...]:
-        """Where case splits make it affine between neighbours, entry by entry, from left to right. Default: nowhere, for not split."""
-        return ()
+    def cuttable(self) -> bool:
+        """Whether case splits of single entries make it affine: `cuts` says where, or it can be written in operators that say so."""
+        return False
+
+    def cuts(self, interval: Interval) -> CutPlaces | None:
+        """Of a function of one operand, where case splits leave less that bends. Default: nowhere, for not split."""
+        return None
 
     def free_slope(self, intervals: tuple[Interval, ...]) -> Tensor | None:
         """Start value of the free slope `planes` takes; None where there is no freedom."""

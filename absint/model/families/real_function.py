@@ -9,7 +9,7 @@ from math import inf
 import torch
 from torch import Tensor
 
-from absint.model.families.function_pieces import Candidate, Cut, Jump, KernelError, Knot, Piece
+from absint.model.families.function_pieces import Candidate, CutPlaces, Jump, KernelError, Knot, Piece
 from absint.model.families.nonlinear import Nonlinear
 from absint.model.op import OnnxNode, Shape
 from absint.model.straight_through import spread, straight_through
@@ -141,21 +141,23 @@ class RealFunction(Nonlinear):
         return choice[(x[..., None] - choice).abs().argmin(-1)]
 
     @property
-    def cuts(self) -> tuple[Cut, ...]:
-        """Its kinks and jumps, where it is affine between them. Members whose entries bend at places of their own state those shared."""
-        if not self.piecewise_linear:
-            return ()
-        jumps = {j.x: j for j in self.jumps}
-        found = []
-        for x in sorted({k.x for k in self.knots} | set(jumps)):
-            here = self.evaluate(torch.tensor([x], dtype=torch.float64)).unique().tolist()
-            if len(here) != 1:
-                return ()
-            left, right = (jumps[x].left, jumps[x].right) if x in jumps else (here[0], here[0])
-            # f(x) itself goes with the side that it equals, else with the upper one.
-            beside = () if here[0] in (left, right) else (here[0],)
-            found.append(Cut(x, (left,), (*beside, right)))
-        return tuple(found)
+    def cuttable(self) -> bool:
+        """Where it is affine between kinks and jumps, and has any."""
+        return self.piecewise_linear and bool(self.knots or self.jumps_somewhere)
+
+    def cuts(self, interval: Interval) -> CutPlaces | None:
+        """Its kinks and jumps, where it is affine between them. Members whose entries bend at places of their own state those."""
+        jumps = {jump.x: jump for jump in self.jumps}
+        places = sorted({knot.x for knot in self.knots} | set(jumps)) if self.piecewise_linear else []
+        if not places:
+            return None
+        like = interval.lower.detach().double()
+        at = [torch.full_like(like, x) for x in places]
+        here = [self.evaluate(x) for x in at]
+        sides = [(torch.full_like(like, jumps[x].left), torch.full_like(like, jumps[x].right)) if x in jumps else (value, value)
+                 for x, value in zip(places, here, strict=True)]
+        left, right = ([side[k] for side in sides] for k in (0, 1))
+        return CutPlaces(torch.stack(at, 1), torch.stack(left, 1), torch.stack(here, 1), torch.stack(right, 1))
 
     # ---- where f is affine -------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from absint.model.constants import kept
 from absint.model.families.linear import Linear, Monomial
-from absint.model.op import OnnxNode, Op, Shape, no_offset, register_import, unerring, unsupported
+from absint.model.op import OnnxNode, Op, Shape, mixes, no_offset, register_import, unerring, unsupported
 from absint.model.ops.product import Multiply, same_axes
 from absint.model.shapes import broadcast_shape
 from absint.numeric.rounding import gamma, is_power
@@ -118,11 +118,10 @@ def _aligned(node: OnnxNode, position: int, constant: Tensor) -> Tensor:
     if not node.batched[position]:
         return value
     if value.dim() > rank:
-        raise unsupported(node, f"a constant of shape {tuple(value.shape)} adds axes before the batch axis", "reshape it")
+        raise mixes(node, f"a constant of shape {tuple(value.shape)} adds axes before the batch axis")
     if value.dim() == rank:
         if value.shape[0] != 1:
-            raise unsupported(node, f"a constant of shape {tuple(value.shape)} differs along the batch axis",
-                              "keep the batch axis apart from the features")
+            raise mixes(node, f"a constant of shape {tuple(value.shape)} differs along the batch axis")
         value = value[0]
     return value
 
@@ -189,8 +188,8 @@ def batch_norm_from_onnx(node: OnnxNode) -> Op:
     total = variance + float(node.attribute("epsilon", _EPSILON))
     if bool((total <= 0).any()):
         raise unsupported(node, "variance + epsilon is not positive", "repair the batch statistics")
-    if not node.batched[0]:
-        raise unsupported(node, "needs a batch axis", "keep the batch axis apart")
+    if len(node.shapes[0]) < 2:
+        raise unsupported(node, f"needs an axis of channels, not the shape {node.shapes[0]}", "keep the batch axis")
     scale = weight / total.sqrt()
     product = mean * scale
     magnitude = beta.abs() + product.abs()
@@ -198,7 +197,7 @@ def batch_norm_from_onnx(node: OnnxNode) -> Op:
     return Affine(
         scale.reshape(shape), (beta - product).reshape(shape), 4,
         (gamma(8, torch.float64) * magnitude).reshape(shape), magnitude.reshape(shape),
-        scale_inside=_inside(weight.detach(), total.detach().sqrt(), mean.detach()), channel_axis=0,
+        scale_inside=_inside(weight.detach(), total.detach().sqrt(), mean.detach()), channel_axis=0 if node.batched[0] else 1,
     )
 
 

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from absint.model.families.composite import Composite
 from absint.model.families.linear import Linear
-from absint.model.op import OnnxNode, Op, Shape, register_import, unsupported
+from absint.model.op import OnnxNode, Op, Shape, mixes, register_import, unsupported
 from absint.model.ops.shape import Concat, Gather, Identity, Reshape
+from absint.model.shapes import held
 from absint.numeric.scatter import added_at
 
 
@@ -64,6 +65,7 @@ class Assemble(Linear):
 
 def moved(index: Tensor, shape: Shape) -> Op:
     """y = x.flatten()[index] for x of that shape, as the simplest operator that does it."""
+    index, shape = index.reshape(held(tuple(index.shape))), held(shape)
     same = index.numel() == prod(shape) and torch.equal(index.reshape(-1), torch.arange(prod(shape)))
     if not same:
         return Gather.of(index)
@@ -79,6 +81,7 @@ def assembled(sources: Sequence[Tensor | Shape], index: Tensor) -> Op:
         values.append(torch.zeros(size, dtype=torch.float64) if not isinstance(source, Tensor) else source.double().reshape(-1))
         places.append(torch.arange(count, count + size) if computed else torch.full((size,), -1))
         count += size if computed else 0
+    index = index.reshape(held(tuple(index.shape)))
     chosen, border = torch.cat(places)[index], torch.cat(values)[index]
     shapes = [source for source in sources if not isinstance(source, Tensor)]
     if len(shapes) == 1 and bool((chosen >= 0).all()):
@@ -107,8 +110,7 @@ def without_batch(node: OnnxNode, index: Tensor) -> Tensor:
     if not ranks:
         return index
     if ranks != {index.dim()} or index.shape[0] != 1:
-        raise unsupported(node, f"shapes {' and '.join(map(str, node.shapes))} do not keep the batch axis in front",
-                          "keep the batch axis apart from the features")
+        raise mixes(node, f"shapes {' and '.join(map(str, node.shapes))} do not keep the batch axis in front")
     return index[0]
 
 
@@ -191,6 +193,31 @@ class OfImage(Composite):
         return build(self.op, inputs)
 
 
+@dataclass(frozen=True, eq=False)
+class Each(Composite):
+    """`op` on each of the `count` entries along axis 0, such as a convolution on each picture of a row."""
+
+    op: Op
+    count: int
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """The results in a row."""
+        if shapes[0][0] != self.count:
+            raise ValueError(f"{shapes[0]} has {shapes[0][0]} entries along axis 0, not {self.count}")
+        return (self.count, *self.op.output_shape(shapes[0][1:]))
+
+    def forward(self, *xs: Tensor) -> Tensor:
+        """All at once, as a batch."""
+        y = self.op.forward(xs[0].flatten(0, 1))
+        return y.reshape(len(xs[0]), self.count, *y.shape[1:])
+
+    def expand(self, build: Callable[[Op, tuple[str, ...]], str], inputs: tuple[str, ...], shapes: tuple[Shape, ...]) -> str:
+        """Select, apply, join."""
+        index, row = torch.arange(prod(shapes[0])).reshape(shapes[0]), (1, *self.op.output_shape(shapes[0][1:]))
+        parts = [build(self.op, (build(Gather.of(part.contiguous()), inputs),)) for part in index]
+        return build(Concat(0), tuple(build(Reshape(row), (part,)) for part in parts))
+
+
 @register_import("Concat")
 def concat_from_onnx(node: OnnxNode) -> Op:
     """Computed tensors and constants along a feature axis."""
@@ -226,7 +253,7 @@ def scatter_from_onnx(node: OnnxNode) -> Op:
         raise unsupported(node, f"reduction={node.attribute('reduction', '')} is not supported", "only plain writing is")
     index = node.required(1, "the indices").long()
     if any(node.batched):
-        raise unsupported(node, "writes by index along the batch axis, too", "keep the batch axis apart from the features")
+        raise mixes(node, "writes by index along the batch axis, too")
     sources, (data, updates) = positions(node, (0, 2))
     if node.op_type == "ScatterND":
         data[index.unbind(-1)] = updates

@@ -17,6 +17,7 @@ from absint.model.ops.relu import Relu
 from absint.model.ops.shape import Identity
 from absint.model.ops.step import Compare
 from absint.model.ops.sum import Sum
+from absint.model.shapes import held
 from absint.model.straight_through import straight_through
 from absint.numeric.interval import Band, Interval, Relaxation
 from absint.numeric.rational import Rationals
@@ -51,7 +52,7 @@ def _held(node: OnnxNode, position: int, values: Tensor) -> Tensor:
     survives = constant.is_floating_point() or bool((constant.double().to(constant.dtype) == constant).all())
     if not (survives and bool(values.isfinite().all())):
         raise unsupported(node, f"its constant input {position} is infinite, or beyond 2^53", "use finite numbers that float64 holds")
-    return values
+    return values.reshape(held(tuple(values.shape)))
 
 
 @register_import("Not", "And", "Or", "Xor")

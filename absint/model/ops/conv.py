@@ -14,7 +14,7 @@ from torch import Tensor
 from absint.model.constants import kept
 from absint.model.convolutions import RANKS, convolve, convolve_transposed, copied_entries
 from absint.model.families.linear import Linear
-from absint.model.op import OnnxNode, Shape, no_offset, one_power_a_row, register_op, unerring, unsupported, widened
+from absint.model.op import OnnxNode, Shape, no_offset, one_by_one, one_power_a_row, register_op, unerring, unsupported, widened
 from absint.model.window import Window
 
 
@@ -45,7 +45,7 @@ class Conv(Linear):
         if rank not in RANKS:
             raise unsupported(node, f"a {rank}-D convolution is not supported", "use Conv 1-D, 2-D or 3-D")
         if not node.batched[0] or len(node.shapes[0]) != rank + 2:
-            raise unsupported(node, f"needs an input (batch, channels, {rank} spatial axes)", "keep the batch axis apart")
+            raise one_by_one(node, f"batch, channels, {rank} spatial axes", rank + 2)
         if len(node.shapes) > 2 and node.constant(2) is None and node.shapes[2]:
             raise unsupported(node, "the bias must be a constant", "export with constant folding")
         stride = tuple(node.attribute("strides", [1] * rank))
@@ -148,6 +148,37 @@ class Conv(Linear):
     def adjoint_within(self, y: Tensor, window: Window) -> tuple[Tensor, ...]:
         """The whole transposed convolution: nothing is cropped, because nothing is known of where the rows stand."""
         return (convolve_transposed(y, self.constant("weight", y), self.stride, (0,) * len(self.stride), self.dilation, self.groups),)
+
+    def patch_size(self, size: Shape, shape: Shape) -> Shape | None:
+        """Every position whose kernel reaches into the window, wherever that begins."""
+        return tuple((n + reach + step - 3) // step + 1 for n, reach, step in zip(size, self._reach, self.stride, strict=True))
+
+    def patch_corner(self, corner: Tensor) -> Tensor:
+        """The first position whose kernel may reach into the window."""
+        begin = corner.new_tensor([pad for pad, _ in self.pads])
+        reach, step = corner.new_tensor(self._reach), corner.new_tensor(self.stride)
+        return (corner + begin - reach + 1).div(step, rounding_mode="floor")
+
+    def patch(self, x: Tensor, corner: Tensor, shape: Shape) -> Tensor:
+        """The convolution of a frame of zeros around the window, which begins where the first kernel does."""
+        rank, many = len(self.stride), len(x)
+        if max(self.stride) == 1:
+            rims = tuple(reach - 1 for reach in self._reach)
+            return convolve(x, self.constant("weight", x), self.stride, rims, self.dilation, self.groups)
+        # Of the window in the frame.
+        shift = corner + corner.new_tensor([pad for pad, _ in self.pads]) - self.patch_corner(corner) * corner.new_tensor(self.stride)
+        sizes = tuple(n + 2 * (reach - 1) + s - 1 for n, reach, s in zip(x.shape[2:], self._reach, self.stride, strict=True))
+        frame = x.new_zeros(*x.shape[:2], *sizes)
+        index: list[Tensor] = [torch.arange(many, device=x.device).reshape(-1, *(1,) * rank)]
+        for axis, n in enumerate(x.shape[2:]):
+            place = shift[:, axis : axis + 1] + torch.arange(n, device=x.device)
+            index.append(place.reshape(many, *(n if k == axis else 1 for k in range(rank))))
+        frame = frame.movedim(1, -1).index_put(tuple(index), x.movedim(1, -1)).movedim(-1, 1)
+        return convolve(frame, self.constant("weight", x), self.stride, (0,) * rank, self.dilation, self.groups)
+
+    @property
+    def _reach(self) -> tuple[int, ...]:
+        return tuple((k - 1) * d + 1 for k, d in zip(self.weight.shape[2:], self.dilation, strict=True))
 
     @property
     def _phased(self) -> bool:

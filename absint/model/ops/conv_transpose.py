@@ -10,7 +10,7 @@ from torch import Tensor
 
 from absint.model.convolutions import RANKS, convolve, convolve_transposed, copied_entries
 from absint.model.families.linear import Linear
-from absint.model.op import OnnxNode, Shape, register_op, unsupported, widened
+from absint.model.op import OnnxNode, Shape, one_by_one, register_op, unsupported, widened
 
 
 @register_op("ConvTranspose")
@@ -38,7 +38,7 @@ class ConvTranspose(Linear):
         if rank not in RANKS:
             raise unsupported(node, f"a {rank}-D transposed convolution is not supported", "use 1-D, 2-D or 3-D")
         if not node.batched[0] or len(node.shapes[0]) != rank + 2:
-            raise unsupported(node, f"needs an input (batch, channels, {rank} spatial axes)", "keep the batch axis apart")
+            raise one_by_one(node, f"batch, channels, {rank} spatial axes", rank + 2)
         bias = node.constant(2)
         stride = tuple(int(s) for s in node.attribute("strides", [1] * rank))
         dilation = tuple(int(d) for d in node.attribute("dilations", [1] * rank))

@@ -13,11 +13,12 @@ from torch import Tensor
 from absint.model.families.linear import Linear
 from absint.model.families.maximum import Maximum
 from absint.model.families.rational_linear import image, reciprocals
-from absint.model.op import OnnxNode, Op, Shape, register_import, unerring, unsupported
+from absint.model.op import OnnxNode, Op, Shape, register_import, unerring
 from absint.model.ops.affine import Affine
 from absint.model.ops.assemble import Plan, assembled, broadcast, moved, steps
 from absint.model.ops.relu import Relu
 from absint.model.ops.shape import Identity
+from absint.model.shapes import held
 from absint.numeric.rational import Rationals
 from absint.numeric.rounding import gamma
 
@@ -154,9 +155,7 @@ def extremum_from_onnx(node: OnnxNode) -> Op:
         if float(rest.abs().max()) <= _SHIFT_LIMIT:
             first = spread(node, computed[0], places[computed[0]], sources)
             return steps(first, Affine(shift=-rest), *flip, Relu(), *flip, Affine(shift=rest))
-    if any(node.unbatched(k) == () for k in computed) and node.batched[computed[0]]:
-        raise unsupported(node, "compares tensors without feature axes")
-    stack = assembled(sources, torch.stack([places[k] for k in inputs], -1))
+    stack = assembled(sources, torch.stack([places[k].reshape(held(tuple(places[k].shape))) for k in inputs], -1))
     if not flip:
         return Plan(((),) * len(computed), (stack, Maximum()))
     return Plan(((),) * len(computed), (stack, *flip, Maximum(), *flip))

@@ -7,11 +7,9 @@ from math import prod
 import torch
 from torch import Tensor
 
-from absint.model.op import OnnxNode, Op, Shape, register_import, unsupported
+from absint.model.op import OnnxNode, Op, Shape, mixes, one_by_one, register_import, unsupported
 from absint.model.ops.assemble import OfImage, assembled, moved
 from absint.model.shapes import broadcast_shape
-
-_BATCH = "keep the batch axis apart from the features"
 
 
 def _places(node: OnnxNode) -> Tensor:
@@ -48,7 +46,7 @@ def slice_from_onnx(node: OnnxNode) -> Op:
         if node.batched[0] and axis % len(shape) == 0:
             # All of a batch of any size: starts[0] = 0 and an end that no batch reaches.
             if (start, stride) != (0, 1) or end < 2**31 - 1:
-                raise unsupported(node, "slices the batch axis", _BATCH)
+                raise mixes(node, "slices the batch axis")
             continue
         index = index.index_select(node.axis(axis), torch.tensor(list(chosen), dtype=torch.int64))
     return _moved(node, index)
@@ -81,7 +79,7 @@ def gather_from_onnx(node: OnnxNode) -> Op:
     axis, shape = node.axis(int(node.attribute("axis", 0))), node.unbatched(0)
     index = _wrapped(node, node.required(1, "the indices").long(), shape[axis])
     chosen = _places(node).index_select(axis, index.reshape(-1))
-    return _moved(node, chosen.reshape(*shape[:axis], *index.shape, *shape[axis + 1 :]))
+    return _moved(node, chosen.reshape((*shape[:axis], *index.shape, *shape[axis + 1 :])))
 
 
 @register_import("GatherElements")
@@ -90,7 +88,7 @@ def gather_elements_from_onnx(node: OnnxNode) -> Op:
     axis, index = node.axis(int(node.attribute("axis", 0))), node.required(1, "the indices").long()
     if node.batched[0]:
         if index.shape[0] != 1:
-            raise unsupported(node, "indices differ along the batch axis", _BATCH)
+            raise mixes(node, "indices differ along the batch axis")
         index = index[0]
     return _moved(node, _places(node).gather(axis, _wrapped(node, index, node.unbatched(0)[axis])))
 
@@ -101,14 +99,14 @@ def gather_nd_from_onnx(node: OnnxNode) -> Op:
     index, dims = node.required(1, "the indices").long(), int(node.attribute("batch_dims", 0))
     if node.batched[0]:
         if dims < 1 or index.shape[0] != 1:
-            raise unsupported(node, "indexes the batch axis", _BATCH)
+            raise mixes(node, "indexes the batch axis")
         index, dims = index[0], dims - 1
     places = _places(node)
     if tuple(index.shape[:dims]) != tuple(places.shape[:dims]):
         raise unsupported(node, f"the first {dims} axes of data and indices differ", "repair the model")
     groups = index.reshape(-1, *index.shape[dims:])
     parts = [part[tuple(group.unbind(-1))] for part, group in zip(places.reshape(-1, *places.shape[dims:]), groups, strict=True)]
-    return _moved(node, torch.stack(parts).reshape(*index.shape[:dims], *parts[0].shape))
+    return _moved(node, torch.stack(parts).reshape((*index.shape[:dims], *parts[0].shape)))
 
 
 @register_import("Expand")
@@ -116,7 +114,7 @@ def expand_from_onnx(node: OnnxNode) -> Op:
     """Repeated along axes of size 1; the batch axis stays."""
     target, shape = [int(v) for v in node.required(1, "the shape").reshape(-1)], node.shapes[0]
     if node.batched[0] and (len(target) > len(shape) or (len(target) == len(shape) and target[0] != 1)):
-        raise unsupported(node, f"expanding {shape} to {tuple(target)} repeats the batch axis", _BATCH)
+        raise mixes(node, f"expanding {shape} to {tuple(target)} repeats the batch axis")
     try:
         full: Shape = broadcast_shape(shape, tuple(target))
     except RuntimeError as error:
@@ -132,7 +130,7 @@ def tile_from_onnx(node: OnnxNode) -> Op:
         raise unsupported(node, f"{len(repeats)} repeats for {len(node.shapes[0])} axes", "repair the model")
     if node.batched[0]:
         if repeats[0] != 1:
-            raise unsupported(node, "repeats the batch axis", _BATCH)
+            raise mixes(node, "repeats the batch axis")
         repeats = repeats[1:]
     return _moved(node, _places(node).repeat(repeats or (1,)).reshape([s * r for s, r in zip(node.unbatched(0), repeats, strict=True)]))
 
@@ -144,7 +142,7 @@ def blocks_from_onnx(node: OnnxNode) -> Op:
     if mode not in ("DCR", "CRD"):
         raise unsupported(node, f"mode={mode} is not supported", "use DCR or CRD")
     if not node.batched[0] or len(node.shapes[0]) != 4:
-        raise unsupported(node, "needs an input (batch, channels, height, width)", "keep the batch axis apart")
+        raise one_by_one(node, "batch, channels, height, width", 4)
     size, (channels, height, width) = int(node.attribute("blocksize", 0)), node.unbatched(0)
     places = _places(node)
     try:
@@ -167,7 +165,7 @@ def trilu_from_onnx(node: OnnxNode) -> Op:
     diagonals = _numbers(node, 1, "k") or [0]
     shape = node.unbatched(0)
     if len(shape) < 2:
-        raise unsupported(node, f"needs two feature axes, not {node.shapes[0]}", _BATCH)
+        raise mixes(node, f"needs two feature axes, not {node.shapes[0]}")
     keep = torch.ones(shape, dtype=torch.bool)
     keep = keep.triu(diagonals[0]) if node.attribute("upper", 1) else keep.tril(diagonals[0])
     return assembled((shape, torch.zeros(1, dtype=torch.float64)), torch.where(keep, _places(node), prod(shape)))

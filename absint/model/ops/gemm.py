@@ -10,12 +10,13 @@ from torch import Tensor
 
 from absint.model.constants import kept
 from absint.model.families.linear import Linear
-from absint.model.op import OnnxNode, Op, Shape, no_offset, one_power_a_row, register_import, unerring, unsupported, widened
+from absint.model.op import OnnxNode, Op, Shape, mixes, no_offset, one_power_a_row, register_import, unerring, unsupported, widened
 from absint.model.ops.affine import Affine
-from absint.model.ops.assemble import steps
+from absint.model.ops.assemble import Plan, steps
 from absint.model.ops.matmul_constant import matrices_from_onnx
 from absint.model.ops.product import MatMul, same_axes
-from absint.model.ops.shape import Identity, Transpose
+from absint.model.ops.shape import Identity, Reshape, Transpose
+from absint.model.shapes import held
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,11 +111,15 @@ class Gemm(Linear):
         """y W."""
         return (y @ self.constant("weight", y),)
 
+    def gathered(self, shape: Shape) -> bool:
+        """Of vectors."""
+        return len(shape) == 1
+
     def columns(self, index: Tensor, shape: Shape, like: Tensor) -> Tensor:
         """Columns of W: a gather instead of a product."""
         if len(shape) > 1:
             return super().columns(index, shape, like)
-        return self.constant("weight", like).T[index]
+        return self.constant("weight", like).index_select(1, index).T
 
     def unit_rows(self, index: Tensor, shape: Shape, shapes: tuple[Shape, ...], like: Tensor) -> tuple[Tensor, ...]:
         """Rows of W."""
@@ -176,7 +181,7 @@ def gemm_from_onnx(node: OnnxNode) -> Op:
     weight = widened(node.required(1, "the matrix B"))
     weight = weight if node.attribute("transB", 0) else weight.T
     if node.attribute("transA", 0) and node.batched[0]:
-        raise unsupported(node, "transA moves the batch axis", "transpose the input before Gemm")
+        raise mixes(node, "transA moves the batch axis")
     alpha, beta = float(node.attribute("alpha", 1.0)), float(node.attribute("beta", 1.0))
     if len(node.shapes) > 2 and node.constant(2) is None and node.shapes[2]:
         raise unsupported(node, "the bias C must be a constant", "export with constant folding")
@@ -203,8 +208,23 @@ def _scaled(value: Tensor, factor: float) -> Tensor:
 def _per_output(node: OnnxNode, bias: Tensor, outputs: int) -> Tensor:
     """C as one number per output, without the axis of rows."""
     if bias.dim() == 2 and bias.shape[0] != 1:
-        raise unsupported(node, f"a bias of shape {tuple(bias.shape)} differs between rows", "use a separate Add")
+        raise mixes(node, f"a bias of shape {tuple(bias.shape)} differs between rows")
     return bias.reshape(-1).expand(outputs)
+
+
+def _product(node: OnnxNode) -> Op:
+    """Of two computed tensors; a vector is a matrix of one row on the left, of one column on the right, whose axis goes again."""
+    x, z = node.unbatched(0), node.unbatched(1)
+    if len(x) > 1 and len(z) > 1:
+        return MatMul()
+    if node.batched[0]:
+        raise mixes(node, f"operands of shapes {node.shapes[0]} and {node.shapes[1]} mix the batch axis with features")
+    if not x or not z:
+        raise unsupported(node, "multiplies a number without axes", "use Mul")
+    left, right = x if len(x) > 1 else (1, *x), z if len(z) > 1 else (*z, 1)
+    full = MatMul().output_shape(left, right)
+    rows, columns = full[-2:-1] if len(x) > 1 else (), full[-1:] if len(z) > 1 else ()
+    return Plan(((Reshape(left),), (Reshape(right),)), (MatMul(), Reshape(held((*full[:-2], *rows, *columns)))))
 
 
 @register_import("MatMul")
@@ -217,14 +237,12 @@ def matmul_from_onnx(node: OnnxNode) -> Op:
         return Gemm(widened(right).T.contiguous())
     if left is None:
         same_axes(node)
-        if len(node.unbatched(0)) < 2:
-            raise unsupported(node, f"operands of shapes {node.shapes[0]} and {node.shapes[1]} mix the batch axis with features")
-        return MatMul()
+        return _product(node)
     if left.dim() != 2:
         return matrices_from_onnx(node, 0)
     shape = node.shapes[1]
     if node.batched[1] and len(shape) < 3:
-        raise unsupported(node, "the constant on the left contracts the batch axis", "keep the batch axis apart")
+        raise mixes(node, "the constant on the left contracts the batch axis")
     if prod(shape) and len(shape) == 1:
         return Gemm(widened(left))
     return LeftMatMul(widened(left))

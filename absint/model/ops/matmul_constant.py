@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from absint.model.families.linear import Linear
-from absint.model.op import OnnxNode, Op, Shape, unsupported
+from absint.model.op import OnnxNode, Op, Shape, mixes
 from absint.model.ops.assemble import steps
 from absint.model.ops.shape import Reshape
+from absint.model.shapes import held
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +69,7 @@ def matrices_from_onnx(node: OnnxNode, position: int) -> Op:
     weight, other = node.required(position, "one factor").double(), 1 - position
     shape, left = node.unbatched(other), position == 0
     if not shape or (len(shape) == 1 and left and node.batched[other]):
-        raise unsupported(node, "contracts the batch axis", "keep the batch axis apart")
+        raise mixes(node, "contracts the batch axis")
     if weight.dim() == 1:
         # A vector on one side: a matrix of one row or column whose axis goes again.
         matrix, gone = (weight[None], -2) if left else (weight[:, None], -1)
@@ -76,10 +77,10 @@ def matrices_from_onnx(node: OnnxNode, position: int) -> Op:
         kept = [*inner]
         kept[gone] = 1
         result = tuple(kept[:gone] if gone == -1 else (*kept[:-2], kept[-1])) if len(shape) > 1 else ()
-        return steps(Reshape(inner), Matrices(matrix, left, 1), Reshape(result))
+        return steps(Reshape(inner), Matrices(matrix, left, 1), Reshape(held(result)))
     if node.batched[other]:
         if weight.dim() > len(node.shapes[other]) or (weight.dim() == len(node.shapes[other]) and weight.shape[0] != 1):
-            raise unsupported(node, f"a constant of shape {tuple(weight.shape)} acts along the batch axis", "keep the batch axis apart")
+            raise mixes(node, f"a constant of shape {tuple(weight.shape)} acts along the batch axis")
         if weight.dim() == len(node.shapes[other]):
             weight = weight[0]
     if len(shape) == 1:

@@ -10,13 +10,13 @@ from torch import Tensor
 
 from absint.model.families.bilinear import Times
 from absint.model.families.composite import Composite
-from absint.model.op import OnnxNode, Op, Shape, register_import, unsupported
+from absint.model.op import OnnxNode, Op, Shape, one_by_one, register_import, unsupported
 from absint.model.ops.affine import Affine, div_from_onnx
 from absint.model.ops.assemble import OfImage
 from absint.model.ops.exponential import Exp, Log
 from absint.model.ops.gemm import Gemm
 from absint.model.ops.power import Power
-from absint.model.ops.product import Build, Multiply, broadcast, same_axes, sum_last
+from absint.model.ops.product import Build, Multiply, aligned, broadcast, same_axes, sum_last
 from absint.model.ops.shape import Gather, Reshape, Transpose
 from absint.model.ops.sum import Sum
 from absint.model.shapes import broadcast_shape
@@ -237,7 +237,7 @@ def instance_norm_from_onnx(node: OnnxNode) -> Op:
     """Over the spatial axes of each channel."""
     rank = len(node.shapes[0])
     if not node.batched[0] or rank < 3:
-        raise unsupported(node, "needs an input (batch, channels, spatial axes)", "keep the batch axis apart")
+        raise one_by_one(node, "batch, channels, spatial axes", max(3, rank))
     view = (-1, *(1,) * (rank - 2))
     scale, shift = (node.required(k, what).double().reshape(view) for k, what in ((1, "the scale"), (2, "the bias")))
     return OfImage(Normalise(rank - 2, float(node.attribute("epsilon", float(torch.tensor(1e-5)))), scale, shift))
@@ -259,7 +259,8 @@ class Divide(Composite):
         """x / z."""
         if self.numerator is not None:
             return self.constant("numerator", xs[0]) / xs[0]
-        return xs[0] / xs[1]
+        a, b = aligned(*xs)
+        return a / b
 
     def expand(self, build: Build, inputs: tuple[str, ...], shapes: tuple[Shape, ...]) -> str:
         """Reciprocal, then a product or a scaling."""

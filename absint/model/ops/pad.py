@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from absint.model.op import OnnxNode, Op, register_import, unsupported
+from absint.model.op import OnnxNode, Op, mixes, register_import, unsupported
 from absint.model.ops.assemble import moved
 from absint.model.ops.shape import Pad
 
@@ -30,7 +30,7 @@ def _pairs(node: OnnxNode) -> Pairs:
     if not node.batched[0]:
         return pairs
     if pairs[0] != (0, 0):
-        raise unsupported(node, "pads the batch axis", "keep the batch axis apart")
+        raise mixes(node, "pads the batch axis")
     return pairs[1:]
 
 

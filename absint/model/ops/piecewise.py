@@ -13,7 +13,7 @@ from torch import Tensor
 
 from absint.model.families.composite import Composite
 from absint.model.families.elementwise import Curvature, Elementwise, Jump, KernelError, Knot, Piece
-from absint.model.op import OnnxNode, Op, Shape, register_import, register_op, unsupported
+from absint.model.op import OnnxNode, Op, Shape, mixes, register_import, register_op, unsupported
 from absint.model.ops.affine import Affine
 from absint.model.ops.relu import LeakyRelu
 from absint.model.shapes import broadcast_shape
@@ -83,7 +83,7 @@ def prelu_from_onnx(node: OnnxNode) -> Op:
         return LeakyRelu(float(slope.detach().reshape(-1)[0]))
     if node.batched[0] and slope.dim() == len(node.shapes[0]):
         if slope.shape[0] != 1:
-            raise unsupported(node, "the slope differs along the batch axis", "keep the batch axis apart from the features")
+            raise mixes(node, "the slope differs along the batch axis")
         slope = slope[0]
     try:
         fits = broadcast_shape(slope.shape, node.unbatched(0)) == node.unbatched(0)
@@ -159,8 +159,10 @@ def _clipped(x: Rationals, low: float, high: float) -> Rationals:
 
 
 def _absent(node: OnnxNode, position: int) -> bool:
-    """An optional input left out by an empty name; without a batch axis a computed scalar looks the same, and is refused."""
-    return node.constants[position] is None and node.batched[0] and not node.batched[position]
+    """An optional input left out by an empty name. A computed end has the same form where it is a number without axes; the front end
+    refuses one of any form, and `arity` whatever would get by.
+    """
+    return node.constants[position] is None and not node.batched[position] and node.shapes[position] == ()
 
 
 @register_op("ThresholdedRelu")

@@ -15,7 +15,7 @@ from absint.model.families.composite import Composite
 from absint.model.families.linear import Linear
 from absint.model.families.maximum import Maximum
 from absint.model.families.rational_linear import image, reciprocals
-from absint.model.op import OnnxNode, Op, Shape, register_op, unsupported
+from absint.model.op import OnnxNode, Op, Shape, one_by_one, register_op, unsupported
 from absint.model.ops.conv import window_pads, windows
 from absint.model.ops.shape import Gather
 from absint.numeric.rational import Rationals
@@ -37,7 +37,7 @@ class PoolingWindow:
         kernel = tuple(int(k) for k in node.attribute("kernel_shape", ()))
         rank = len(kernel)
         if not node.batched[0] or len(node.shapes[0]) != rank + 2:
-            raise unsupported(node, f"needs an input (batch, channels, {rank} spatial axes)", "keep the batch axis apart")
+            raise one_by_one(node, f"batch, channels, {rank} spatial axes", rank + 2)
         stride = tuple(node.attribute("strides", [1] * rank))
         dilation = tuple(node.attribute("dilations", [1] * rank))
         reach = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True))

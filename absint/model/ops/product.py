@@ -12,7 +12,7 @@ from torch import Tensor
 from absint.model.families.bilinear import Times
 from absint.model.families.composite import Composite
 from absint.model.families.linear import Linear
-from absint.model.op import OnnxNode, Op, Shape, unsupported
+from absint.model.op import OnnxNode, Op, Shape, mixes
 from absint.model.ops.power import Power
 from absint.model.ops.shape import Gather, Reshape
 from absint.model.shapes import broadcast_shape
@@ -28,6 +28,12 @@ def broadcast(build: Build, name: str, shape: Shape, target: Shape) -> str:
     return build(Gather.of(index.contiguous()), (name,))
 
 
+def aligned(*xs: Tensor) -> tuple[Tensor, ...]:
+    """Batches of tensors, those of fewer axes with axes of size 1 behind the batch: they then broadcast by NumPy's rules."""
+    rank = max(x.dim() for x in xs)
+    return tuple(x.reshape(len(x), *(1,) * (rank - x.dim()), *x.shape[1:]) for x in xs)
+
+
 @dataclass(frozen=True, eq=False)
 class Multiply(Composite):
     """x z with broadcasting."""
@@ -40,8 +46,7 @@ class Multiply(Composite):
 
     def forward(self, *xs: Tensor) -> Tensor:
         """x z, axes aligned from the right."""
-        rank = max(x.dim() for x in xs)
-        a, b = (x.reshape(len(x), *(1,) * (rank - x.dim()), *x.shape[1:]) for x in xs)
+        a, b = aligned(*xs)
         return a * b
 
     def expand(self, build: Build, inputs: tuple[str, ...], shapes: tuple[Shape, ...]) -> str:
@@ -67,8 +72,8 @@ class MatMul(Composite):
         return (*_broadcast_shape(x[:-2], z[:-2]), x[-2], z[-1])
 
     def forward(self, *xs: Tensor) -> Tensor:
-        """x z."""
-        return xs[0] @ xs[1]
+        """x z, leading axes aligned from the right."""
+        return torch.matmul(*aligned(*xs))
 
     def expand(self, build: Build, inputs: tuple[str, ...], shapes: tuple[Shape, ...]) -> str:
         """Gathers to (..., m, n, k), Times, sum over the last axis."""
@@ -119,8 +124,7 @@ class SumLast(Linear):
 def same_axes(node: OnnxNode) -> None:
     """Two computed operands broadcast from the right: with a batch axis in front, both need it, and the same rank."""
     if node.batched[0] != node.batched[1] or (node.batched[0] and len(node.shapes[0]) != len(node.shapes[1])):
-        raise unsupported(node, f"operands of shapes {node.shapes[0]} and {node.shapes[1]} cannot be aligned",
-                          "give both the same rank, batch axis first")
+        raise mixes(node, f"operands of shapes {node.shapes[0]} and {node.shapes[1]} are not aligned at the batch axis")
 
 
 def sum_last(build: Build, name: str, shape: Shape) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import torch
@@ -11,10 +11,13 @@ from torch import Tensor
 from absint.model.families.linear import Linear
 from absint.model.families.maximum import Maximum
 from absint.model.families.rational_linear import image, reciprocals
-from absint.model.op import OnnxNode, Op, Shape, register_import, unsupported
+from absint.model.op import OnnxNode, Op, Shape, one_by_one, register_import
 from absint.model.ops.affine import Affine
 from absint.model.ops.assemble import OfImage, steps
+from absint.model.ops.piecewise import Abs
+from absint.model.ops.power import Power
 from absint.model.ops.shape import Identity, Reshape, Transpose, axes_of
+from absint.model.shapes import held
 from absint.numeric.rational import Rationals
 
 
@@ -50,11 +53,13 @@ class Reduce(Linear):
         (shape,) = shapes
         if any(a >= len(shape) for a in self.axes) or prod(shape[a] for a in self.axes) != self.count:
             raise ValueError(f"axes {self.axes} of {shape} do not have {self.count} entries together")
-        return tuple(1 if k in self.axes else s for k, s in enumerate(shape) if self.keep or k not in self.axes)
+        return held(tuple(1 if k in self.axes else s for k, s in enumerate(shape) if self.keep or k not in self.axes))
 
     def apply(self, *xs: Tensor) -> Tensor:
         """The (weighted) sum."""
+        # Of all axes one is left, of size 1: every value has axes.
         total = xs[0].sum([a + 1 for a in self.axes], keepdim=self.keep)
+        total = total if total.dim() > 1 else total[:, None]
         return total if self.weight is None else total * self.constant("weight", total)
 
     apply_abs = apply
@@ -154,6 +159,15 @@ def linear_reduction_from_onnx(node: OnnxNode) -> Op:
     return Reduce(axes, prod(shape[a] for a in axes), keep)
 
 
+@register_import("ReduceL1", "ReduceL2", "ReduceSumSquare")
+def norm_from_onnx(node: OnnxNode) -> Op:
+    """The sum of |x|, or of squares, or its root; axes as of ReduceSum."""
+    total = linear_reduction_from_onnx(replace(node, op_type="ReduceSum"))
+    if node.op_type == "ReduceL1":
+        return steps(Abs(), total)
+    return steps(Power(2.0), total, *([Power(0.5)] if node.op_type == "ReduceL2" else []))
+
+
 def maximum_over(axes: tuple[int, ...], shape: Shape, *, keep: bool, negate: bool = False) -> Op:
     """The maximum over some axes, or the minimum as -max(-x)."""
     rest = [k for k in range(len(shape)) if k not in axes]
@@ -161,7 +175,7 @@ def maximum_over(axes: tuple[int, ...], shape: Shape, *, keep: bool, negate: boo
     moves: list[Op] = [] if order == tuple(range(len(shape))) else [Transpose(order)]
     outer = tuple(shape[k] for k in rest) or (1,)
     flip: list[Op] = [Affine(-torch.ones((), dtype=torch.float64))] if negate else []
-    final = tuple(1 if k in axes else s for k, s in enumerate(shape) if keep or k in rest)
+    final = held(tuple(1 if k in axes else s for k, s in enumerate(shape) if keep or k in rest))
     return steps(*flip, *moves, Reshape((*outer, prod(shape[k] for k in axes))), Maximum(), *flip, Reshape(final))
 
 
@@ -178,7 +192,7 @@ def extreme_reduction_from_onnx(node: OnnxNode) -> Op:
 def global_pool_from_onnx(node: OnnxNode) -> Op:
     """Over all axes behind the channels."""
     if not node.batched[0] or len(node.shapes[0]) < 3:
-        raise unsupported(node, "needs an input (batch, channels, spatial axes)", "keep the batch axis apart")
+        raise one_by_one(node, "batch, channels, spatial axes", max(3, len(node.shapes[0])))
     shape = node.unbatched(0)
     axes = tuple(range(1, len(shape)))
     return OfImage(mean_of(axes, shape, keep=True) if node.op_type == "GlobalAveragePool" else maximum_over(axes, shape, keep=True))

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from absint.model.op import OnnxNode, Op, register_import, unsupported
+from absint.model.op import OnnxNode, Op, mixes, register_import, unsupported
 from absint.model.ops.assemble import OfImage, moved, steps
 from absint.model.ops.reduce import AxisMap
 
@@ -166,7 +166,7 @@ def resize_from_onnx(node: OnnxNode) -> Op:
     settings, axes = _Settings.of(node), _axes(node)
     if node.batched[0]:
         if axes[0].target != 1 or axes[0].scale != 1:
-            raise unsupported(node, "resizes the batch axis", "keep the batch axis apart from the features")
+            raise mixes(node, "resizes the batch axis")
         axes = axes[1:]
     if any(a.target < 1 for a in axes):
         raise unsupported(node, f"{node.shapes[0]} shrinks to nothing", "is the input too small?")

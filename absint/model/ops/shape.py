@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from absint.model.families.linear import Linear, Monomial
-from absint.model.op import OnnxNode, Op, Shape, register_import, unsupported
+from absint.model.op import OnnxNode, Op, Shape, mixes, register_import, unsupported
 from absint.model.ops.step import to_whole
+from absint.model.shapes import held
 from absint.numeric.rounding import smallest_normal, unit_roundoff
 from absint.numeric.scatter import added_at
 
@@ -304,15 +305,14 @@ def reshape_from_onnx(node: OnnxNode) -> Op:
 
 
 def reshape_to(node: OnnxNode, full: Shape) -> Op:
-    """Reshape to a full ONNX shape. Where the input has a batch axis, the result must keep it in front."""
+    """Reshape to a full ONNX shape. Where the input has a batch axis apart, the result must keep it in front."""
     if prod(full) != prod(node.shapes[0]):
         raise unsupported(node, f"{node.shapes[0]} cannot be reshaped to {full}", "repair the model, or its batch size")
     if not node.batched[0]:
-        return Reshape(full)
+        return Reshape(held(full))
     if not full or full[0] != 1:
-        raise unsupported(node, f"reshaping {node.shapes[0]} to {full} mixes the batch axis with features",
-                          "keep the batch axis apart")
-    return Reshape(full[1:])
+        raise mixes(node, f"reshaping {node.shapes[0]} to {full} mixes the batch axis with features")
+    return Reshape(held(full[1:]))
 
 
 def axes_of(node: OnnxNode) -> list[int] | None:
@@ -332,7 +332,7 @@ def squeeze_from_onnx(node: OnnxNode) -> Op:
         axes = [k for k, size in enumerate(shape) if size == 1 and not (node.batched[0] and k == 0)]
     drop = {a + len(shape) if a < 0 else a for a in axes}
     if node.batched[0] and 0 in drop:
-        raise unsupported(node, "removes the batch axis", "keep the batch axis apart")
+        raise mixes(node, "removes the batch axis")
     return reshape_to(node, tuple(size for k, size in enumerate(shape) if k not in drop))
 
 
@@ -345,18 +345,20 @@ def unsqueeze_from_onnx(node: OnnxNode) -> Op:
     rank = len(shape) + len(axes)
     new = {a + rank if a < 0 else a for a in axes}
     if node.batched[0] and 0 in new:
-        raise unsupported(node, "inserts an axis before the batch axis", "keep the batch axis in front")
+        raise mixes(node, "inserts an axis before the batch axis")
     old = iter(shape)
     return reshape_to(node, tuple(1 if k in new else next(old) for k in range(rank)))
 
 
 @register_import("Transpose")
 def transpose_from_onnx(node: OnnxNode) -> Op:
-    """A permutation that keeps the batch axis in front."""
+    """A permutation. Where axes of size 1 are all that it moves, the entries stay where they are."""
     rank = len(node.shapes[0])
     perm = [int(p) for p in node.attribute("perm", list(range(rank))[::-1])]
     if not node.batched[0]:
-        return Transpose(tuple(perm))
+        wide = [p for p in perm if 0 <= p < rank and node.shapes[0][p] != 1]
+        idle = wide == sorted(wide) and sorted(perm) == list(range(rank))
+        return Reshape(tuple(node.shapes[0][p] for p in perm)) if idle else Transpose(tuple(perm))
     if perm[0] != 0:
-        raise unsupported(node, f"perm={perm} moves the batch axis", "keep the batch axis in front")
+        raise mixes(node, f"perm={perm} moves the batch axis")
     return Transpose(tuple(p - 1 for p in perm[1:]))

@@ -1,4 +1,4 @@
-"""Erf, Gelu (exact and by tanh), Mish, Atan, Asinh, Sinh, Cosh, Softsign."""
+"""Erf, Gelu (exact and by tanh), Swish, Mish, Atan, Asinh, Sinh, Cosh, Softsign."""
 
 from __future__ import annotations
 
@@ -125,6 +125,31 @@ def gelu_from_onnx(node: OnnxNode) -> Op:
     if kind not in ("none", "tanh"):
         raise unsupported(node, f"approximate = {kind!r} is not known")
     return TanhGelu() if kind == "tanh" else Gelu()
+
+
+@register_op("Swish")
+@dataclass(frozen=True, eq=False)
+class Swish(_Gate):
+    """x / (1 + exp(-x))."""
+
+    pieces = _gate_pieces(-2.3993572805154677, -1.2784645427610738, 2.3993572805154677)
+    codomain = (-0.2784645427610738, inf)
+
+    @classmethod
+    def from_onnx(cls, node: OnnxNode) -> Swish:
+        """alpha must be 1, its default."""
+        if float(node.attribute("alpha", 1.0)) != 1:
+            raise unsupported(node, "alpha other than 1 is not supported", "multiply by alpha before it and divide behind it")
+        return cls()
+
+    def evaluate(self, x: Tensor) -> Tensor:
+        """The gate is less than 1e-300 below -800."""
+        return x.clamp(min=-800) * torch.sigmoid(x)
+
+    def derivative(self, x: Tensor) -> Tensor:
+        """y (1 + x (1 - y)) with the sigmoid y."""
+        near = x.clamp(-800, 800)
+        return torch.sigmoid(near) * (1 + near * torch.sigmoid(-near))
 
 
 @register_op("Mish")

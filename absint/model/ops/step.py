@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from absint.model.families.elementwise import Candidate, Curvature, Elementwise, Jump, Piece
-from absint.model.families.function_pieces import Cut
+from absint.model.families.function_pieces import CutPlaces
 from absint.model.op import Smoothness, register_op
 from absint.model.straight_through import spread
+from absint.numeric.interval import Interval
 from absint.numeric.rational import Rationals, whole
 from absint.numeric.rounding import Numerics
 
@@ -39,6 +40,20 @@ class Sign(Elementwise):
     def derivative(self, x: Tensor) -> Tensor:
         """0."""
         return torch.zeros_like(x)
+
+
+# Jumps of an entry that cuts know at most, and operands beyond which they know none.
+_MOST, _HUGE = 15, 2.0**50
+
+
+def _some(first: Tensor, last: Tensor, most: int) -> Tensor:
+    """(batch, K, *shape): first, first + 1, ..., last, or `most` of them about evenly spaced, both ends among them; inf behind the last."""
+    count = (last - first + 1).clamp(min=0)
+    rank = torch.arange(min(most, int(count.max()) if count.numel() else 0), dtype=first.dtype, device=first.device)
+    rank = rank.reshape(-1, *(1,) * (first.dim() - 1))
+    few, count, first = (count <= most)[:, None], count[:, None], first[:, None]
+    spread = torch.floor(rank * ((count - 1) / (most - 1)) + 0.5)
+    return torch.where(rank < count, first + torch.where(few, rank, spread), inf)
 
 
 class _Staircase(Elementwise):
@@ -79,6 +94,36 @@ class _Staircase(Elementwise):
     def corner_near(self, x: Tensor) -> Tensor | None:
         """The nearest jump."""
         return torch.round(x - self.place) + self.place
+
+    def cuts(self, interval: Interval) -> CutPlaces | None:
+        """Its jumps; of many the first, the last and some between, with the corners of the stairs on either side."""
+        low, high = interval.lower.detach().double(), interval.upper.detach().double()
+        fine = low.isfinite() & high.isfinite() & ~self._undefined(low, high)
+        # Beyond, jumps stop being numbers: what lies between two of them is then within a step of both.
+        huge = fine & ((low.abs() >= _HUGE) | (high.abs() >= _HUGE))
+        at = self._jumps(torch.where(fine & ~huge, low, inf), torch.where(fine & ~huge, high, -inf))
+        slack = torch.where(huge, 2.0, 0.0) if bool(huge.any()) else None
+        if not at.shape[1]:
+            at = torch.full_like(low[:, None], inf)
+        left = self._before(at)
+        right = left + 1
+        here = torch.where(at.isfinite(), self.evaluate(at), inf)
+        begin, end = at[:, :-1], at[:, 1:]
+        corners = None
+        if bool((end.isfinite() & (end - begin > 1)).any()):
+            places = torch.where(end.isfinite()[:, :, None], torch.stack([begin + 1, end - 1], 2), inf)
+            corners = places, torch.stack([right[:, :-1], left[:, 1:]], 2)
+        return CutPlaces(at, left, here, right, corners, slack)
+
+    def _before(self, at: Tensor) -> Tensor:
+        """The limit from the left at jumps."""
+        return at - self.place
+
+    def _jumps(self, low: Tensor, high: Tensor) -> Tensor:
+        """(batch, K, *shape): jumps in [low, high], some of them where there are too many."""
+        first, last = torch.ceil(low - self.place) + self.place, torch.floor(high - self.place) + self.place
+        # The differences round: a jump beside the interval is none of it, or the corners behind it would be a wrong hull.
+        return _some(torch.where(first < low, first + 1, first), torch.where(last > high, last - 1, last), _MOST)
 
 
 @register_op("Floor")
@@ -162,6 +207,16 @@ class Truncate(_Staircase):
         near = torch.round(x)
         return torch.where(near == 0, torch.where(x < 0, -1.0, 1.0).to(x), near)
 
+    def _before(self, at: Tensor) -> Tensor:
+        """As Floor above 0, as Ceil below."""
+        return torch.where(at > 0, at - 1, at)
+
+    def _jumps(self, low: Tensor, high: Tensor) -> Tensor:
+        """Of both staircases; between these it is 0."""
+        below = _some(torch.ceil(low), torch.floor(high.clamp(max=-1.0)), _MOST // 2)
+        above = _some(torch.ceil(low.clamp(min=1.0)), torch.floor(high), _MOST // 2)
+        return torch.cat([below, above], 1).sort(1).values
+
     def _limits(self, low: Tensor, high: Tensor) -> list[Candidate]:
         """The first and the last jump of either staircase; one that does not exist is put where nothing reaches it."""
         first, last = torch.floor(low.clamp(min=0)), torch.floor(high.clamp(min=0))
@@ -225,10 +280,11 @@ class Compare(Elementwise):
         """At `at`."""
         return (Jump(float(self.at.reshape(-1)[0]), self.below, self.above),)
 
-    @property
-    def cuts(self) -> tuple[Cut, ...]:
-        """At `at`, where all entries are compared with one number: a cut is one of every entry."""
-        return super().cuts if bool((self.at == self.at.reshape(-1)[0]).all()) else ()
+    def cuts(self, interval: Interval) -> CutPlaces:
+        """At each entry's own `at`."""
+        like = interval.lower.detach().double()
+        left, here, right = (torch.full_like(like, v)[:, None] for v in (self.below, self.here, self.above))
+        return CutPlaces(self.constant("at", like).expand_as(like)[:, None], left, here, right)
 
     def evaluate(self, x: Tensor) -> Tensor:
         """Exact where the format holds `at`."""

@@ -12,6 +12,7 @@ from absint.model.graph import Graph
 from absint.model.passes.drop_identity import drop_identity, drop_narrowing
 from absint.model.passes.fold_affine import fold_affine
 from absint.model.passes.merge_linear import merge_linear
+from absint.model.passes.spelt_out import recognise
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Pass:
 PASSES = (
     Pass("drop-identity", drop_identity, exact=True),
     Pass("drop-narrowing", drop_narrowing, exact=False),
+    Pass("recognise", recognise, exact=False),
     Pass("fold-affine", fold_affine, exact=False),
     Pass("merge-linear", merge_linear, exact=False),
 )

@@ -1,13 +1,16 @@
 """Remove identities and shape changes to the same shape; their names move to the node they repeat.
 
+A shape change that no tensor of the file goes by is read past by the next one.
+
 An identity that only the reals know (a Cast to fewer digits) goes in a pass of its own, which float32 semantics leaves out.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
 from absint.model.graph import Graph, Node, rebuild
 from absint.model.op import Op
@@ -28,12 +31,22 @@ def drop_narrowing(graph: Graph) -> Graph:
     return _without(graph, lambda op: isinstance(op, Narrowed))
 
 
+def _past_views(kept: Mapping[str, Node], stands_for: Mapping[str, str], more: Mapping[str, list[str]], node: Node) -> Node:
+    """A shape change as one of what the unnamed shape changes before it were made of. more: names that kept nodes got since."""
+    while isinstance(node.op, Reshape):
+        before = kept[stands_for.get(node.inputs[0], node.inputs[0])]
+        if not isinstance(before.op, Reshape) or before.tensors or before.name in more or before.read_as or before.closed is not None:
+            break
+        node = replace(node, inputs=before.inputs)
+    return node
+
+
 def _without(graph: Graph, idle: Callable[[Op], bool]) -> Graph:
     stands_for: dict[str, str] = {}
     nodes: dict[str, Node] = {}
     more: dict[str, list[str]] = defaultdict(list)  # names that a kept node gets, gathered first: chains may be long
     read_as: dict[str, frozenset[int]] = defaultdict(frozenset)
-    for node in graph.nodes:
+    for node in map(partial(_past_views, nodes, stands_for, more), graph.nodes):
         inputs = tuple(stands_for.get(i, i) for i in node.inputs)
         same = isinstance(node.op, Reshape) and node.shape == nodes[inputs[0]].shape
         if idle(node.op) or same:
