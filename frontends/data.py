@@ -14,16 +14,20 @@ import math
 import re
 import zlib
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from absint.errors import AbsintError, InputError, PluginError
-from absint.frontends.csv_files import csv_table
+from absint.errors import AbsintError, InputError, PluginError, UsageError
+from absint.frontends.csv_files import label_cells
 from absint.frontends.data_source import READERS, AnyArray, Content, DataSource, register_reader
-from absint.frontends.numpy_files import LABEL_KEYS, first_key, npy_array, npz_arrays
+from absint.frontends.limit_files import csv_limits, npz_limits
+from absint.frontends.numpy_files import LABEL_KEYS, first_key, npy_array, npz_arrays, npz_keys, read_named
 from absint.model.digest import digest
+from absint.problem.boxes import EntryLimits
+from absint.problem.data_frontend import AS_USUAL, Reading
 from absint.problem.dataset import Dataset, FloatArray, IntArray
 
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -35,18 +39,33 @@ _SIGNATURES = ((b"PK", ".npz"), (b"\x93NUMPY", ".npy"), (b"\x00\x00", ".idx"),
 class DataFrontEnd:
     """Any data file -> Dataset; every fault of a file is one InputError whose code starts with E-DATA-."""
 
-    def read(self, path: str | Path, labels_path: str | Path | None = None) -> Dataset:
+    def read(self, path: str | Path, labels_path: str | Path | None = None, reading: Reading = AS_USUAL) -> Dataset:
         """The inputs of `path`, labelled by `labels_path`, else by the file itself or its IDX sibling, else not.
 
-        uint8 values become float64(value) / 255.0, and a note says so; all other values are kept.
+        uint8 values become float64(value) / 255.0, and a note says so; all other values are kept. `reading.scale` stands in place of
+        that: stored values times the exact number, each rounded to float64.
         A folder goes to the reader registered as "folder".
-        Raises InputError E-DATA-MISSING, -EMPTY, -TRUNCATED, -FORMAT, -PICKLE, -RAGGED, -CELL, -LABELS, -SHAPE.
+        Raises InputError E-DATA-MISSING, -EMPTY, -TRUNCATED, -FORMAT, -PICKLE, -RAGGED, -CELL, -LABELS, -SHAPE, -INPUTS; UsageError
+        E-DATA-KEY, E-DATA-COLUMN.
         """
-        content, labelling = _read(Path(path), None if labels_path is None else Path(labels_path))
-        inputs, scaling = _to_float(content.images)
+        content, labelling = _read(Path(path), None if labels_path is None else Path(labels_path), reading)
+        values, scaling = _to_float(content.images, reading.scale)
         assert content.sha256 is not None
         labels: Any = content.labels
-        return Dataset(inputs, labels, str(path), content.sha256, (*content.notes, *scaling, *labelling), layout=content.layout)
+        return Dataset(values, labels, str(path), content.sha256, (*content.notes, *scaling, *labelling), layout=content.layout)
+
+    def limits(self, path: Path, count: int) -> EntryLimits:
+        """Least and greatest values of `count` entries each, of an npz or a CSV file. Raises InputError E-BOX-FORMAT, E-DATA-..."""
+        source, _ = opened(path)
+        if path.is_dir():
+            raise source.fail("E-BOX-FORMAT", "a folder is no file of limits", "give an npz or a CSV file")
+        name = _format_of(source)
+        if name == ".npz":
+            return npz_limits(source, count)
+        if name in (".csv", ".txt"):
+            return csv_limits(source)
+        raise source.fail("E-BOX-FORMAT", f"limits are not read from '{name}' files",
+                          "npz with arrays lower and upper, CSV with these columns, or a VNN-LIB query for a box")
 
 
 def read_content(path: Path, labels_path: Path | None = None) -> Content:
@@ -54,19 +73,25 @@ def read_content(path: Path, labels_path: Path | None = None) -> Content:
 
     Raises as `DataFrontEnd.read` does.
     """
-    content, labelling = _read(path, labels_path)
+    content, labelling = _read(path, labels_path, AS_USUAL)
     return replace(content, notes=(*content.notes, *labelling))
 
 
-def _read(path: Path, labels_path: Path | None) -> tuple[Content, tuple[str, ...]]:
+def _read(path: Path, labels_path: Path | None, reading: Reading) -> tuple[Content, tuple[str, ...]]:
     """The content, and a note on labels from a file of their own."""
     source, raw = opened(path)
-    content = _read_with(_format_of(source), source)
+    source = replace(source, reading=reading)
+    name, inputs = _format_of(source), reading.inputs or {}
+    parted = name == ".npz" and not set(npz_keys(source)).isdisjoint(inputs)
+    content = read_named(source, inputs) if parted else _read_with(name, source)
+    check_followed(content, source)
     check_values(content.images, source)
     labelling: tuple[str, ...] = ()
     sha256 = content.sha256 or digest(raw)
-    labels = None if content.labels is None else whole_labels(content.labels, source)
     separate = labels_path if labels_path is not None else _idx_sibling(source.path)
+    if not reading.labelled:
+        return replace(content, labels=None, sha256=sha256, name=content.name or str(path)), ()
+    labels = None if content.labels is None or labels_path is not None else whole_labels(content.labels, source)
     if separate is not None:
         labels, raw = _read_labels(separate)
         sha256 = digest(sha256.encode(), raw)
@@ -75,6 +100,15 @@ def _read(path: Path, labels_path: Path | None) -> tuple[Content, tuple[str, ...
         what = f"{len(content.images)} inputs but {len(labels)} labels"
         raise source.fail("E-DATA-LABELS", what, "are inputs and labels of the same split?")
     return replace(content, labels=labels, sha256=sha256, name=content.name or str(path)), labelling
+
+
+def check_followed(content: Content, source: DataSource) -> None:
+    """Raise UsageError E-DATA-KEY or -COLUMN for a choice that files of this kind do not offer: it would silently mean nothing."""
+    if source.reading.key is not None and "key" not in content.followed:
+        raise UsageError("E-DATA-KEY", f"{source.path.name} holds no arrays by name", where="--key", hint="leave --key away")
+    if source.reading.label_column is not None and "label_column" not in content.followed:
+        raise UsageError("E-DATA-COLUMN", f"{source.path.name} is no table with a column of labels", where="--label-column",
+                         hint="leave --label-column away; labels in a file of their own: --labels FILE")
 
 
 def _read_with(name: str, source: DataSource) -> Content:
@@ -159,19 +193,26 @@ def check_values(images: AnyArray, source: DataSource) -> None:
         raise source.fail("E-DATA-EMPTY", f"the file holds no values (shape {images.shape})", "store one input at least")
 
 
-def _to_float(images: AnyArray) -> tuple[FloatArray, tuple[str, ...]]:
+def _to_float(images: AnyArray, scale: Fraction | None) -> tuple[FloatArray, tuple[str, ...]]:
     """float64 values and what was done to them. images: (N, *shape)."""
     values: FloatArray = images.astype(np.float64)
+    if scale is not None:
+        return scaled(values, scale), (f"values multiplied by {scale}",)
     if images.dtype == np.uint8:
         return values / 255.0, ("uint8 values divided by 255",)
     return values, ()
 
 
+def scaled(values: FloatArray, scale: Fraction) -> FloatArray:
+    """Values times a number, in float64: 1/255 divides, as the reader of eight-bit images does."""
+    return values / float(scale.denominator) if scale.numerator == 1 else values * float(scale)
+
+
 def whole_labels(labels: AnyArray, source: DataSource) -> IntArray:
-    """(N,) int64, from whole numbers of any dtype, (N,) or (N, 1)."""
-    flat = labels.reshape(-1) if labels.ndim == 2 and labels.shape[1] == 1 else labels
+    """(N,) int64, from whole numbers of any dtype, (N,) or (N, 1), or from rows of which each has one 1 among zeros."""
+    flat = labels.reshape(-1) if labels.ndim == 2 and labels.shape[1] == 1 else _one_hot(labels)
     if flat.ndim != 1:
-        hint = "store class numbers, not one-hot rows" if flat.ndim == 2 else "store one class number an input"
+        hint = "store class numbers, or one-hot rows: one 1 among zeros" if flat.ndim == 2 else "store one class number an input"
         raise source.fail("E-DATA-LABELS", f"labels have shape {labels.shape}, expected (N,)", hint)
     if flat.dtype.kind not in "uif":
         raise source.fail("E-DATA-LABELS", f"labels are class numbers, got values of type {flat.dtype}", "number the classes from 0")
@@ -180,6 +221,14 @@ def whole_labels(labels: AnyArray, source: DataSource) -> IntArray:
         what = f"{broken.size} labels are not whole numbers, first {flat[broken[0]]} of input {broken[0]}"
         raise source.fail("E-DATA-LABELS", what, "labels are class numbers counted from 0")
     return flat.astype(np.int64)
+
+
+def _one_hot(labels: AnyArray) -> AnyArray:
+    """The places of the ones; anything else as it is."""
+    if labels.ndim != 2 or labels.dtype.kind not in "uifb" or labels.shape[1] < 2:
+        return labels
+    ones = labels == 1
+    return labels if not len(labels) or (ones.sum(1) != 1).any() or not (ones | (labels == 0)).all() else ones.argmax(1)
 
 
 def _read_labels(path: Path) -> tuple[IntArray, bytes]:
@@ -198,7 +247,7 @@ def _label_array(source: DataSource) -> AnyArray:
         arrays = npz_arrays(source, LABEL_KEYS)
         return arrays[first_key(arrays, LABEL_KEYS, source)]
     if name in (".csv", ".txt"):
-        return csv_table(source)[0]
+        return label_cells(source)
     labels = _read_with(name, source).labels
     if labels is None:
         raise source.fail("E-DATA-LABELS", "the file holds no labels", "give the file of labels")

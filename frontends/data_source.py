@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from absint.errors import InputError
 from absint.model.layout import Layout
+from absint.problem.data_frontend import AS_USUAL, Reading
 from absint.registry import Registry
 
 AnyArray = npt.NDArray[Any]
@@ -18,10 +19,14 @@ AnyArray = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class DataSource:
-    """One file as a reader sees it. data: the bytes, already unzipped where the file was gzipped; none of a folder."""
+    """One file as a reader sees it. data: the bytes, already unzipped where the file was gzipped; none of a folder.
+
+    reading: what is asked for. Key and label column are the reader's to follow, which it says by `Content.followed`.
+    """
 
     path: Path
     data: bytes
+    reading: Reading = AS_USUAL
 
     def fail(self, code: str, what: str, hint: str | None = None) -> InputError:
         """The error to raise about this file."""
@@ -36,6 +41,7 @@ class Content:
     notes: what the reader did to the values.  sha256: of all that was read, where
     that is not the file's bytes.  name: what messages call it, where that is not the file.
     classes: the names that labels 0, 1, ... count, where they are counted from names.
+    followed: which of "key" and "label_column" it went by: what nobody follows is refused.
     """
 
     images: AnyArray
@@ -45,6 +51,7 @@ class Content:
     layout: Layout | None = None
     name: str | None = None
     classes: tuple[str, ...] | None = None
+    followed: tuple[str, ...] = ()
 
 
 Reader = Callable[[DataSource], Content]

@@ -1,7 +1,8 @@
 """Reads PNG and JPEG images: one file, or a folder with a folder per class or a labels.csv. Needs the extra `images` (Pillow).
 
     folder/labels.csv     lines "file,label", with or without a header; the images in the order of the lines
-    folder/0/a.png ...    a folder per class: all names are whole numbers (the labels), or the labels count the sorted names
+    folder/0/a.png ...    a folder per class: all names are whole numbers (the labels), or the labels count the sorted names; the classes
+                          take turns, so that the first images are some of every class
     folder/a.png ...      images without labels, sorted by name
 """
 
@@ -11,7 +12,7 @@ import csv
 import hashlib
 import io
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,10 +55,37 @@ def read_folder(source: DataSource) -> Content:
     files, labels, notes, classes = _listed(source)
     if not files:
         raise source.fail("E-DATA-EMPTY", "the folder holds no PNG or JPEG files", f"expected {_LABELS}, class folders, or images")
+    return _pictures_of([(file.relative_to(source.path).as_posix(), file) for file in files], labels, notes, classes, source)
+
+
+def read_listed(source: DataSource, lines: Sequence[tuple[int, str, str | None]]) -> Content:
+    """The pictures that a table names, in its order. lines: their number in the file, a path beside it, and a label where there are some.
+
+    Raises InputError E-DATA-LABELS naming every line at fault, and what `read_folder` raises.
+    """
+    files: list[tuple[str, Path]] = []
+    labels, faults = [], []
+    for number, name, label in lines:
+        file = source.path.parent / name
+        if label is not None and not _is_label(label):
+            faults.append(f"line {number}: '{label[:40]}' is no whole number")
+        elif not file.is_file():
+            faults.append(f"line {number}: there is no file '{name[:200]}'")
+        else:
+            files.append((name, file))
+            labels += [] if label is None else [int(label)]
+    if faults:
+        raise InputError("E-DATA-LABELS", f"{_count(len(faults), 'line')} cannot be used", where=str(source.path), details=_some(faults),
+                         hint="one picture a line: its path, relative to this file, and its class number")
+    return _pictures_of(files, labels or None, (f"pictures read as {source.path.name} lists them",), None, source)
+
+
+def _pictures_of(files: Sequence[tuple[str, Path]], labels: list[int] | None, notes: tuple[str, ...], classes: tuple[str, ...] | None,
+                 source: DataSource) -> Content:
+    """Every file by what messages call it, all faults in one message."""
     pillow = _pillow(source)
     digest, pictures, faults = hashlib.sha256(), [], []
-    for file in files:
-        name = file.relative_to(source.path).as_posix()
+    for name, file in files:
         try:
             data = file.read_bytes()
             pictures.append(_opened(pillow, name, data))
@@ -98,8 +126,10 @@ def _listed(source: DataSource) -> tuple[list[Path], list[int] | None, tuple[str
     names = sorted(classes, key=number.__getitem__)
     how = "labels are the folders' numbers" if numbered else f"labels: {', '.join(f'{number[n]} = {n}' for n in names[:_SHOWN])}" + (
         f", ... and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
-    labels = [number[n] for n in names for _ in classes[n]]
-    return [file for n in names for file in classes[n]], labels, (how,), None if numbered else tuple(names)
+    turns = [(turn, number[n], file) for n in names for turn, file in enumerate(classes[n])]
+    turns.sort(key=lambda one: one[:2])
+    order = ("the classes take turns: every first image, then every second one, ...",) if len(names) > 1 else ()
+    return [file for _, _, file in turns], [label for _, label, _ in turns], (how, *order), None if numbered else tuple(names)
 
 
 def _images(folder: Path) -> list[Path]:

@@ -28,8 +28,8 @@ class _DamagedError(Exception):
     """What is wrong with the bytes."""
 
 
-def mat_arrays(source: DataSource, names: tuple[str, ...]) -> dict[str, AnyArray]:
-    """Those of the named variables that are real arrays of numbers, in MATLAB's shape: two axes at least.
+def mat_arrays(source: DataSource, names: tuple[str, ...] | None) -> dict[str, AnyArray]:
+    """Those of the named variables (None: of all) that are real arrays of numbers, in MATLAB's shape: two axes at least.
 
     Raises InputError E-DATA-TRUNCATED for damaged files, E-DATA-FORMAT for other versions.
     """
@@ -87,7 +87,7 @@ def _inflated(content: memoryview, order: str) -> memoryview | None:
     return memoryview(body)
 
 
-def _array(body: memoryview, order: str, names: tuple[str, ...]) -> tuple[str, AnyArray] | None:
+def _array(body: memoryview, order: str, names: tuple[str, ...] | None) -> tuple[str, AnyArray] | None:
     """Name and values; None where the name is none of `names`, or the array none of real numbers."""
     parts = _elements(body, order)
     flags, sizes, name = (next(parts, (0, memoryview(b""))) for _ in range(3))
@@ -95,7 +95,7 @@ def _array(body: memoryview, order: str, names: tuple[str, ...]) -> tuple[str, A
         raise _DamagedError("an array without its flags")
     word = struct.unpack_from(f"{order}I", flags[1])[0]
     text = bytes(name[1]).decode("latin1")
-    if text not in names or word & 0xFF not in _CLASSES or word & _COMPLEX:
+    if (names is not None and text not in names) or word & 0xFF not in _CLASSES or word & _COMPLEX:
         return None
     shape = tuple(int(size) for size in np.frombuffer(sizes[1], dtype=f"{order}i4"))
     kind, content = next(parts, (0, memoryview(b"")))

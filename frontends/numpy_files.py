@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from absint.errors import AbsintError, InputError
+from absint.errors import AbsintError, InputError, UsageError
 from absint.frontends.data_source import AnyArray, Content, DataSource, register_reader
+from absint.problem.several_inputs import Named, joined
 
-IMAGE_KEYS = ("images", "x", "inputs", "X")
-LABEL_KEYS = ("labels", "y", "targets")
+# What people call inputs and their labels, in the order of preference; of an archive with both parts the test part.
+PAIRS = (("images", "labels"), ("x", "y"), ("inputs", "targets"), ("X", "y"), ("x_test", "y_test"), ("X_test", "y_test"),
+         ("test_images", "test_labels"), ("images_test", "labels_test"), ("data", "target"), ("features", "labels"), ("arr_0", "arr_1"))
+LABEL_KEYS = tuple(dict.fromkeys(("labels", "y", "targets", "target", *(labels for _, labels in PAIRS))))
+_LOOSE = ("labels", "y", "targets", "target")     # labels that need not be called as their inputs are
+_WORDS = (("images", "labels"), ("image", "label"), ("inputs", "targets"), ("data", "labels"), ("data", "target"), ("features", "labels"),
+          ("x", "y"), ("X", "y"), ("X", "Y"), ("arr_0", "arr_1"))
 
 _WRITE = "write it with numpy.savez(path, images=..., labels=...)"
 
@@ -27,12 +33,68 @@ def read_npy(source: DataSource) -> Content:
 
 @register_reader(".npz")
 def read_npz(source: DataSource) -> Content:
-    """Images under one of IMAGE_KEYS, labels (if any) under one of LABEL_KEYS."""
-    arrays = npz_arrays(source, (*IMAGE_KEYS, *LABEL_KEYS))
-    key = first_key(arrays, IMAGE_KEYS, source)
-    label_key = next((name for name in LABEL_KEYS if name in arrays), None)
-    labels = None if label_key is None else arrays[label_key]
-    return Content(arrays[key], labels, (f"inputs read from key '{key}'",))
+    """The array that is asked for, else one that PAIRS name, else the only one; labels, if any, under the name that goes with it."""
+    keys = npz_keys(source)
+    images, labels = chosen_keys(keys, source)
+    arrays = npz_arrays(source, (images, *(() if labels is None else (labels,))))
+    others = [key for key in keys if key not in arrays]
+    aside = (f"arrays not read: {', '.join(others[:8])}{', ...' if len(others) > 8 else ''}; --key NAME or NAME,LABELS reads others",)
+    known = () if labels is None else (f"labels read from key '{labels}'",)
+    return Content(arrays[images], None if labels is None else arrays[labels],
+                   (f"inputs read from key '{images}'", *known, *(aside if others else ())), followed=("key",))
+
+
+def chosen_keys(keys: Sequence[str], source: DataSource) -> tuple[str, str | None]:
+    """Of the arrays' names that of the inputs, and that of the labels where there are some and they are asked for.
+
+    Raises UsageError E-DATA-KEY for a name that is not there, InputError E-DATA-FORMAT where no name tells.
+    """
+    stated, labelled = source.reading.key, source.reading.labelled
+    if stated is not None:
+        images, labels = _stated(stated, keys, source)
+    elif len(keys) == 1 and keys[0] not in LABEL_KEYS:
+        images, labels = keys[0], None
+    else:
+        found = next(((one, two) for one, two in PAIRS if one in keys), None)
+        if found is None:
+            known = ", ".join(dict.fromkeys(one for one, _ in PAIRS))
+            raise source.fail("E-DATA-FORMAT", f"none of the keys {known} is there; found: {', '.join(keys)}",
+                              f"say which holds the inputs: --key NAME, or --key NAME,LABELS; or {_WRITE}")
+        images, labels = found[0], next((key for key in (found[1], *_LOOSE) if key in keys), None)
+    return images, labels if labelled else None
+
+
+def _stated(stated: str, keys: Sequence[str], source: DataSource) -> tuple[str, str | None]:
+    """'NAME', with the labels that its own name leads to, or 'NAME,LABELS'."""
+    name, comma, other = (stated, "", "") if stated in keys else stated.partition(",")
+    name, other = (part if part in keys else part.strip() for part in (name, other))
+    missing = [part for part in (name, *((other,) if comma else ())) if part not in keys]
+    if missing:
+        raise UsageError("E-DATA-KEY", f"{source.path.name} holds no array '{missing[0]}'", where="--key",
+                         hint=f"it holds {', '.join(keys[:20])}{', ...' if len(keys) > 20 else ''}")
+    if comma:
+        return name, other
+    partners = [name.replace(one, two) for one, two in _WORDS if one in name]
+    return name, next((key for key in partners if key in keys and key != name), None)
+
+
+def read_named(source: DataSource, inputs: Named) -> Content:
+    """Rows of all inputs, joined from one array each under its name; labels, if any, under one of LABEL_KEYS that is no input.
+
+    uint8 values are divided by 255, input by input. Raises InputError E-DATA-INPUTS for an input without an array.
+    """
+    keys = npz_keys(source)
+    label_key = next((name for name in LABEL_KEYS if name in keys and name not in inputs), None)
+    arrays = npz_arrays(source, (*inputs, *(() if label_key is None else (label_key,))))
+    labels = None if label_key is None else arrays.pop(label_key)
+    wrong = [f"'{name}': {array.dtype}" for name, array in arrays.items() if array.dtype.kind not in "uifb" or array.dtype.itemsize > 8]
+    if wrong:
+        raise source.fail("E-DATA-FORMAT", f"arrays of types that are not supported: {', '.join(wrong)}", "store uint8 or float64")
+    scaled = [name for name, array in arrays.items() if array.dtype == np.uint8]
+    values = {name: array.astype(np.float64) / (255.0 if name in scaled else 1.0) for name, array in arrays.items()}
+    divided = (f"uint8 values of '{name}' divided by 255" for name in scaled)
+    notes = (f"inputs read from keys {', '.join(map(repr, inputs))}, joined", *divided)
+    return Content(joined(values, inputs, str(source.path)), labels, notes)
 
 
 def npy_array(source: DataSource) -> AnyArray:

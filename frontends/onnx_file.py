@@ -7,7 +7,7 @@ import heapq
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,11 @@ import onnx.helper
 from onnx import numpy_helper
 
 from absint.errors import AbsintError, InputError, UnsupportedError
+from absint.frontends.onnx_embeddings import embedded, start_behind
 from absint.frontends.onnx_end import Ending, cut
 from absint.frontends.onnx_external import read_external
 from absint.frontends.onnx_functions import STANDARD_DOMAINS, inline_functions
-from absint.model.alarms import METADATA as ALARM
+from absint.frontends.onnx_outputs import choose_output, described
 from absint.model.digest import digest
 from absint.model.onnx_formats import FLOATS
 from absint.model.op import Shape
@@ -29,6 +30,7 @@ from absint.model.op import Shape
 AnyArray = npt.NDArray[Any]
 
 OLDEST_OPSET = 7  # before, broadcasting was an attribute; onnxruntime promises nothing below either
+_MASKED = "where it masks attention, mask with a finite number and export again: scores.masked_fill(mask, -1e9), or a float attn_mask of it"
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
@@ -46,13 +48,38 @@ class WrittenNode:
         return str(self.proto.name) or next((str(o) for o in self.proto.output if o), "")
 
 
+@dataclass(frozen=True)
+class FileInput:
+    """One input. format: of its numbers.  dims: its sizes, None where unknown."""
+
+    name: str
+    format: str
+    dims: tuple[int | None, ...]
+
+    @property
+    def shape(self) -> Shape:
+        """The full one, at batch size 1."""
+        return tuple(1 if d is None else d for d in self.dims)
+
+    @property
+    def open(self) -> bool:
+        """Whether the file leaves the size of its axis 0 open."""
+        return len(self.dims) >= 2 and self.dims[0] is None
+
+    @property
+    def batched(self) -> bool:
+        """Whether its axis 0 can be taken for a batch axis."""
+        return len(self.dims) >= 2 and self.shape[0] == 1
+
+
 @dataclass(frozen=True, eq=False)
 class OnnxFile:
     """A model that is well formed as a graph. steps: the nodes its output needs, in topological order.
 
-    model: self-contained bytes for the reference runtime.  dims: of the input, None where unknown.
+    model: self-contained bytes for the reference runtime.  inputs: in the file's order.
     constants: initialisers that are used.  used: every tensor that a step or the graph's output reads.
     ending: the ArgMax at the end, which was cut off so that the output is the scores it compares; else None.
+    caveats: on outputs that are left out, as "E-CODE: text".  chosen: the output that was asked for, '' where none was.
     written: the nodes as they stand in the file, calls of functions included.  functions: which they call.
     """
 
@@ -61,9 +88,7 @@ class OnnxFile:
     model: bytes
     proto: onnx.ModelProto
     opset: int
-    input_name: str
-    input_format: str
-    dims: tuple[int | None, ...]
+    inputs: tuple[FileInput, ...]
     output_name: str
     steps: tuple[WrittenNode, ...]
     constants: Mapping[str, AnyArray]
@@ -72,22 +97,26 @@ class OnnxFile:
     ending: Ending | None = None
     written: tuple[onnx.NodeProto, ...] = ()
     functions: tuple[onnx.FunctionProto, ...] = ()
+    caveats: tuple[str, ...] = ()
+    chosen: str = ""
 
 
-def open_model(path: str | Path, content: bytes | None = None) -> OnnxFile:
+def open_model(path: str | Path, content: bytes | None = None, output: str | None = None) -> OnnxFile:
     """Read and check a .onnx or .onnx.gz file, or its content, which `path` then only names.
 
+    output: see `onnx_outputs.choose_output`.
     Raises InputError or UnsupportedError with a code E-MODEL-*.
     """
     file = Path(path)
     proto, data, sha256 = _read(file, content)
     try:
-        if _opened(proto):
+        opened, (changed, caveats) = _opened(proto), choose_output(proto, output, str(file))
+        if opened or changed:
             data = bytes(proto.SerializeToString())
         ending = cut(proto, data)
         if ending is not None:
             data = bytes(proto.SerializeToString())
-        return _checked(proto, data, sha256, file, ending)
+        return replace(_checked(proto, data, sha256, file, ending), caveats=caveats, chosen=output or "")
     except AbsintError:
         raise
     except Exception as error:  # damage that the parser let through: whatever onnx raises becomes one coded message
@@ -189,18 +218,18 @@ def _checked(proto: onnx.ModelProto, data: bytes, sha256: str, file: Path, endin
         raise UnsupportedError("E-MODEL-SPARSE", "sparse initialisers are not supported", where=str(file),
                                hint="store the weights dense")
     stored = {t.name: t for t in proto.graph.initializer}
-    info = _single_input(proto, stored, file)
-    output = _single_output(proto, file)
-    steps = _needed(_sorted(proto, places, {info.name, *stored}, output, file), output)
+    infos = _inputs(proto, stored, file)
+    output = str(proto.graph.output[0].name)
+    steps = _needed(_sorted(proto, places, {*(i.name for i in infos), *stored}, output, file), output)
     used = frozenset({output, *(i for step in steps for i in step.proto.input if i)})
     constants = {name: to_array(tensor) for name, tensor in stored.items() if name in used}
     _finite(constants, steps, file)
-    element = info.type.tensor_type
     formats = {str(value.dtype) for value in constants.values() if value.dtype.kind == "f"} - {"float32", "float64"}
     notes = [f"{' and '.join(sorted(formats))} weights taken exactly; proofs are about the exact-real network"] if formats else []
     return OnnxFile(
-        str(file), sha256, data, proto, opset, str(info.name), FLOATS[element.elem_type], _dims(info, file), output,
-        steps, constants, used, tuple(notes), ending, written, functions,
+        str(file), sha256, data, proto, opset,
+        tuple(FileInput(str(i.name), FLOATS[i.type.tensor_type.elem_type], _dims(i, file)) for i in infos), output, steps,
+        constants, used, tuple(notes), ending, written, functions,
     )
 
 
@@ -215,37 +244,26 @@ def _opset(proto: onnx.ModelProto, file: Path) -> int:
     return max(versions)
 
 
-def _single_input(proto: onnx.ModelProto, stored: Mapping[str, Any], file: Path) -> onnx.ValueInfoProto:
+def _inputs(proto: onnx.ModelProto, stored: Mapping[str, Any], file: Path) -> list[onnx.ValueInfoProto]:
     """Files of old exporters list their initialisers as inputs, too: these do not count."""
     free = [i for i in proto.graph.input if i.name not in stored]
-    if len(free) != 1:
-        raise InputError("E-MODEL-INPUTS", f"a network with {len(free)} inputs; one is needed", where=str(file),
-                         details=[_described(i) for i in free], hint="join the inputs into one, or make the others constants")
-    if free[0].type.tensor_type.elem_type not in FLOATS:
-        raise InputError("E-MODEL-INPUTS", "the input is no tensor of floating-point numbers", where=str(file),
-                         details=[_described(free[0])], hint="export with a float32 input")
-    found: onnx.ValueInfoProto = free[0]
-    return found
-
-
-def _described(info: onnx.ValueInfoProto) -> str:
-    kind = info.type.WhichOneof("value") or "no type"
-    if kind != "tensor_type":
-        return f"'{info.name}' {kind}"
-    dims = [str(d.dim_param or d.dim_value or "?") for d in info.type.tensor_type.shape.dim]
-    element = onnx.TensorProto.DataType.Name(info.type.tensor_type.elem_type)
-    return f"'{info.name}' {element} ({', '.join(dims)})"
-
-
-def _single_output(proto: onnx.ModelProto, file: Path) -> str:
-    names = [str(o.name) for o in proto.graph.output]
-    if len(names) != 1:
-        hint = "keep the one of interest: onnx.utils.extract_model(source, target, inputs, outputs)"
-        if any(entry.key == ALARM for entry in proto.metadata_props):
-            hint = "a network with an alarm: name the network that it was made of, whose nodes these are"
-        raise InputError("E-MODEL-OUTPUTS", f"a network with {len(names)} outputs; one is needed", where=str(file),
-                         details=[_described(o) for o in proto.graph.output], hint=hint)
-    return names[0]
+    if not free:
+        raise InputError("E-MODEL-INPUTS", "a network without inputs; one is needed at least", where=str(file),
+                         hint="export what is to be analysed as an input")
+    kinds = [i.type.tensor_type.elem_type if i.type.WhichOneof("value") == "tensor_type" else 0 for i in free]
+    alien = [described(i) for i, kind in zip(free, kinds, strict=True) if kind not in FLOATS]
+    if alien:
+        tensors = [embedded(proto.graph.node, str(i.name), stored) for i, kind in zip(free, kinds, strict=True) if kind not in FLOATS]
+        if len(free) == 1 and tensors[0] is not None:
+            raise UnsupportedError("E-MODEL-INPUTS", "the input is tokens of an embedding: regions of tokens are not supported",
+                                   where=str(file), details=alien, hint=start_behind(tensors[0], str(proto.graph.output[0].name)))
+        some = "the input is no tensor" if len(free) == 1 else f"{len(alien)} of {len(free)} inputs are no tensors"
+        hint = "export with a float32 input" if len(free) == 1 else "make them constants of the model, or export with float32 inputs"
+        raise InputError("E-MODEL-INPUTS", f"{some} of floating-point numbers", where=str(file), details=alien, hint=hint)
+    if len(set(kinds)) > 1:
+        raise InputError("E-MODEL-INPUTS", "inputs of several number formats", where=str(file), details=[described(i) for i in free],
+                         hint="export all of them as float32")
+    return free
 
 
 def _dims(info: onnx.ValueInfoProto, file: Path) -> tuple[int | None, ...]:
@@ -327,6 +345,10 @@ def to_array(tensor: onnx.TensorProto) -> AnyArray:
     return value.astype(np.int64 if "int" in value.dtype.name else np.float32)
 
 
+# Attributes that say which number stands for what is missing: NaN, usually.
+MARKERS = frozenset({"replaced_value_float"})
+
+
 def _finite(constants: Mapping[str, AnyArray], steps: Iterable[WrittenNode], file: Path) -> None:
     """Raise E-MODEL-NONFINITE naming every tensor with NaN or infinite entries."""
     values = dict(constants)
@@ -334,23 +356,17 @@ def _finite(constants: Mapping[str, AnyArray], steps: Iterable[WrittenNode], fil
         for attribute in step.proto.attribute:
             if attribute.type == onnx.AttributeProto.TENSOR:
                 values[f"{step.name} {attribute.name}"] = to_array(attribute.t)
-            elif attribute.type in (onnx.AttributeProto.FLOAT, onnx.AttributeProto.FLOATS):
+            elif attribute.type in (onnx.AttributeProto.FLOAT, onnx.AttributeProto.FLOATS) and attribute.name not in MARKERS:
                 values[f"{step.name} {attribute.name}"] = np.array([attribute.f, *attribute.floats], dtype=np.float64)
-    details = []
-    for name, value in values.items():
-        if value.dtype.kind == "f" and not np.isfinite(value).all():
-            details.append(f"'{name}' {value.shape}: {int(np.isnan(value).sum())} NaN, {int(np.isinf(value).sum())} infinite")
+    wrong = {name: value for name, value in values.items() if value.dtype.kind == "f" and not np.isfinite(value).all()}
+    details = [f"'{name}' {value.shape}: {int(np.isnan(value).sum())} NaN, {int(np.isinf(value).sum())} infinite"
+               for name, value in wrong.items()]
     if details:
-        raise InputError("E-MODEL-NONFINITE", f"{len(details)} tensors hold NaN or infinity", where=str(file), details=details,
-                         hint="did the training diverge? repair the weights")
+        masks = all(bool((np.isfinite(value) | (value == -np.inf)).all()) for value in wrong.values())
+        raise InputError("E-MODEL-NONFINITE", f"{len(details)} tensors hold NaN or infinity", where=str(file), details=details, hint=_MASKED
+                         if masks else "did the training diverge? repair the weights")
 
 
 def standard(domain: str) -> bool:
     """Whether a node's domain is ONNX's own."""
     return domain in STANDARD_DOMAINS
-
-
-def input_shape(dims: tuple[int | None, ...]) -> tuple[Shape, bool]:
-    """The full input shape at batch size 1, and whether its axis 0 can be taken for a batch axis."""
-    shape = tuple(1 if d is None else d for d in dims)
-    return shape, len(shape) >= 2 and shape[0] == 1

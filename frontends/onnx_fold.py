@@ -1,4 +1,4 @@
-"""Evaluates nodes whose inputs are all constants, where that is exact; refuses where a rounding would enter the model.
+"""Evaluates nodes whose inputs are all constants, where that is exact; what rounds is left to `onnx_enclosed`.
 
 Integers, comparisons and moves of entries are left to onnxruntime on a one-node model. Float arithmetic is done here in
 float64 and accepted only where neither float64 nor the tensor's own format rounds: then the exact-real network and every
@@ -43,18 +43,25 @@ def foldable(op_type: str) -> bool:
     return op_type in _EXACT or op_type in _INTEGER or op_type in _ARITHMETIC or op_type in ("Constant", "Cast")
 
 
+def reduces(node: onnx.NodeProto) -> bool:
+    """Whether a scatter combines what it writes with what is there."""
+    return node.op_type.startswith("Scatter") and any(a.name == "reduction" and a.s not in (b"", b"none") for a in node.attribute)
+
+
 def fold(node: onnx.NodeProto, inputs: list[AnyArray | None], opset: int) -> list[AnyArray]:
     """The values of all outputs. inputs: None for an absent optional one. Raises NotExactError."""
     given = [value for value in inputs if value is not None]
+    if reduces(node) and any(value.dtype.kind == "f" for value in given):
+        raise NotExactError("reduces what it scatters, which rounds")
     if node.op_type == "Constant":
         results = [_constant(node)]
     elif any(value.dtype.kind in "SUO" for value in given):
         raise NotExactError("works on strings")
     elif node.op_type == "Cast":
-        results = _run(node, inputs, opset)
+        results = run_one(node, inputs, opset)
         _check_cast(given[0], results[0])
     elif node.op_type in _EXACT or (node.op_type in _INTEGER and all(v.dtype.kind in "iub" for v in given)):
-        results = _run(node, inputs, opset)
+        results = run_one(node, inputs, opset)
     elif node.op_type in _ARITHMETIC:
         results = [_arithmetic(node.op_type, given)]
     else:
@@ -74,7 +81,7 @@ def _constant(node: onnx.NodeProto) -> AnyArray:
     raise NotExactError(f"is a Constant of an unknown kind ({', '.join(attributes) or 'no value'})")
 
 
-def _run(node: onnx.NodeProto, inputs: list[AnyArray | None], opset: int) -> list[AnyArray]:
+def run_one(node: onnx.NodeProto, inputs: list[AnyArray | None], opset: int) -> list[AnyArray]:
     """The node alone in a model, through onnxruntime without optimisations."""
     feeds = {name: value for name, value in zip(node.input, inputs, strict=True) if value is not None}
     declared = [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(v.dtype), v.shape) for n, v in feeds.items()]

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import onnx
-from onnx import helper
+from onnx import TensorProto, helper
 
 from absint.frontends.onnx_file import AnyArray
 from absint.model.op import Op
@@ -19,11 +19,15 @@ from absint.model.ops.step import INTEGERS, Held
 
 # Their results can leave the type although their inputs do not.
 _WRAPS = frozenset(re.findall(r"\w+", "Add Sub Mul Neg Abs Sum ReduceSum MatMul CumSum"))
+# Those that quantise, and the input whose type is that of the result.
+_ZERO_POINT = {"QuantizeLinear": 2, "QLinearConv": 7, "QLinearMatMul": 7}
+_TO_INT32 = ("ConvInteger", "MatMulInteger")
+QUANTISED = (*_ZERO_POINT, *_TO_INT32, "DequantizeLinear")
 _TRUTH = frozenset(re.findall(r"\w+", "Equal Greater GreaterOrEqual Less LessOrEqual Not And Or Xor"))
-_READ = _WRAPS | _TRUTH | frozenset(re.findall(
+_READ = _WRAPS | _TRUTH | frozenset(QUANTISED) | frozenset(re.findall(
     r"\w+",
     "Identity Cast Where Reshape Flatten Squeeze Unsqueeze Transpose Slice Gather GatherElements GatherND Concat Expand Split Tile Pad "
-    "Max Min ReduceMax ReduceMin Relu Sign Trilu ScatterND ScatterElements DepthToSpace SpaceToDepth",
+    "Clip MaxPool Max Min ReduceMax ReduceMin Relu Sign Trilu ScatterND ScatterElements DepthToSpace SpaceToDepth",
 ))
 
 
@@ -37,13 +41,23 @@ def integer_type(node: onnx.NodeProto, computed: Mapping[str, int], constants: M
     if node.op_type == "Cast":
         kind = next(int(helper.get_attribute_value(a)) for a in node.attribute if a.name == "to")
         return kind if kind in INTEGERS else None
-    if node.op_type in _TRUTH:
+    if node.op_type in _TRUTH or node.op_type == "DequantizeLinear":
         return None
+    if node.op_type in QUANTISED:
+        return int(TensorProto.INT32) if node.op_type in _TO_INT32 else _quantised_type(node, constants)
     found = next((computed[name] for name in node.input if name in computed), None)
     if found is None and node.op_type == "Where":
         kinds = [_kind(constants[name]) for name in node.input[1:] if name in constants]
         return next((kind for kind in kinds if kind in INTEGERS), None)
     return found
+
+
+def _quantised_type(node: onnx.NodeProto, constants: Mapping[str, AnyArray]) -> int:
+    """That of the zero point, of the attribute, or uint8."""
+    place = _ZERO_POINT[node.op_type]
+    zero = constants.get(node.input[place]) if place < len(node.input) else None
+    stated = next((int(a.i) for a in node.attribute if a.name == "output_dtype"), 0)
+    return stated or (int(TensorProto.UINT8) if zero is None else _kind(zero))
 
 
 def guard(op_type: str, kind: int) -> Op | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -10,15 +12,19 @@ import torch
 from onnx import helper
 from torch import Tensor
 
+from absint.errors import AbsintError, PluginError
 from absint.frontends.onnx_file import AnyArray, to_array
+from absint.model.op import MixedAxesError
+
+FOLD_HINT = "fold the constants before the import (onnxsim, or export with constant folding)"
 
 
 class NodeProblemError(Exception):
-    """Why one node is not imported."""
+    """Why one node is not imported. mixes: because its import rule does not leave axis 0 alone."""
 
-    def __init__(self, reason: str, hint: str | None = None, code: str = "E-OP-UNSUPPORTED") -> None:
+    def __init__(self, reason: str, hint: str | None = None, code: str = "E-OP-UNSUPPORTED", *, mixes: bool = False) -> None:
         super().__init__(reason)
-        self.reason, self.hint, self.code = reason, hint, code
+        self.reason, self.hint, self.code, self.mixes = reason, hint, code, mixes
 
 
 def tensor_of(value: AnyArray) -> Tensor:
@@ -47,3 +53,16 @@ def value_of(attribute: onnx.AttributeProto) -> Any:
     if isinstance(value, onnx.TensorProto):
         return tensor_of(to_array(value))
     return list(value) if isinstance(value, (list, tuple)) or hasattr(value, "append") else value
+
+
+@contextmanager
+def problems() -> Iterator[None]:
+    """Whatever an import rule raises, as what is wrong with its node."""
+    try:
+        yield
+    except (PluginError, NodeProblemError):
+        raise
+    except AbsintError as error:
+        raise NodeProblemError(error.what, error.hint, error.code, mixes=isinstance(error, MixedAxesError)) from error
+    except Exception as error:  # an import rule met something it did not foresee, perhaps a stranger's rule
+        raise NodeProblemError(f"its import rule raised {type(error).__name__}: {error}", "report it with the model") from error

@@ -11,6 +11,7 @@ from absint.errors import InputError
 from absint.frontends.data import read_content
 from absint.frontends.data_source import AnyArray, Content, DataSource, Splits, register_layout, register_reader
 from absint.frontends.mat_files import mat_arrays
+from absint.frontends.numpy_files import chosen_keys
 from absint.frontends.training_layouts import files_of
 from absint.model.digest import digest
 from absint.model.layout import Layout
@@ -22,18 +23,41 @@ _TRAIN, _TEST, _EXTRA = (f"{part}_32x32.mat" for part in ("train", "test", "extr
 def read_mat(source: DataSource) -> Content:
     """X (height, width, channels, N) uint8, y (N, 1) with 10 for the digit 0 -> (N, channels, height, width), labels 0..9.
 
-    Raises E-DATA-FORMAT for other files of MATLAB, E-DATA-TRUNCATED for damaged ones, E-DATA-LABEL.
+    Another array by its name (--key NAME, or NAME,LABELS): (N, values) as rows, or pictures with N last, as these are; labels as stored.
+    Raises E-DATA-FORMAT for other files of MATLAB, E-DATA-TRUNCATED for damaged ones, E-DATA-LABEL; UsageError E-DATA-KEY.
     """
+    if source.reading.key is not None:
+        return _named(source)
     held = mat_arrays(source, ("X", "y"))
     images, digits = held.get("X"), held.get("y")
     if images is None or images.dtype != np.uint8 or images.ndim != 4 or images.shape[2] not in (1, 3):
         raise source.fail("E-DATA-FORMAT", "no array X of shape (height, width, channels, N) and type uint8, as in SVHN's cropped digits",
-                          "other arrays are read from .npz files: numpy.savez(path, images=..., labels=...)")
+                          f"say which holds the inputs: --key NAME, or --key NAME,LABELS; it holds {_listed(mat_arrays(source, None))}")
     if digits is None:
         raise source.fail("E-DATA-LABELS", "no array y of labels is there", "fetch the file again")
     notes = ("pictures reordered from height, width, channels, N to N, channels, height, width",)
     labels = _digits(digits, images.shape[3], source)
     return Content(images.transpose(3, 2, 0, 1), labels, (*notes, "label 10 stands for the digit 0"), layout=Layout.CHW)
+
+
+def _named(source: DataSource) -> Content:
+    """Arrays by their names, in MATLAB's order of axes."""
+    held = mat_arrays(source, None)
+    name, labels = chosen_keys(tuple(held), source)
+    values = held[name]
+    if values.ndim not in (2, 3, 4):
+        raise source.fail("E-DATA-SHAPE", f"array '{name}' of shape {values.shape} is neither rows nor pictures",
+                          "rows are (N, values), pictures (height, width, N) or (height, width, channels, N)")
+    said = (f"inputs read from array '{name}'", *(() if labels is None else (f"labels read from array '{labels}'",)))
+    moved: AnyArray = values if values.ndim == 2 else np.moveaxis(values, -1, 0)
+    if values.ndim == 4:
+        moved = moved.transpose(0, 3, 1, 2)
+    known = None if labels is None else held[labels].reshape(-1) if 1 in held[labels].shape else held[labels]
+    return Content(moved, known, said, layout=Layout.CHW if values.ndim == 4 else None, followed=("key",))
+
+
+def _listed(held: dict[str, AnyArray]) -> str:
+    return ", ".join(f"{name} {array.shape}" for name, array in list(held.items())[:8]) or "no arrays of numbers"
 
 
 def _digits(stored: AnyArray, count: int, source: DataSource) -> AnyArray:

@@ -10,11 +10,12 @@ import copy
 import io
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from inspect import Parameter, signature
+from math import prod
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -27,6 +28,7 @@ from absint.errors import InputError, UnsupportedError, UsageError
 from absint.frontends.onnx_reader import DEFAULT_RANGE, OnnxFrontEnd
 from absint.model.graph import Graph
 from absint.model.import_check import POINTS, TOLERANCES
+from absint.model.model_files import pickled
 from absint.model.reference import open_session
 from absint.numeric.backend import numeric_mode
 
@@ -41,14 +43,15 @@ _TRAINING_ARGUMENT = {"aten.dropout.default": 2, "aten.batch_norm.default": 5, "
 
 
 class TorchFrontEnd:
-    """Reads torch modules in eval mode and programs made by torch.export; one floating-point input, one output.
+    """Reads torch modules in eval mode and programs made by torch.export; floating-point inputs, one output.
 
     What is proved holds for the exported network, which takes attributes such as BatchNorm's eps as the nearest float32.
     Everything happens on a copy in CPU memory: the user's module keeps state, flags, device and mode. Saved modules (.pt,
-    .pth) are refused unread, because loading a pickle runs code.
+    .pth) are refused unread, because loading a pickle runs code; so are scripted ones.
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (".pt", ".pth", ".pt2", ".ckpt", ".pkl", ".pickle")
+    refused: ClassVar[tuple[str, ...]] = suffixes     # saved ones: only live modules are read
 
     def accepts(self, source: object) -> bool:
         """Whether `source` is a torch.nn.Module or a torch.export.ExportedProgram."""
@@ -61,12 +64,13 @@ class TorchFrontEnd:
         """The graph of a module; options as for ONNX files.
 
         example_input: a tensor or array (N, *shape) that the module takes, of which only the shape of the first entry
-        matters; a program brings its own.
+        matters; for a forward of several inputs a tuple of them, or a mapping by its parameters' names.  Where the module does not take
+        one entry but all of a single example, it has no batch axis.  A program brings its own.
         Raises InputError E-MODEL-PICKLE for a file, E-MODEL-TRAINING, E-MODEL-INPUTS, E-MODEL-OUTPUTS; UsageError
         E-EXAMPLE-INPUT; UnsupportedError E-PACKAGE-MISSING, E-MODEL-EXPORT, E-IMPORT-MISMATCH; and all of the ONNX front end.
         """
         if isinstance(source, (str, Path)):
-            raise _pickled(Path(source))
+            raise pickled(Path(source))
         if find_spec("onnxscript") is None:
             raise UnsupportedError("E-PACKAGE-MISSING", "torch needs the package onnxscript to export a module", where="torch",
                                    hint="pip install onnxscript   (or: pip install 'absint[torch-export]')")
@@ -81,12 +85,12 @@ class TorchFrontEnd:
 
 @dataclass(frozen=True, eq=False)
 class _Model:
-    """What is exported: `target`, and `run`, which is its meaning. example: (1, *shape), or the whole input if of rank 1."""
+    """What is exported: `target`, and `run`, which is its meaning. examples: each (1, *shape), or the whole input if of rank 1."""
 
     name: str
     target: Any
-    run: Callable[[Tensor], Any]
-    example: Tensor
+    run: Callable[..., Any]
+    examples: tuple[Tensor, ...]
 
 
 def _is_program(source: object) -> bool:
@@ -94,36 +98,63 @@ def _is_program(source: object) -> bool:
     return type(source).__module__.startswith("torch.export") and isinstance(source, torch.export.ExportedProgram)
 
 
-def _pickled(path: Path) -> InputError:
-    return InputError(
-        "E-MODEL-PICKLE", "a saved torch model, which absint never loads: unpickling runs code", where=str(path),
-        hint="load it yourself and call absint.load(module.eval(), example_input=x), or export it with torch.onnx.export",
-    )
-
-
 # --- what the user gave ---------------------------------------------------------------------------------------------
 
 
 def _from_module(module: torch.nn.Module, example_input: Any) -> _Model:
     name = f"torch module {type(module).__name__}"
+    if isinstance(module, torch.jit.ScriptModule):      # the exporter built on torch.export takes none
+        raise UnsupportedError("E-MODEL-SCRIPTED", "a scripted or traced module, which torch.export cannot read", where=name,
+                               hint="give the module that it was made of, or export it by torch.onnx.export(module, (x,), 'net.onnx', "
+                                    "dynamo=False) and give net.onnx")
     training = [f"'{path}' {type(part).__name__}".removeprefix("'' ") for path, part in module.named_modules() if part.training]
     if training:
         raise InputError("E-MODEL-TRAINING", f"{_parts(len(training))} in training mode", where=name, details=_some(training),
                          hint="call module.eval() first: absint proves what the deployed network does, and changes no module")
-    wanted = [p.name for p in signature(module.forward).parameters.values()
-              if p.default is p.empty and p.kind in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)]
-    if len(wanted) > 1:
-        raise InputError("E-MODEL-INPUTS", f"forward takes {len(wanted)} inputs: {', '.join(wanted)}; one is possible", where=name,
-                         hint="wrap the module so that its forward takes one tensor")
     if example_input is None:
         raise UsageError("E-EXAMPLE-INPUT", "a torch module tells no input shape", where=name,
                          hint="absint.load(module, example_input=torch.zeros(1, 3, 32, 32)), with your shape")
+    given = _one_each(signature(module.forward).parameters.values(), example_input, name)
     with _coded(name, "the module cannot be copied"):
         twin = copy.deepcopy(module).cpu()
     twin.requires_grad_(False)
     formats = [t.dtype for t in (*twin.parameters(), *twin.buffers()) if t.dtype.is_floating_point]
-    example = _example(example_input, formats[0] if formats else None, name)
-    return _Model(name, twin, copy.deepcopy(twin), example)
+    if len(given) > 1:
+        return _Model(name, twin, copy.deepcopy(twin), tuple(_example(one, formats[0] if formats else None, name) for one in given))
+    whole = _example(given[0], formats[0] if formats else None, name, first=False)
+    example = whole[:1] if whole.dim() > 1 else whole
+    # A module without a batch axis, such as one on a picture (channels, height, width), takes the example as it is.
+    alone = len(example) == len(whole) or _takes(twin, example) or not _takes(twin, whole)
+    return _Model(name, twin, copy.deepcopy(twin), (example if alone else whole,))
+
+
+def _takes(module: torch.nn.Module, example: Tensor) -> bool:
+    """Whether a copy of the module runs on it."""
+    try:
+        with torch.no_grad(), numeric_mode(), _quiet():
+            copy.deepcopy(module)(example)
+    except Exception:   # whatever the user's forward raises
+        return False
+    return True
+
+
+def _one_each(parameters: Iterable[Parameter], given: Any, name: str) -> tuple[Any, ...]:
+    """An example for each input of forward, in its order. Raises InputError E-MODEL-INPUTS where they are not one for each."""
+    taken = [p for p in parameters if p.kind is not Parameter.VAR_KEYWORD]
+    wanted = [p.name for p in taken if p.default is p.empty and p.kind is not Parameter.VAR_POSITIONAL]
+    placed = [p.name for p in taken if p.kind in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)]
+    most = len(taken) if len(placed) == len(taken) else 1 << 20
+    if isinstance(given, Mapping):
+        first = placed[: len(given)]
+        examples = tuple(given[one] for one in first) if set(first) == set(given) else ()
+    else:
+        tensors = isinstance(given, (tuple, list)) and all(isinstance(v, (Tensor, np.ndarray)) for v in given)
+        examples = tuple(given) if tensors else (given,)
+    if not examples or not set(wanted) <= set(placed[: len(examples)]) or len(examples) > most:
+        raise InputError("E-MODEL-INPUTS", f"forward takes {len(wanted)} inputs: {', '.join(wanted)}; example_input is not one for each",
+                         where=name, hint="example_input=(a, b, ...), one batch for each in this order; or wrap the module so that its "
+                         "forward takes one tensor")
+    return examples
 
 
 def _from_program(program: Any, example_input: Any) -> _Model:
@@ -134,10 +165,12 @@ def _from_program(program: Any, example_input: Any) -> _Model:
                          hint="call module.eval() before torch.export.export")
     positional, named = program.example_inputs or ((), {})
     tensors = [*positional, *named.values()]
-    if len(tensors) != 1:
-        raise InputError("E-MODEL-INPUTS", f"the program takes {len(tensors)} inputs; one is possible", where=name,
-                         hint="wrap the module so that its forward takes one tensor")
-    whole = _example(tensors[0] if example_input is None else example_input, None, name, first=False)
+    given = tensors if example_input is None else list(example_input) if isinstance(example_input, (tuple, list)) else [example_input]
+    if len(given) != len(tensors) or not tensors or (named and len(tensors) > 1):
+        raise InputError("E-MODEL-INPUTS", f"the program takes {len(tensors)} inputs, {len(named)} of them by keyword, and there are "
+                         f"{len(given)} examples", where=name,
+                         hint="export it with torch.export.export(module, (a, b, ...)), all by position")
+    whole = tuple(_example(one, None, name, first=False) for one in given)
     with _coded(name, "the program cannot be copied"), _quiet():
         run = copy.deepcopy(program.module())
     return _Model(name, program, run, whole)
@@ -150,11 +183,6 @@ def _trains(node: Any) -> bool:
 
 def _example(given: Any, dtype: torch.dtype | None, name: str, *, first: bool = True) -> Tensor:
     """One instance with its batch axis, in the format of the module's parameters."""
-    if isinstance(given, (tuple, list)) and len(given) > 1 and all(isinstance(v, (Tensor, np.ndarray)) for v in given):
-        raise InputError("E-MODEL-INPUTS", f"example_input holds {len(given)} tensors; a network has one input", where=name,
-                         hint="wrap the module so that its forward takes one tensor")
-    if isinstance(given, (tuple, list)) and len(given) == 1 and isinstance(given[0], (Tensor, np.ndarray)):
-        given = given[0]
     try:
         example = given if isinstance(given, Tensor) else torch.as_tensor(np.asarray(given))
     except (TypeError, ValueError, RuntimeError) as error:
@@ -175,7 +203,7 @@ def _example(given: Any, dtype: torch.dtype | None, name: str, *, first: bool = 
 def _exported(model: _Model) -> tuple[bytes, tuple[str, ...]]:
     """The ONNX bytes of a model that was seen to take one tensor and to give one, and notes on them."""
     with _coded(model.name, "the module fails on example_input"), torch.no_grad(), numeric_mode():
-        output = model.run(model.example)
+        output = model.run(*model.examples)
     if not isinstance(output, Tensor):
         size = f" of {len(output)}" if hasattr(output, "__len__") else ""
         raise InputError("E-MODEL-OUTPUTS", f"the module returns a {type(output).__name__}{size}, not one tensor", where=model.name,
@@ -183,7 +211,7 @@ def _exported(model: _Model) -> tuple[bytes, tuple[str, ...]]:
     if not output.dtype.is_floating_point:
         raise InputError("E-MODEL-OUTPUTS", f"the module returns {output.dtype}, not scores", where=model.name,
                          hint="return the scores that are compared: leave argmax out of forward")
-    arguments = () if _is_program(model.target) else ((model.example,),)
+    arguments = () if _is_program(model.target) else (model.examples,)
     with _coded(model.name, "torch cannot export the module"), _quiet(), torch.no_grad():
         program = torch.onnx.export(model.target, *arguments, dynamo=True, optimize=False, verbose=False)
         if program is None:
@@ -289,17 +317,24 @@ def _check_against(model: _Model, graph: Graph, low: float, high: float) -> None
     draw = torch.Generator().manual_seed(1)
     share = torch.rand((POINTS, *graph.input.shape), generator=draw, dtype=torch.float64)
     share[0], share[1] = 0.0, 1.0
-    points = (low + (high - low) * share).to(model.example.dtype)
+    points = (low + (high - low) * share).to(model.examples[0].dtype)
+    shapes = [one.shape for one in graph.source.fed]
+    if len(shapes) != len(model.examples):
+        raise InputError("E-MODEL-INPUTS", f"{len(model.examples)} inputs, of which the exported network has {len(shapes)}",
+                         where=model.name, hint="leave out of forward what it does not use")
+    sizes = [prod(shape) for shape in shapes]
     with torch.no_grad(), numeric_mode():
         ours = graph(points.double()).flatten(1)
         single = graph(points.float()).double().flatten(1)
         with _coded(model.name, "the module fails on a random input"):
-            theirs = torch.stack([model.run(p.reshape(graph.source.full_input_shape)).double().flatten() for p in points])
+            fed = [[part.reshape(shape) for part, shape in zip(p.flatten().split(sizes), shapes, strict=True)] for p in points]
+            theirs = torch.stack([model.run(*one).double().flatten() for one in fed])
     if ours.shape != theirs.shape:
         raise _mismatch(model, f"the output has {ours.shape[1]} entries, the module's {theirs.shape[1]}")
     gap = torch.where(ours == theirs, 0.0, (ours - theirs).abs()).nan_to_num(torch.inf, torch.inf)
     scale = float(theirs.abs().max()) or 1.0
-    kind = np.dtype(str(model.example.dtype).removeprefix("torch.")).type if model.example.dtype not in _HALF else np.float16
+    form = model.examples[0].dtype
+    kind = np.dtype(str(form).removeprefix("torch.")).type if form not in _HALF else np.float16
     rounding = 16 * float((single - ours).abs().max()) if bool(single.isfinite().all()) else 0.0
     if not float(gap.max()) <= max(TOLERANCES[kind] * scale, rounding):
         point, entry = divmod(int(gap.argmax()), gap.shape[1])

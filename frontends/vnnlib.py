@@ -74,7 +74,7 @@ def _text(path: Path) -> tuple[str, str]:
         with path.open("rb") as file:
             raw = file.read(_MAX_BYTES + 1)
     except OSError as error:
-        raise InputError("E-VNNLIB-MISSING", f"cannot be read: {error.strerror}", where=where) from error
+        raise InputError("E-VNNLIB-MISSING", f"cannot be read: {error.strerror}", where=where, hint="check its rights") from error
     if len(raw) > _MAX_BYTES:
         raise _too_long(where)
     data = _unzipped(raw, path) if raw.startswith(_GZIP) else raw

@@ -18,6 +18,10 @@ MAX_BRANCHES = 1 << 20
 MAX_ATOMS = 1 << 24
 
 
+RELATION = ("absint handles bounds of single inputs, and linear constraints over outputs: let the network return what the constraint is "
+            "about, too (in torch: torch.cat([x.flatten(1), y], 1), or a product), and write the constraint over these outputs")
+
+
 class Bound(NamedTuple):
     """Input `var` is at most (or at least) `value`; less (or more) than it where strict. at: where the file says so."""
 
@@ -134,7 +138,7 @@ def _below_zero(linear: LinearTerm, sign: int, strict: bool, source: QueryText, 
         return [[_row(terms, constant, strict, source, at)]]
     if len(terms) > 1:
         raise source.refuse(at, "E-VNNLIB-RELATION", "a constraint that relates an input to another variable",
-                            "absint handles bounds of single inputs, and linear constraints over outputs")
+                            RELATION)
     ((code, value),) = terms.items()
     bound = rational(-constant / value)
     if bound is None:

@@ -7,11 +7,23 @@ is `(<= X_0 0.5)` or `(>= Y_1 Y_0)`: the tokeniser takes such a one in a single 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
 from absint.errors import InputError
-from absint.frontends.vnnlib_atoms import Bound, Formula, LinearTerm, OutputRow, QueryText, comparison, conjunction, disjunction
+from absint.frontends.vnnlib_atoms import (
+    RELATION,
+    Bound,
+    Formula,
+    LinearTerm,
+    OutputRow,
+    QueryText,
+    check_size,
+    comparison,
+    conjunction,
+    disjunction,
+)
 from absint.frontends.vnnlib_numbers import ExactNumber, decimal, looks_like_number
 
 _TOKEN = re.compile(
@@ -22,11 +34,15 @@ _TOKEN = re.compile(
 _NAME = re.compile(r"([XY])_(\d{1,9})", re.ASCII)
 _RELATIONS = ("<=", ">=", "<", ">", "=")
 _ARITHMETIC = ("+", "-", "*", "/")
-_COMMANDS = ("assert", "declare-const", "declare-fun")
+_DEFINED = {"define-fun": 3, "define-const": 2}     # words before the value: its name, (), its sort
+_COMMANDS = ("assert", "declare-const", "declare-fun", *_DEFINED)
+_READ = "and, or, <=, >=, <, >, =, +, -, *, /, let, and define-fun without arguments"
 _IGNORED = ("vnnlib-version", "set-logic", "set-info", "set-option", "check-sat", "get-model", "exit")
 _LAST = ("check-sat", "exit")      # what follows is no part of the query
 _BITS = 1 << 14  # of an exact numerator or denominator
 _MIRROR = {"<=": ">=", ">=": "<=", "<": ">", ">": "<", "=": "="}
+
+_LET = "a let is written (let ((name value) ...) constraint)"
 
 Value = LinearTerm | Formula | str
 
@@ -39,6 +55,7 @@ class _Frame:
     head: str = ""
     values: list[Value] = field(default_factory=list)
     places: list[int] = field(default_factory=list)
+    names: dict[str, Value] | None = None       # of a let, once its bindings are read
 
     def add(self, value: Value, at: int) -> None:
         self.values.append(value)
@@ -62,11 +79,45 @@ def parse(source: QueryText) -> Parsed:
     return _Parser(source).run()
 
 
+class Names:
+    """What let and define-fun name, the innermost of each name last."""
+
+    def __init__(self, source: QueryText) -> None:
+        self._source = source
+        self._held: dict[str, list[Value]] = {}
+        self._copied = 0
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._held
+
+    def open(self, names: Mapping[str, Value]) -> None:
+        """From here on these are known."""
+        for name, value in names.items():
+            self._held.setdefault(name, []).append(value)
+
+    def close(self, names: Mapping[str, Value]) -> None:
+        """From here on these are not."""
+        for name in names:
+            self._held[name].pop()
+            if not self._held[name]:
+                del self._held[name]
+
+    def value(self, name: str, at: int) -> Value:
+        """What it stands for; of a formula a copy, since connectives use their parts up. Raises InputError E-VNNLIB-SIZE."""
+        value = self._held[name][-1]
+        if not isinstance(value, list):
+            return value
+        self._copied += len(value) + sum(map(len, value))
+        check_size(1, self._copied, self._source, at)     # a name that stands for twice another doubles with every line
+        return [list(branch) for branch in value]
+
+
 class _Parser:
     def __init__(self, source: QueryText) -> None:
         assert source.text is not None
         self.source, self.text = source, source.text
         self.codes: dict[str, int] = {}
+        self.named = Names(source)
         self.stack: list[_Frame] = []
         self.asserts: list[Formula] = []
         self.false: list[int] = []
@@ -94,7 +145,8 @@ class _Parser:
         numbers = {int(name[2:]) for name in self.codes if name[0] == letter}
         if numbers and max(numbers) + 1 != len(numbers):
             missing = next(k for k in range(len(numbers)) if k not in numbers)
-            raise InputError("E-VNNLIB-COUNT", f"{letter}_{max(numbers)} is declared, {letter}_{missing} is not", where=self.source.path)
+            raise InputError("E-VNNLIB-COUNT", f"{letter}_{max(numbers)} is declared, {letter}_{missing} is not", where=self.source.path,
+                             hint="declare every one up to the last, also what no constraint names")
         return len(numbers)
 
     def _top(self, at: int) -> _Frame:
@@ -108,9 +160,13 @@ class _Parser:
     def _word(self, word: str, at: int) -> None:
         if self.stack and not self.stack[-1].head:
             self.stack[-1].head = word
+            if len(self.stack) > 2 and not self.stack[-2].head and self.stack[-3].head == "define-fun":
+                raise self.source.refuse(at, "E-VNNLIB-OPERATOR", "a function with arguments is not read", "write it out where it is used")
             return
         frame = self._top(at)
-        known = frame.head in ("declare-const", "declare-fun", *_IGNORED)
+        known = frame.head in ("declare-const", "declare-fun", *_IGNORED) or len(frame.values) < _DEFINED.get(frame.head, 0)
+        if frame.head == "let" and frame.names is None:
+            raise self.source.fail(at, "E-VNNLIB-SYNTAX", _LET)
         frame.add(word if known else self._value(word, at), at)
 
     # ---- values ----------------------------------------------------------------------------------------------------
@@ -118,6 +174,8 @@ class _Parser:
     def _value(self, word: str, at: int) -> Value:
         if word in ("true", "false"):
             return [[]] if word == "true" else []
+        if word in self.named:
+            return self.named.value(word, at)
         found = self._operand(word, at)
         return LinearTerm({}, found.value) if isinstance(found, ExactNumber) else LinearTerm({found: Fraction(1)}, Fraction(0))
 
@@ -136,6 +194,8 @@ class _Parser:
     def _atom(self, match: re.Match[str]) -> Formula:
         """A constraint between two words."""
         operator, at = match["op"], match.start("op") - 1
+        if match["left"] in self.named or match["right"] in self.named:
+            return self._compared(operator, self._value(match["left"], at), self._value(match["right"], at), at)
         left, right = self._operand(match["left"], match.start("left")), self._operand(match["right"], match.start("right"))
         if isinstance(left, ExactNumber) and isinstance(right, int):
             operator, left, right = _MIRROR[operator], right, left
@@ -170,13 +230,39 @@ class _Parser:
         elif frame.head in _COMMANDS:
             raise self.source.fail(frame.at, "E-VNNLIB-PARENTHESIS", f"'({frame.head}' inside another command",
                                    "is the one before it closed?")
-        elif not frame.head and self.stack[-1].head in ("declare-fun", *_IGNORED):
+        elif not frame.head and self.stack[-1].head in ("declare-fun", "define-fun", *_IGNORED) and not frame.values:
             self.stack[-1].add("()", frame.at)
+        elif self._binding(frame):
+            pass
         else:
             value = "" if self.stack[-1].head in _IGNORED else self._reduced(frame)
             self._top(frame.at).add(value, frame.at)
 
+    def _binding(self, frame: _Frame) -> bool:
+        """Whether the frame was `(name value)` of a let, or all of its bindings: parallel, so known after the last one alone."""
+        parent, around = self.stack[-1], self.stack[-2] if len(self.stack) > 1 else None
+        if not parent.head and around is not None and around.head == "let" and around.names is None:
+            if len(frame.values) != 1:
+                raise self.source.fail(frame.at, "E-VNNLIB-SYNTAX", _LET)
+            self._check_name(frame.head, frame.at)
+            parent.names = {**(parent.names or {}), frame.head: frame.values[0]}
+            return True
+        if frame.head or parent.head != "let" or parent.names is not None or not frame.names:
+            return False
+        parent.names = frame.names
+        self.named.open(frame.names)
+        return True
+
+    def _check_name(self, name: str, at: int) -> None:
+        if not name or name in self.codes or name in ("true", "false") or looks_like_number(name) or _NAME.fullmatch(name):
+            raise self.source.fail(at, "E-VNNLIB-NAME", f"'{_short(name)}' cannot name a value", "choose another name, such as margin")
+
     def _reduced(self, frame: _Frame) -> Value:
+        if frame.head == "let":
+            if frame.names is None or len(frame.values) != 1:
+                raise self.source.fail(frame.at, "E-VNNLIB-SYNTAX", _LET)
+            self.named.close(frame.names)
+            return frame.values[0]
         if frame.head in ("and", "or"):
             return self._connective(frame)
         if frame.head in _RELATIONS:
@@ -188,7 +274,7 @@ class _Parser:
         if not frame.head:
             raise self.source.fail(frame.at, "E-VNNLIB-SYNTAX", "empty parentheses")
         raise self.source.refuse(frame.at, "E-VNNLIB-OPERATOR", f"'{_short(frame.head)}' is no operator absint reads",
-                                 "and, or, <=, >=, <, >, =, +, -, *, /")
+                                 f"these are read: {_READ}")
 
     def _connective(self, frame: _Frame) -> Formula:
         parts: list[Formula] = []
@@ -209,7 +295,7 @@ class _Parser:
         result = values[0]
         for value in values[1:]:
             if value.terms and (result.terms or frame.head == "/"):
-                raise self.source.refuse(frame.at, "E-VNNLIB-RELATION", f"'{frame.head}' of two variables is not linear")
+                raise self.source.refuse(frame.at, "E-VNNLIB-RELATION", f"'{frame.head}' of two variables is not linear", RELATION)
             if frame.head == "/" and not value.constant:
                 raise self.source.fail(frame.at, "E-VNNLIB-NUMBER", "a division by zero")
             factor = value.constant if frame.head == "*" else 1 / (value.constant or Fraction(1))
@@ -234,9 +320,11 @@ class _Parser:
             self.asserts.append(frame.values[0])
         elif frame.head in ("declare-const", "declare-fun"):
             self._declare(frame)
+        elif frame.head in _DEFINED:
+            self._define(frame)
         elif frame.head not in _IGNORED:
             raise self.source.fail(frame.at, "E-VNNLIB-SYNTAX", f"'({_short(frame.head)}' is no command of VNN-LIB 1.0",
-                                   "declare-const or assert")
+                                   "declare-const, define-fun or assert")
 
     def _declare(self, frame: _Frame) -> None:
         words = [value for value in frame.values if isinstance(value, str) and value != "()"]
@@ -254,6 +342,21 @@ class _Parser:
         if name in self.codes:
             raise self.source.fail(frame.places[0], "E-VNNLIB-DUPLICATE", f"'{name}' is declared twice")
         self.codes[name] = int(match[2]) if match[1] == "X" else -1 - int(match[2])
+
+
+    def _define(self, frame: _Frame) -> None:
+        """`(define-fun name () Real value)`, or Bool: from here on the name stands for the value."""
+        words, value = frame.values[:-1], frame.values[-1] if frame.values else ""
+        well = len(words) == _DEFINED[frame.head] and all(isinstance(word, str) for word in words)
+        well = well and all(word == "()" for word in words[1:-1])
+        sorts = {"Real": LinearTerm, "Bool": list}
+        if not well or words[-1] not in sorts or not isinstance(value, sorts[str(words[-1])]):
+            raise self.source.fail(frame.at, "E-VNNLIB-SYNTAX", "not a definition: (define-fun margin () Real (- Y_0 Y_1)) is one")
+        name = str(words[0])
+        self._check_name(name, frame.places[0])
+        if name in self.named:
+            raise self.source.fail(frame.places[0], "E-VNNLIB-DUPLICATE", f"'{_short(name)}' is defined twice")
+        self.named.open({name: value})
 
 
 def summed(values: list[LinearTerm], sign: Fraction) -> LinearTerm:

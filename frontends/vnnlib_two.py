@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from itertools import accumulate
 from math import prod
 from typing import Any
 
 import vnnlib
 
 from absint.errors import InputError, UnsupportedError
-from absint.frontends.vnnlib_atoms import Formula, LinearTerm, QueryText, comparison, conjunction, disjunction
+from absint.frontends.vnnlib_atoms import RELATION, Formula, LinearTerm, QueryText, comparison, conjunction, disjunction
 from absint.frontends.vnnlib_build import Declared, build
 from absint.frontends.vnnlib_numbers import decimal
 from absint.frontends.vnnlib_reader import scaled, summed
-from absint.problem.query import Query
+from absint.problem.query import DeclaredInput, Query
 from absint.problem.regions.region import Shape
 
 _DEPTH = 400  # the library recurses without limit, and its process dies where the stack ends
@@ -39,12 +40,16 @@ def read(text: str, path: str) -> Query:
     source = QueryText(path)
     tree = _parsed(_checked_depth(text, source), path)
     network = _only_network(tree, path)
-    (given,), (asked,) = network.inputs, network.outputs
-    reader = _Reader(source)
+    given, (asked,) = network.inputs, network.outputs
+    sizes = [prod(one.shape) for one in given]
+    reader = _Reader(source, dict(zip((str(one.name) for one in given), accumulate([0, *sizes]), strict=False)))
     asserts = [reader.formula(assertion.expr) for assertion in tree.assertions]
-    shapes = (tuple(given.shape), tuple(asked.shape))
-    declared = Declared(_names(given.name, shapes[0]), _names(asked.name, shapes[1]), tuple(reader.false), _single(given, path))
-    return replace(build(declared, asserts, source), network=str(network.name), shapes=shapes, version="2.0")
+    several = len(given) > 1
+    shapes = ((sum(sizes),) if several else tuple(given[0].shape), tuple(asked.shape))
+    names = tuple(name for one in given for name in _names(one.name, tuple(one.shape)))
+    declared = Declared(names, _names(asked.name, shapes[1]), tuple(reader.false), _all_single(given, path))
+    inputs = tuple(DeclaredInput(str(one.name), tuple(one.shape), str(one.onnx_name or "")) for one in given) if several else ()
+    return replace(build(declared, asserts, source), network=str(network.name), shapes=shapes, version="2.0", inputs=inputs)
 
 
 def _checked_depth(text: str, source: QueryText) -> str:
@@ -89,12 +94,20 @@ def _only_network(tree: Any, path: str) -> Any:
         raise UnsupportedError("E-VNNLIB-NETWORKS", f"{len(tree.networks)} networks: {names}", where=path,
                                hint="absint answers queries about one network")
     (network,) = tree.networks
-    if len(network.inputs) != 1 or len(network.outputs) != 1 or network.hidden:
+    if not network.inputs or len(network.outputs) != 1 or network.hidden:
         raise UnsupportedError(
             "E-VNNLIB-NETWORKS", f"network {network.name} has {len(network.inputs)} inputs, {len(network.outputs)} outputs and "
-            f"{len(network.hidden)} hidden tensors", where=path, hint="absint handles one input, one output and nothing hidden",
+            f"{len(network.hidden)} hidden tensors", where=path, hint="absint handles one output (--output chooses) and nothing hidden",
         )
     return network
+
+
+def _all_single(given: Sequence[Any], path: str) -> bool:
+    """Whether all inputs are float32. Raises UnsupportedError E-VNNLIB-SORT where they differ in that."""
+    kinds = {_single(one, path) for one in given}
+    if len(kinds) > 1:
+        raise UnsupportedError("E-VNNLIB-SORT", "inputs of several types", where=path, hint="declare all of them as float32, or as float64")
+    return kinds.pop()
 
 
 def _single(given: Any, path: str) -> bool:
@@ -120,10 +133,13 @@ def _position(k: int, shape: Shape) -> list[int]:
 
 
 class _Reader:
-    """Expressions of the library's tree -> formulas. false: lines of constraints between constants that never hold."""
+    """Expressions of the library's tree -> formulas. false: lines of constraints between constants that never hold.
 
-    def __init__(self, source: QueryText) -> None:
-        self.source = source
+    first: of each input the place of its first entry among all.
+    """
+
+    def __init__(self, source: QueryText, first: Mapping[str, int]) -> None:
+        self.source, self.first = source, first
         self.false: list[int] = []
 
     def formula(self, node: Any) -> Formula:
@@ -162,7 +178,7 @@ class _Reader:
         result = values[0]
         for value in values[1:]:
             if value.terms and result.terms:
-                raise self.source.refuse(line, "E-VNNLIB-RELATION", "a product of two variables is not linear")
+                raise self.source.refuse(line, "E-VNNLIB-RELATION", "a product of two variables is not linear", RELATION)
             result = scaled(value, result.constant) if value.terms else scaled(result, value.constant)
         return result
 
@@ -170,7 +186,8 @@ class _Reader:
         flat = 0
         for index, size in zip(var.indices, var.shape, strict=True):
             flat = flat * size + index
-        codes: dict[Any, Callable[[int], int]] = {vnnlib.SymbolKind.Input: lambda k: k, vnnlib.SymbolKind.Output: lambda k: -1 - k}
+        start = self.first.get(str(var.name), 0)
+        codes: dict[Any, Callable[[int], int]] = {vnnlib.SymbolKind.Input: lambda k: start + k, vnnlib.SymbolKind.Output: lambda k: -1 - k}
         if var.kind not in codes:
             raise self.source.refuse(var.line, "E-VNNLIB-NETWORKS", f"'{var.name}' is neither an input nor an output")
         return codes[var.kind](flat)
