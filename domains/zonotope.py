@@ -10,14 +10,15 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from absint.domains.generators import Dense, GeneratorBlock, Pace, fresh_symbols, join, merge_smallest
+from absint.domains.generators import Dense, GeneratorBlock, Pace, Sparse, fresh_symbols, join, merge_smallest
+from absint.domains.patches import localised
+from absint.domains.zonotope_cost import carried
 from absint.engine.cost import held_bytes
 from absint.engine.domain import Band, Context, Cost, Domain, Interval, Node, Numerics, Rows, Sense, Traits, met_band
 from absint.model.families.linear import Linear
 from absint.model.families.nonlinear import Nonlinear, middle_radius
 from absint.model.graph import Graph
 from absint.model.op import Shape
-from absint.model.work import products_of
 from absint.numeric.rounding import cast_up, gamma
 
 # Where symbols come from: a node's name, or a tuple for what an order reduction kept or merged. Tuples, because a string
@@ -114,6 +115,8 @@ class Zonotope(Domain[Zono]):
         op, num = node.op, ctx.numerics
         assert isinstance(op, Linear)
         shapes = ctx.graph.shapes_of(node)
+        if len(args) == 1:
+            args = [replace(args[0], blocks={name: localised(block, op, shapes[0]) for name, block in args[0].blocks.items()})]
         ctx.budget.need(_image_bytes(node, op, args, shapes, num), node.name)
         pace = Pace.of(node, op, shapes, ctx, num.dtype)
         blocks = {name: join(op, [a.blocks.get(name) for a in args], shapes, pace)
@@ -227,7 +230,7 @@ class Zonotope(Domain[Zono]):
             center_error = num.vector_gamma(terms) * size + num.vector_floor
             rest = (rest + torch.where(exact, torch.zeros_like(size), center_error)) * (1 + num.vector_gamma(terms + 8))
             spread = spread * (1 + num.gamma(terms + 4)) + self._floor(blocks, num)
-        fresh, left = fresh_symbols(band.radius, undecided & (band.radius > 0), num)
+        fresh, left = self._fresh(band.radius, undecided & (band.radius > 0), num)
         rest = _no_nan(rest + left)
         if node.name in ctx.noise:
             rest = rest + ctx.noise[node.name]
@@ -236,6 +239,10 @@ class Zonotope(Domain[Zono]):
             spread = (spread + fresh.spread(like)) * (1 + num.vector_gamma(2))
         out = Zono(center, blocks, rest, _spread_gamma(num, 0), _no_nan(spread))
         return self._reduced(node, out, ctx)
+
+    def _fresh(self, radius: Tensor, mask: Tensor, num: Numerics) -> tuple[Sparse | None, Tensor]:
+        """New symbols of the entries in the mask, and what is left of the radii."""
+        return fresh_symbols(radius, mask, num)
 
     def _floor(self, blocks: dict[Symbols, GeneratorBlock], num: Numerics) -> float:
         return 2 * sum(b.count for b in blocks.values()) * num.floor
@@ -301,22 +308,8 @@ class Zonotope(Domain[Zono]):
         return int(self._estimate(graph, numerics, half).memory)
 
     def _estimate(self, graph: Graph, numerics: Numerics, counts: Mapping[str, float]) -> Cost:
-        """Generators of the widest node, three times (in, out and a temporary), and the products that carry all of them on.
-
-        The input's own generators stay diagonal until a product mixes them, and cost a vector until then.
-        """
-        counts = {graph.input.name: float(graph.input.size), **counts}
-        count, worst, products, diagonal = 0.0, float(graph.input.size), 0.0, {graph.input.name}
-        for node in graph.nodes:
-            symbols = min(count, float(self.max_generators)) if self.max_generators else count
-            if isinstance(node.op, Linear) and len(node.inputs) == 1 and node.inputs[0] in diagonal \
-                    and node.op.monomial(graph[node.inputs[0]].shape) is not None:
-                diagonal.add(node.name)
-            elif node.name not in diagonal:
-                worst = max(worst, node.size * symbols)
-                products += symbols * (products_of(node) if isinstance(node.op, Linear) else node.size)
-            count += counts.get(node.name, 0.0)
-        return Cost(worst * 3 * torch.finfo(numerics.dtype).bits // 8, products)
+        """Those of the input, and of what is said of nonlinear nodes."""
+        return carried(graph, numerics, {graph.input.name: float(graph.input.size), **counts}, self.max_generators)
 
 
 def _image_bytes(node: Node, op: Linear, args: list[Zono], shapes: tuple[Shape, ...], num: Numerics) -> float:

@@ -122,8 +122,9 @@ class Context:
 
     def spread(self, name: str) -> Tensor:
         """(batch, *shape): bound on |x - reference| at a node, rounded up; in the vector format."""
-        known, reference = self.known[name].filled, self.reference[name]
-        return self.numerics.up(torch.maximum(known.upper - reference, reference - known.lower).clamp(min=0))
+        known, reference, num = self.known[name].filled, self.reference[name], self.numerics
+        # Not the number next to 0, which is subnormal: products with these cost many times others.
+        return num.up(torch.maximum(known.upper - reference, reference - known.lower)).clamp(min=num.vector_least)
 
     @property
     def empty(self) -> Tensor:

@@ -20,7 +20,8 @@ def check_executions(graph: Graph) -> None:
     """Raise UnsupportedError or UsageError E-SEMANTICS where it is not known what float32 executions of the network err by."""
     if not graph.source.float32_executions:
         raise UnsupportedError(
-            "E-SEMANTICS", "the model computes in float16 or bfloat16, has a softmax or normalisation, or chains a float64 network",
+            "E-SEMANTICS",
+            "the model computes in float16 or bfloat16, has a softmax, normalisation or recurrent layer, or chains a float64 network",
             where=graph.source.path or None,
             hint="absint does not bound what executions of these err by; --semantics real, where it is offered, asks about the reals alone",
         )

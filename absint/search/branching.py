@@ -15,16 +15,15 @@ import torch
 from torch import Tensor
 
 from absint.engine.context import Context
-from absint.engine.recorder import Recorder
 from absint.numeric.backend import Budget, DeadlineError, is_out_of_memory
 from absint.problem.spec import Refutation, Spec
 from absint.search.branchers.boxes import ByBoxes, Splitting
-from absint.search.branchers.brancher import Brancher, Trees
+from absint.search.branchers.brancher import Brancher
 from absint.search.branchers.by_phases import ByMixedPrograms, ByPhases, Solving
-from absint.search.candidates import NEAR, Candidates
+from absint.search.candidates import Candidates
 from absint.search.descents import Descents
 from absint.search.frontier import Frontier, Nodes
-from absint.search.search import ProofSearch
+from absint.search.over_trees import OverTrees
 
 # Of the memory, what open nodes may take: bounding them needs the rest.
 _SHARE = 4
@@ -54,16 +53,13 @@ class Tactic:
     splitting: Splitting | None = None
 
 
-class Branching(ProofSearch):
+class Branching(OverTrees):
     """The disjuncts that `refuted` (batch, disjuncts) leaves open, by the tactic. `ctx.known` must be total."""
 
     def __init__(self, ctx: Context, spec: Spec, refuted: Tensor, tactic: Tactic) -> None:
-        self.tactic = tactic
-        self.refuted = refuted.detach().cpu().double()
+        super().__init__(refuted, Candidates(ctx, spec))
+        self.tactic, self.recorder, trees = tactic, ctx.recording, self.trees
         self.claimed = self.refuted.clone()
-        self.trees = trees = Trees.of(~(self.refuted > 0))
-        self.recorder = ctx.recording
-        self.candidates = Candidates(ctx, spec)
         self.descents = Descents(ctx, spec, self.candidates)
         self._patience = inf if isfinite(ctx.budget.deadline) else tactic.patience
         nodes = min(tactic.nodes, self._patience)
@@ -74,21 +70,15 @@ class Branching(ProofSearch):
         if tactic.splitting is not None:
             self.kinds.append(ByBoxes(ctx, spec, trees, tactic.splitting, self.candidates.look))
         self.frontier = Frontier(len(self.kinds), len(trees), ctx.budget.memory / _SHARE)
-        able = torch.stack([kind.able() for kind in self.kinds])
-        for number, kind in enumerate(self.kinds):
-            mine = able[number].nonzero().flatten()
-            if len(mine):
-                self.frontier.plant(number, kind.roots(mine, self.refuted[trees.instance[mine], trees.disjunct[mine]]))
+        able = self.plant()
         batch = len(self.refuted)
         self.spent = torch.zeros(batch, dtype=torch.float64)     # seconds
         self.boxes = torch.zeros(batch, dtype=torch.int64)       # taken from the frontier
         self.round = torch.zeros(batch, dtype=torch.int64)
-        self.live = torch.ones(batch, dtype=torch.bool)
         self._divisible = torch.zeros_like(self.live)            # by more than one kind
         self._divisible[trees.instance[able[1:].any(0)]] = True
         self._root = torch.full((len(trees),), -inf, dtype=torch.float64)
         self._crowded = torch.zeros_like(self.live)              # gave up its open nodes, which took all the memory
-        self._shown, self._over = torch.zeros_like(self.live), torch.zeros_like(self.live)
         self._told = 0                                           # notes
         self._fit = 1 << 30                                      # boxes that memory was seen to suffice for
 
@@ -114,12 +104,6 @@ class Branching(ProofSearch):
     @property
     def _most_boxes(self) -> float:
         return 0 if self.tactic.splitting is None else min(self.tactic.splitting.boxes, _BOXES_FOR_AN_LP * self._patience)
-
-    def _instances(self, trees: Tensor) -> Tensor:
-        """(batch,) those with a tree in the mask (T,)."""
-        out = torch.zeros(len(self.live), dtype=torch.bool)
-        out[self.trees.instance[trees]] = True
-        return out
 
     # ---- steps -------------------------------------------------------------------------------------------------
 
@@ -222,53 +206,33 @@ class Branching(ProofSearch):
     def _learnt(self) -> Refutation:
         """What all trees prove so far."""
         lower = self.frontier.lower
-        if self.recorder is not None:
-            self._record(self.recorder, lower)
         place = (self.trees.instance, self.trees.disjunct)
-        for number, kind in enumerate(self.kinds):
-            sound, claimed = kind.proved(lower[number])
+        proved = [kind.proved(lower[number]) for number, kind in enumerate(self.kinds)]
+        if self.recorder is not None:
+            self._record(self.recorder, torch.stack([sound for sound, _ in proved]))
+        for sound, claimed in proved:
             self.refuted[place] = torch.fmax(self.refuted[place], sound)
             self.claimed[place] = torch.fmax(self.claimed[place], torch.fmax(sound, claimed))
-        done = self.refuted[place] > 0
-        if bool(done.any()):
-            self.frontier.drop(done)
+        self._drop(self._done)
         self._make_room()
         notes = [note for kind in self.kinds for note in kind.notes]
         new, self._told = notes[self._told :], len(notes)
         words = self.claimed.clone() if bool((self.claimed > self.refuted).any()) else None
-        over = self.live & ~self.open & ~self._over
-        self._over |= over
+        over = self._ended()
         return Refutation(self.refuted.clone(), words, self._points(over), None, tuple(new), tuple(self._limits(over)))
 
     def _make_room(self) -> None:
         """Where open nodes take all the memory there is for them, those of the instance that has most are given up; its bounds stay."""
         while self.frontier.full:
-            open_ = torch.zeros(len(self.live), dtype=torch.int64)
-            open_.index_add_(0, self.trees.instance, self.frontier.counts.sum(0))
-            greatest = int(open_.argmax())
-            if not int(open_[greatest]):
+            greatest, count = self._most_open()
+            if not count:
                 return
             self._crowded[greatest] = True
-            self.frontier.drop(self.trees.instance == greatest)
+            self._drop(self.trees.instance == greatest)
 
-    def _record(self, recorder: Recorder, lower: Tensor) -> None:
-        """The leaves of trees that are proved now, of the kind that proves most."""
-        proved = torch.stack([kind.proved(lower[number])[0] for number, kind in enumerate(self.kinds)])
-        open_ = ~(self.refuted[self.trees.instance, self.trees.disjunct] > 0)
-        for tree in (open_ & (proved > 0).any(0)).nonzero().flatten().tolist():
-            instance, disjunct = int(self.trees.instance[tree]), int(self.trees.disjunct[tree])
-            leaves = self.kinds[int(proved[:, tree].argmax())].leaves(tree)
-            if leaves is None:
-                recorder.note(instance, f"why the leaves of disjunct {disjunct} are closed is not recorded")
-            else:
-                recorder.tree(instance, disjunct, leaves)
-        recorder.commit()
-
-    def _points(self, over: Tensor) -> Tensor:
-        """(batch, *input): points that violate the property or touch its border, once each; the best one where nothing is left to do."""
-        show = ((self.candidates.depth < NEAR) & ~self._shown) | over
-        self._shown |= show
-        return torch.where(show.reshape(-1, *(1,) * (self.candidates.points.dim() - 1)), self.candidates.points, torch.nan)
+    def left_out(self, disjunct: int) -> str:
+        """Some kinds know of no leaves."""
+        return f"why the leaves of disjunct {disjunct} are closed is not recorded"
 
     def _limits(self, over: Tensor) -> list[tuple[int, str]]:
         """(instance, the limit of the method's own that left it open) where the search is over."""
@@ -285,21 +249,12 @@ class Branching(ProofSearch):
                 found.append((instance, f"ended by a limit of the method: {limit}"))
         return found
 
-    def told(self, refuted: Tensor) -> None:
-        """The trees of disjuncts that are refuted elsewhere are given up."""
-        self.refuted = torch.fmax(self.refuted, refuted.to(self.refuted))
-        done = self.refuted[self.trees.instance, self.trees.disjunct] > 0
-        if bool(done.any()):
-            self.frontier.drop(done)
-
     def keep(self, live: Tensor) -> None:
         """Drop the others' nodes and programs."""
         gone = self.live & ~live.cpu()
-        self.live &= live.cpu()
-        if bool(gone.any()):
-            self.frontier.drop(gone[self.trees.instance])
-            for instance in gone.nonzero().flatten().tolist():
-                self.phases.forget(instance)
+        super().keep(live)
+        for instance in gone.nonzero().flatten().tolist():
+            self.phases.release(instance)
 
     def close(self) -> None:
         """Free the solvers."""

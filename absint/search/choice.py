@@ -33,7 +33,7 @@ def shares(ctx: Context) -> tuple[float, float]:
 
 def cuttable(graph: Graph) -> bool:
     """Whether trees of cuts have something to cut in the network."""
-    return any(isinstance(node.op, Nonlinear) and node.op.cuts for node in graph.nodes)
+    return any(isinstance(node.op, Nonlinear) and node.op.cuttable for node in graph.nodes)
 
 
 def curved(graph: Graph) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import inf
@@ -16,9 +15,10 @@ from absint.engine.cost import within
 from absint.engine.evaluated import evaluated
 from absint.engine.forward import boxes
 from absint.model.graph import Graph
-from absint.numeric.backend import Budget, default_memory, is_out_of_memory, numeric_mode
+from absint.numeric.backend import Budget, default_memory, numeric_mode
 from absint.numeric.rounding import Numerics
 from absint.problem.regions.region import BoxRegion
+from absint.search.parts import in_parts
 
 _CPU = torch.device("cpu")
 _ON_A_CPU = 512     # points that a CPU evaluates at a time: more leave its caches
@@ -50,18 +50,12 @@ def classified(graph: Graph, points: Tensor, label: int, *, end: float = inf, me
     count = len(points)
     right, wrong = torch.zeros(count, dtype=torch.bool), torch.zeros(count, dtype=torch.bool)
     predicted, margin = torch.full((count,), -1), torch.full((count,), torch.nan, dtype=torch.float64)
-    done, size = 0, _at_once(graph, memory, batch, device)
+
+    def decide(part: slice) -> None:
+        right[part], wrong[part], predicted[part], margin[part] = _decided(graph, points[part].to(device), label, memory)
+
     with numeric_mode(), torch.no_grad():
-        while done < count and time.monotonic() < end:
-            part = slice(done, min(done + size, count))
-            try:
-                right[part], wrong[part], predicted[part], margin[part] = _decided(graph, points[part].to(device), label, memory)
-            except Exception as error:
-                if not is_out_of_memory(error) or size == 1:
-                    raise
-                size = max(1, (part.stop - part.start) // 2)
-                continue
-            done = part.stop
+        done = in_parts(count, _at_once(graph, memory, batch, device), decide, end)
     return Classified(right, wrong, predicted, margin, done)
 
 

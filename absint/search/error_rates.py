@@ -27,13 +27,14 @@ from absint.engine.context import Context
 from absint.engine.cost import within
 from absint.errors import InputError, InternalError
 from absint.model.graph import Graph
-from absint.numeric.backend import Budget, DeadlineError, default_memory, is_out_of_memory, numeric_mode, rate
+from absint.numeric.backend import Budget, DeadlineError, default_memory, numeric_mode, rate
 from absint.numeric.decimal import float_above, parse_eps
 from absint.numeric.outward import down, up
 from absint.numeric.rounding import Numerics
 from absint.problem.regions.region import LinfBall, check_center, inner_range
 from absint.problem.spec import Spec
 from absint.search.names import strategy_of
+from absint.search.parts import in_parts
 from absint.search.strategy import Stage
 
 Radius = str | float | Fraction
@@ -167,21 +168,13 @@ def _points_at_once(graph: Graph, size: int, memory: int | None, device: torch.d
 
 def _by_chunks(count: int, size: int, decide: Callable[[slice], Tensor], end: float) -> Flagged:
     """`decide` on so many at a time; fewer where memory runs out, until the time is up."""
-    flags, done = torch.zeros(count, dtype=torch.bool), 0
-    while done < count and time.monotonic() < end:
-        part = slice(done, min(done + size, count))
-        try:
-            with numeric_mode(), torch.no_grad():
-                flags[part] = decide(part).cpu()
-        except DeadlineError:
-            break
-        except Exception as error:
-            if not is_out_of_memory(error) or size == 1:
-                raise
-            size = max(1, (part.stop - part.start) // 2)
-            continue
-        done = part.stop
-    return Flagged(flags, done)
+    flags = torch.zeros(count, dtype=torch.bool)
+
+    def work(part: slice) -> None:
+        with numeric_mode(), torch.no_grad():
+            flags[part] = decide(part).cpu()
+
+    return Flagged(flags, in_parts(count, size, work, end))
 
 
 def _lead(outputs: Tensor, labels: Tensor) -> Tensor:

@@ -15,18 +15,16 @@ from torch import Tensor
 
 from absint.engine.backward.charges import Relax
 from absint.engine.context import Context
-from absint.engine.recorder import Recorder
 from absint.numeric.backend import Budget, DeadlineError, is_out_of_memory
 from absint.problem.spec import Refutation, Spec
-from absint.search.branchers.brancher import Trees
 from absint.search.branchers.by_cuts import ByCuts, Cutting, Roots
-from absint.search.candidates import NEAR, Candidates
+from absint.search.candidates import Candidates
 from absint.search.descents import Descents
 from absint.search.frontier import Frontier, Nodes
-from absint.search.search import ProofSearch
+from absint.search.over_trees import OverTrees
 
-# Of the memory, what open nodes may take.
-_SHARE = 2
+# Of the memory, what open nodes may take: twice that while their arrays grow, and bounding nodes needs the rest.
+_SHARE = 3
 # Nodes after which a race is judged for the first time, and by how much the better one is preferred.
 _RACE, _PREFERRED = 256, 8
 # Where a search ends with open nodes, their bounds are proved: proofs for each node that was bounded, at least and at most.
@@ -50,14 +48,14 @@ class Growing:
     told: bool = False
 
 
-class TreeSearch(ProofSearch):
+class TreeSearch(OverTrees):
     """The disjuncts that `refuted` (batch, disjuncts) leaves open, by trees of cuts. `ctx.known` must be total, with a reference."""
 
+    kinds: list[ByCuts]
+
     def __init__(self, ctx: Context, spec: Spec, refuted: Tensor, relax: Relax, how: Growing) -> None:
-        self.refuted = refuted.detach().cpu().double()
-        self.trees = trees = Trees.of(~(self.refuted > 0))
-        self.recorder, self.tells = ctx.recording, how.told
-        self.candidates = Candidates(ctx, spec)
+        super().__init__(refuted, Candidates(ctx, spec))
+        self.recorder, self.tells, trees = ctx.recording, how.told, self.trees
         self.descents = Descents(ctx, spec, self.candidates)
         self.shared = shared = Roots(ctx, spec, trees, relax, self.candidates.inputs)
         many = shared.net.open.sum(1).cpu() > how.unlimited
@@ -65,14 +63,9 @@ class TreeSearch(ProofSearch):
         self.most = torch.where(many, inf, how.nodes).double().clamp(max=patience)      # (batch,) nodes
         self.kinds = [ByCuts(shared, one) for one in how.kinds]
         self.frontier = Frontier(len(self.kinds), len(trees), ctx.budget.memory / _SHARE)
-        mine = self.kinds[0].able().nonzero().flatten()
-        if len(mine):
-            for number, kind in enumerate(self.kinds):
-                self.frontier.plant(number, kind.roots(mine, self.refuted[trees.instance[mine], trees.disjunct[mine]]))
-        self.live = torch.ones(len(self.refuted), dtype=torch.bool)
+        self.plant()
         self.crowded = torch.zeros_like(self.live)
         self.nodes = torch.zeros((len(self.kinds), len(trees)), dtype=torch.int64)     # bounded
-        self._over, self._shown = ~self.live, ~self.live
         self._reached = ~self.live      # whose open nodes' bounds were proved
         self._begun, self._longest = time.monotonic(), 0.0
         self._fit = 1 << 30
@@ -82,11 +75,6 @@ class TreeSearch(ProofSearch):
     def open(self) -> Tensor:
         """Instances with a tree that may still grow."""
         return self._instances(self._ready().any(0))
-
-    def _instances(self, trees: Tensor) -> Tensor:
-        out = torch.zeros(len(self.live), dtype=torch.bool)
-        out[self.trees.instance[trees]] = True
-        return out
 
     def _ready(self) -> Tensor:
         """(kinds, T)."""
@@ -174,13 +162,12 @@ class TreeSearch(ProofSearch):
     def _learnt(self, budget: Budget) -> Refutation:
         """What all trees prove so far."""
         if self.recorder is not None:
-            self._record(self.recorder)
+            self._record(self.recorder, self.frontier.lower)
         self._reach(self.live & (self._spent >= self.most) & ~self._reached, budget)
         self._tell()
         while self.frontier.full and bool(self.frontier.counts.any()):
             self._give_up(budget)
-        over = self.live & ~self.open & ~self._over
-        self._over |= over
+        over = self._ended()
         return Refutation(self.refuted.clone(), None, self._points(over), None, self.uncut(over), tuple(self._limits(over)))
 
     def uncut(self, over: Tensor) -> tuple[tuple[int, str], ...]:
@@ -189,21 +176,13 @@ class TreeSearch(ProofSearch):
         text = f"no cut of {', '.join(names)}: there the relaxation of the root stays"
         return tuple((k, text) for k in (over & ~(self.refuted > 0).all(1)).nonzero().flatten().tolist()) if names else ()
 
-    def _points(self, over: Tensor) -> Tensor:
-        """(batch, *input): points that violate the property or touch its border, once each; the best one where nothing is left to do."""
-        show = ((self.candidates.depth < NEAR) & ~self._shown) | over
-        self._shown |= show
-        return torch.where(show.reshape(-1, *(1,) * (self.candidates.points.dim() - 1)), self.candidates.points, torch.nan)
-
     def _tell(self) -> None:
         """The disjuncts' bounds are those of their trees; whose tree is proved has no nodes any more."""
         place = (self.trees.instance, self.trees.disjunct)
         for number, kind in enumerate(self.kinds):
             sound, _ = kind.proved(self.frontier.lower[number])
             self.refuted[place] = torch.fmax(self.refuted[place], sound)
-        done = self.refuted[place] > 0
-        if bool(done.any()):
-            self._drop(done)
+        self._drop(self._done)
 
     def _reach(self, instances: Tensor, budget: Budget) -> None:
         """Rounded bounds of the open nodes of instances in the mask (batch,): until then they have those of nodes far above.
@@ -228,23 +207,14 @@ class TreeSearch(ProofSearch):
             if not is_out_of_memory(error):
                 raise
 
-    def _record(self, recorder: Recorder) -> None:
-        """The leaves of trees that are proved now, by the score that proves most."""
-        lower = self.frontier.lower
-        mine, which = self.trees.instance, self.trees.disjunct
-        for tree in (~(self.refuted[mine, which] > 0) & (lower > 0).any(0)).nonzero().flatten().tolist():
-            instance, disjunct = int(mine[tree]), int(which[tree])
-            leaves = self.kinds[int(lower[:, tree].argmax())].leaves(tree)
-            if leaves is None:
-                recorder.note(instance, f"leaves of disjunct {disjunct} beyond {recorder.memory:g} bytes of slopes are left out")
-            else:
-                recorder.tree(instance, disjunct, leaves)
-        recorder.commit()
+    def left_out(self, disjunct: int) -> str:
+        """There was no room."""
+        memory = 0 if self.recorder is None else self.recorder.memory
+        return f"leaves of disjunct {disjunct} beyond {memory:g} bytes of slopes are left out"
 
     def _give_up(self, budget: Budget) -> None:
         """The open nodes of the instance that has most; its bounds stay, with what these nodes prove."""
-        open_ = torch.zeros(len(self.live), dtype=torch.int64).index_add_(0, self.trees.instance, self.frontier.counts.sum(0))
-        greatest = int(open_.argmax())
+        greatest, _ = self._most_open()
         self.crowded[greatest] = True
         self._reach(torch.arange(len(self.live)) == greatest, budget)
         self._tell()
@@ -258,28 +228,6 @@ class TreeSearch(ProofSearch):
             if bool(self.crowded[instance]) or int(self._spent[instance]) >= float(self.most[instance]):
                 found.append((instance, f"ended by a limit of the method: {limit}"))
         return found
-
-    def told(self, refuted: Tensor) -> None:
-        """The trees of disjuncts that are refuted elsewhere are given up."""
-        self.refuted = torch.fmax(self.refuted, refuted.to(self.refuted))
-        done = self.refuted[self.trees.instance, self.trees.disjunct] > 0
-        if bool(done.any()):
-            self._drop(done)
-
-    def keep(self, live: Tensor) -> None:
-        """Drop the others' nodes."""
-        gone = self.live & ~live.cpu()
-        self.live &= live.cpu()
-        if bool(gone.any()):
-            self._drop(gone[self.trees.instance])
-
-    def _drop(self, trees: Tensor) -> None:
-        """Nothing more is done about the trees in the mask."""
-        self.frontier.drop(trees)
-        if self.recorder is not None:
-            for tree in trees.nonzero().flatten().tolist():
-                for kind in self.kinds:
-                    kind.forget(tree)
 
 
 class _Race:

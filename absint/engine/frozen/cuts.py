@@ -20,21 +20,18 @@ class Cuts:
 
     def __init__(self, net: FrozenNet) -> None:
         self.net = net
-        most = max((len(one.cuts) for one in net.split.values()), default=1)
+        most = max((one.places.shape[1] for one in net.split.values()), default=1)
         shape = (most, net.entries)
-        self.at = torch.full(shape, inf, dtype=net.dtype, device=net.device)          # relative to the reference of a single instance
+        self.at = torch.full((net.ctx.batch, *shape), inf, dtype=torch.float64, device=net.device)
         self.first = torch.zeros(shape, dtype=torch.int8, device=net.device)
         self.last = torch.zeros(shape, dtype=torch.int8, device=net.device)
-        there = []
+        self.there = torch.zeros(self.at.shape, dtype=torch.bool, device=net.device)      # places within the known box of an instance
         for name, one in net.split.items():
-            part = net.slices[name]
-            mask = torch.zeros((len(one.lower), most, one.count), dtype=torch.bool, device=net.device)
-            for k, cut in enumerate(one.cuts):
-                mask[:, k] = (one.lower < cut.x) & (cut.x < one.upper) & one.open
-                self.at[k, part], self.first[k, part], self.last[k, part] = cut.x, one.points.first[k], one.points.last[k]
-            there.append(mask)
-        instances = net.ctx.batch
-        self.there = torch.cat(there, 2) if there else torch.zeros((instances, most, 0), dtype=torch.bool, device=net.device)
+            part, here = net.slices[name], slice(one.places.shape[1])
+            self.at[:, here, part] = one.places
+            self.there[:, here, part] = (one.lower[:, None] < one.places) & (one.places < one.upper[:, None]) & one.open[:, None]
+            for k, (first, last) in enumerate(zip(one.points.first, one.points.last, strict=True)):
+                self.first[k, part], self.last[k, part] = first, last
 
     @property
     def able(self) -> Tensor:
@@ -104,10 +101,15 @@ class Cuts:
         return splits
 
     def dense(self, path: Tensor, value: Tensor) -> Tensor:
-        """(N, U): each cut's value (N, depth) at its entry, zero elsewhere."""
-        out = torch.zeros((len(path), self.net.entries + 1), dtype=value.dtype, device=value.device)
+        """(N, U): each cut's value (N, depth) at its entry, zero elsewhere; of an entry that is cut more than once, the last one's."""
+        if not path.shape[1]:
+            return value.new_zeros(len(path), self.net.entries, dtype=self.net.dtype)
         entry = torch.where(path >= 0, path.long() // (2 * MOST_CUTS), self.net.entries)
-        return out.scatter_(1, entry, value)[:, : self.net.entries].to(self.net.dtype)
+        # Which one writes last is known of places alone: a scatter of values leaves it open on a device.
+        last = torch.full((len(path), self.net.entries + 1), -1, dtype=torch.int64, device=value.device)
+        step = torch.arange(path.shape[1], device=value.device).expand_as(entry)
+        last = last.scatter_reduce_(1, entry, step, "amax")[:, : self.net.entries]
+        return torch.where(last >= 0, value.gather(1, last.clamp(min=0)), 0.0).to(self.net.dtype)
 
     def sparse(self, path: Tensor, value: Tensor) -> Tensor:
         """(N, depth) from (N, U)."""
@@ -122,7 +124,8 @@ class Cuts:
             place = torch.zeros_like(score, dtype=torch.int64)
         else:
             reference = self._references if len(self._references) == 1 else self._references[splits.instance]
-            far = (self.at[None] - (operand + reference)[:, None]).abs()
+            at = self.at if len(self.at) == 1 else self.at[splits.instance]
+            far = (at - (operand + reference)[:, None]).abs()
             place = torch.where(left, far, inf).argmin(1)
         score = torch.where(left.any(1) & (score > 0), score, -inf)
         count_ = min(count, score.shape[1])

@@ -103,6 +103,9 @@ class Brancher(ABC):
         """
         return None
 
+    def forget(self, trees: Tensor) -> None:  # noqa: B027 (most hold nothing)
+        """Free what is held of trees in the mask (T,), which are no longer grown."""
+
     def batch(self, budget: Budget) -> int:
         """How many nodes to take at once. Default: one."""
         return 1

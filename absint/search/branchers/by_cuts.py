@@ -180,10 +180,11 @@ class ByCuts(Brancher):
         """Each with its hints; None where there was no room for them, or where nobody asked."""
         return None if self.evidence is None else self.evidence.leaves(tree, int(self.trees.disjunct[tree]))
 
-    def forget(self, tree: int) -> None:
-        """Free what is held of a tree that is no longer grown."""
+    def forget(self, trees: Tensor) -> None:
+        """The leaves of these."""
         if self.evidence is not None:
-            self.evidence.forget(tree)
+            for tree in trees.nonzero().flatten().tolist():
+                self.evidence.forget(tree)
 
     def reached(self, nodes: Nodes, places: Tensor, most: int, budget: Budget) -> Iterator[tuple[Tensor, Tensor]]:
         """What is proved of open nodes at `places` (k,), by at most about `most` rounded proofs: places and bounds, batch by batch.

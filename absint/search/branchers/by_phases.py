@@ -127,8 +127,8 @@ class ByPhases(Brancher):
         """Free the solvers."""
         self.models.close()
 
-    def forget(self, instance: int) -> None:
-        """Free what is held of one instance."""
+    def release(self, instance: int) -> None:
+        """Free the programs of one instance."""
         self.models.forget(instance)
 
     def _effort(self, deadline: float) -> Effort:

@@ -47,7 +47,7 @@ class CutEvidence:
         slopes = {name: self._places.chosen(name, hints.ratio, splits.instance) for name in self._places.turning}
         added, left = self._cuts.sparse(path, hints.hint), self._cuts.left(splits, path)
         codes, slope, more = (part.cpu().numpy() for part in (path.int(), left.float(), torch.where(path >= 0, added, 0.0)))
-        self._new.append((tree.tolist(), _Closed(codes, slope, more, doubles(share), bound.tolist(), slopes)))
+        self._new.append((tree.tolist(), _Closed(splits.instance.tolist(), codes, slope, more, doubles(share), bound.tolist(), slopes)))
 
     def commit(self) -> None:
         """What was said since `begin` holds."""
@@ -93,10 +93,10 @@ class _Places:
         self.step = cache(self._step)
         self._entries = cache(self._entries_of)
 
-    def _step(self, code: int) -> SplitStep:
+    def _step(self, code: int, instance: int) -> SplitStep:
         place = code // (2 * MOST_CUTS)
-        one = self.net.split[self.names[self.node[place]]]
-        return SplitStep(one.operand, int(self.entry[place]), one.cuts[code // 2 % MOST_CUTS].x, 1 if code % 2 else -1)
+        operand, at = self.net.split[self.names[self.node[place]]].operand, float(self.cuts.at[instance, code // 2 % MOST_CUTS, place])
+        return SplitStep(operand, int(self.entry[place]), at, 1 if code % 2 else -1)
 
     def chosen(self, name: str, ratio: Tensor, instance: Tensor) -> Chosen:
         """Ratios of the entries of one node whose lower line may turn, from their slopes (N, U)."""
@@ -114,11 +114,12 @@ class _Places:
 
 @dataclass(frozen=True, eq=False)
 class _Closed:
-    """Leaves of one batch of nodes. path: (N, depth) codes, -1 for none.  slope, added: (N, depth), of the entries that these cut.
+    """Leaves of one batch of nodes. instance: (N,).  path: (N, depth) codes, -1 for none.
 
-    share: (N, k).  slopes: of the entries that no path cuts, too.
+    slope, added: (N, depth), of the entries that these cut.  share: (N, k).  slopes: of the entries that no path cuts, too.
     """
 
+    instance: list[int]
     path: np.ndarray
     slope: np.ndarray
     added: np.ndarray
@@ -133,7 +134,7 @@ class _Closed:
 
     def leaf(self, row: int, rows: int, places: _Places) -> Leaf:
         """One of them. rows: of its disjunct."""
-        steps = tuple(places.step(code) for code in self.path[row].tolist() if code >= 0)
+        steps = tuple(places.step(code, self.instance[row]) for code in self.path[row].tolist() if code >= 0)
         return Leaf(self.bound[row], ROWS if rows == 1 else COMBINATION, steps, self.share[row, :rows], _Uncut(self, row, places),
                     _PathHints(self, row, places) if steps else None)
 

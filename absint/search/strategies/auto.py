@@ -7,11 +7,14 @@ from typing import Any, ClassVar
 
 from absint.engine.domain import DOMAINS, Domain
 from absint.engine.product import Product
+from absint.model.graph import Graph
+from absint.numeric.rounding import Numerics
 from absint.search.bounders.layers import Layers
 from absint.search.bounders.programs import Programs
 from absint.search.branching import Tactic
 from absint.search.choice import FEW_NODES, MANY_NODES, curved, cuttable, shallow, shares
 from absint.search.names import strategy_of, walker_of
+from absint.search.scouts import pays
 from absint.search.strategies.bab import Bab, Grow
 from absint.search.strategies.exact import Exact
 from absint.search.strategies.refine import Refine
@@ -27,8 +30,15 @@ _NODES = 8_000
 _SLOPES = 0.5
 # Walks under every search, over the bounds that the stages before it left.
 _WALKS = "deeppoly"
-# Where few inputs vary; measured in benchmarks/results/forward_linear.md.
-_FEW = ("deeppoly:intermediate=linear", "deeppoly:intermediate=parallel,first=linear")
+# Where few inputs vary, and rows of all entries cost far more than the first of them; measured in benchmarks/results/forward_linear.md.
+_FEW = ("deeppoly:intermediate=coarse", "deeppoly:intermediate=parallel")
+# Takes the same passes whatever is undecided, so that it measures a network by itself.
+_MEASURE = "deeppoly:intermediate=linear"
+
+
+def _large(graph: Graph) -> bool:
+    """Whether rows of all entries take many times what a few passes through the network take."""
+    return pays(walker_of(_MEASURE), graph, Numerics(), 1)
 
 
 @dataclass(frozen=True)
@@ -37,9 +47,9 @@ class Auto(Strategy):
 
     Branching is on phases by LPs, on halves of few inputs and on cuts of neurons, side by side.
 
-    Where few input entries vary, and the network is large enough, DeepPoly comes first: with bounds of inner nodes from forward linear
-    bounds, then with rows of the entries that these leave undecided, which take a small part of the cost of all rows. There proofs come
-    before any search for counterexamples, which costs more than the first of them.
+    Where few input entries vary, and the network is large enough, DeepPoly comes first: with bounds of inner nodes from a coarse
+    zonotope, then with rows of the entries that these leave undecided, which take a small part of the cost of all rows. There proofs
+    come before any search for counterexamples, which costs more than the first of them.
 
     What one of them proves is known to the next, so that the later, costlier ones have fewer rows to bound.
     max_generators: bound on those of the zonotope; 0 for no limit.
@@ -75,7 +85,7 @@ class Auto(Strategy):
         if self.layers:
             cheap[1:1] = [self._over_layers(min(FEW_NODES, self.layers))]
         if self.inputs:
-            cheap[:0] = [Stage(walker_of(name), name=name, inputs=self.inputs) for name in _FEW]
+            cheap[:0] = [Stage(walker_of(name), name=name, inputs=self.inputs, graphs=_large) for name in _FEW]
         if not self.undecided:
             return tuple(cheap)
         # After the long search for counterexamples, which comes before the first that may use all the time.

@@ -17,6 +17,7 @@ from absint.search.branchers.by_cuts import SCORES, Cutting
 from absint.search.names import strategy_of, walker_of
 from absint.search.strategy import Stage, Strategy
 from absint.search.trees import Growing, TreeSearch
+from absint.search.unfolding import unfolded
 
 RACING = "race"
 # Walks over what the base proved.
@@ -27,8 +28,8 @@ _PLAIN = "deeppoly"
 class Bab(Strategy):
     """The base's stages, then trees over the bounds that it leaves: entries cut where their function bends, thousands of nodes a minute.
 
-    Piecewise-linear functions of one operand are cut at their kinks and jumps (Relu, LeakyRelu, PRelu, Clip, Abs, Sign and others);
-    what else there is keeps the relaxation of the root.
+    Piecewise-linear functions of one operand are cut at their kinks and jumps (Relu, LeakyRelu, PRelu, Clip, Abs, Sign, Floor and others),
+    maxima (MaxPool, Max, ReduceMax) by which of two operands is greater; what else there is keeps the relaxation of the root.
     base: name of the domain that walks.  score: intercept, slack, product, or race for the first and the last side by side.
     ahead: candidates that are looked ahead at.  steps: of a node's hints.  rate: of its multipliers, times the row's mean |A|.
     nodes: of one instance at most; 0 for no limit (then --timeout is what ends it).  patience: the same where no time limit is set.
@@ -87,7 +88,7 @@ class Grow:
         relaxations = self.domain.traits.relaxations
         if not spec.disjuncts or not relaxations:
             return None
-        search = TreeSearch(ctx, spec, refuted, relaxations[0].relax, self.how)
+        search = TreeSearch(unfolded(ctx, spec, self.domain), spec, refuted, relaxations[0].relax, self.how)
         if bool(search.open.any()):
             return search
         return Refutation(search.refuted, notes=search.uncut(search.live))
