@@ -26,24 +26,29 @@ EXTRA = ("on_record", "progress")    # keywords of every function besides its op
 
 def load(model: object, *, example_input: Any = None, mean: Any = None, std: Any = None, fold: bool = True,
          check_range: tuple[float, float] | None = None, layout: str = "auto", compose: Any = (), rescale: bool = False,
-         as_is: bool = False, classifier_range: Any = "0,1") -> Graph:
+         as_is: bool = False, classifier_range: Any = "0,1", output: str | None = None,
+         normalisation: bool = True) -> Graph:
     """Read a model (a path, or an object that a front end accepts, such as a torch.nn.Module) and check it.
 
     example_input: one batch of inputs, needed for a module and for nothing else.  mean, std: normalisation to prepend, so
     that eps lives in raw input units.  fold: False keeps every operator of the file as it is (needed for
     `semantics="float32"`).  check_range: input range of the check against onnxruntime and the module, [0, 1] if None.
     layout: chw or hwc, the order of the input's axes, for a mean and std per channel that the operators leave open.
+    output: of a file with several the one that is meant, or a tensor inside, where the network then ends.
+    normalisation: False leaves out the one that the model's file states (.nnet).
     compose: a network that runs before the model, such as a generator, or several in order; mean, std and layout stay the model's own.
     rescale, as_is, classifier_range: how values reach the model: see `Graph.then`.
     Raises InputError or UnsupportedError, every offender at once.
     """
     before = tuple(compose) if isinstance(compose, (tuple, list)) else () if compose is None else (compose,)
-    stated = NetworkOptions(net=model, compose=before, rescale=rescale, as_is=as_is, classifier_range=classifier_range)
+    stated = NetworkOptions(net=model, compose=before, rescale=rescale, as_is=as_is, classifier_range=classifier_range, output=output,
+                            normalisation=normalisation)
     check_types(stated)
     fit = fit_of(stated)
     if not before:
-        return graph_of(model, example_input, mean=mean, std=std, layout=layout, fold=fold, check_range=check_range)
-    own = {"mean": mean, "std": std, "layout": layout}
+        return graph_of(model, example_input, mean=mean, std=std, layout=layout, fold=fold, check_range=check_range,
+                        output=output, normalisation=normalisation)
+    own = {"mean": mean, "std": std, "layout": layout, "last": {"output": output, "normalisation": normalisation}}
     return composed((*before, model), fit, example_input=example_input, fold=fold, check_range=check_range, **own)
 
 

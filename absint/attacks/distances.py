@@ -68,7 +68,7 @@ class DistanceSettings:
         if self.norm not in DEFAULT_ATTACKS:
             raise UsageError("E-NORM", f"there is no norm '{self.norm}'", where="--norm", hint="linf, l2 or l1")
         if self.radius <= 0 or float_above(self.radius) == inf:
-            raise UsageError("E-RADIUS", "the radius must be positive and finite", where="--radius")
+            raise UsageError("E-RADIUS", "the radius must be positive and finite", where="--radius", hint="for example 0.1")
         for plan in self.attacks:
             plan.in_norm(self.norm)
 

@@ -105,6 +105,9 @@ def main(arguments: Sequence[str], begin: float | None = None) -> int:
     except KeyboardInterrupt:
         return _complain("error[E-INTERRUPTED] interrupted before there was a result", INTERRUPTED, debug)
     except SystemExit as error:     # a plug-in's: the exit code it would choose means something else here
+        if _reader_left(error):
+            _drop_stdout()
+            return BROKEN_PIPE
         ended = PluginError("E-PLUGIN-RAISED", f"something ended the program by sys.exit({error.code!r})",
                             hint="--debug shows the traceback")
         return _complain(ended.render(), ended.exit_code, debug)
@@ -180,6 +183,12 @@ def _complain(message: str, code: int, debug: bool) -> int:
         sys.stderr.write(message + "\n")
         sys.stderr.flush()
     return code
+
+
+def _reader_left(error: BaseException) -> bool:
+    """Whether a closed pipe is behind it: click turns one that it meets while it prints help into sys.exit(1)."""
+    behind = error.__cause__ or error.__context__
+    return isinstance(behind, OSError) and behind.errno == errno.EPIPE
 
 
 def _drop_stdout() -> None:

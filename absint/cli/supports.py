@@ -14,6 +14,7 @@ import typer
 from absint.errors import UsageError
 
 _OLDEST_OPSET = 7    # of the ONNX front end, which nothing here may import; a test compares the two
+_CONSTANTS = ("Constant", "ConstantOfShape")     # evaluated at import: no operator of a graph stands for them
 _FIXED = {
     "vnnlib_versions": ("1.0", "2.0"),
     "onnx_element_types": ("real", "float32", "float64"),
@@ -74,7 +75,7 @@ def _operators() -> list[str]:
     import absint.model.ops  # noqa: F401  # its modules register themselves
     from absint.model.op import OPS
 
-    return OPS.names()
+    return sorted({*OPS.names(), *_CONSTANTS})
 
 
 def _opsets() -> tuple[str, str]:

@@ -125,6 +125,14 @@ class Analysis(ABC, Generic[O, R]):
     def suits(self, graph: Graph) -> None:
         """Raise what is wrong with the network, whatever the data: before any are read."""
 
+    def suited(self, graph: Graph, options: O) -> None:
+        """The same where it depends on what is asked; by default it does not."""
+        self.suits(graph)
+
+    def labelled(self, options: O) -> bool:
+        """Whether labels are asked for: where they are not, what would be none in the data is no error."""
+        return True
+
     def prepare(self, run: Run[O]) -> Any:
         """What it makes of model, data and options: `run.problem`. Raises what is wrong with them."""
         return None

@@ -9,8 +9,11 @@ from typing import Any
 from absint.contract.options import DATA, LIMITS, METHOD, MODEL, OUTPUT, PROPERTY, option
 
 MODEL_TYPES = "Graph | Module | str | Path"
-INPUT_TYPES = "ArrayLike | Region | Dataset | str | Path | None"
+INPUT_TYPES = "ArrayLike | Mapping[str, ArrayLike] | Region | Dataset | str | Path | None"
 EPS_TYPES = "float | str | Fraction | ArrayLike | None"
+BOX_TYPES = "tuple[ArrayLike, ArrayLike] | Region | str | Path | None"
+RANGE_TYPES = "tuple[ArrayLike, ArrayLike] | str | Path | None"
+BOX = "Instead of data and radius: least and greatest value of each input, in a CSV, npz or VNN-LIB file."
 CLIP_TYPES = "tuple[float, float] | str | None"
 
 
@@ -45,6 +48,9 @@ class NetworkOptions(RunOptions):
 
     net: Any = option(None, "The network.", group=MODEL, argument=True, metavar="NET.onnx", common=True, kind=Path, keyword="graph",
                       accepts=MODEL_TYPES, binds=False)
+    output: str | None = option(None, "Which of several outputs is meant, or a tensor inside, where the network then ends.", group=MODEL)
+    normalisation: bool = option(True, "Leave out the normalisation that the model's file states (.nnet).", group=MODEL,
+                                 word="--no-normalisation")
     compose: Any = option((), "Network that runs before it, such as a generator; repeatable, in order. Inputs are those of the first one.",
                           group=MODEL, many=True, kind=Path, accepts=f"Sequence[{MODEL_TYPES}] | {MODEL_TYPES}", binds=False)
     rescale: bool = option(False, "Map the range of the composed network's output to --classifier-range.", group=MODEL)
@@ -67,11 +73,18 @@ class ModelOptions(NetworkOptions):
 class DataOptions(ModelOptions):
     """Of analyses of a network on data."""
 
-    data: Any = option(None, "Inputs: IDX, npz, npy or CSV. Default: a bundled sample that fits.", group=DATA, common=True, kind=Path,
-                       keyword="inputs", accepts=INPUT_TYPES, binds=False)
+    data: Any = option(None, "Inputs: IDX, npz, npy, mat, CSV, a picture or a folder of them. Default: a bundled sample that fits.",
+                       group=DATA, common=True, kind=Path, keyword="inputs", accepts=INPUT_TYPES, binds=False)
     labels: Any = option(None, "Labels, where they lie in a file of their own.", group=DATA, common=True, kind=Path,
                          accepts="ArrayLike | str | Path | None", binds=False)
     index: str | None = option(None, "Which inputs: 0:100 (half open) or 3,5,8. Default: all.", group=DATA, common=True, binds=False)
+    sample: int | None = option(None, "So many of these, drawn at random by --seed.", group=DATA, binds=False)
+    seed: int = option(0, "Of --sample.", group=DATA, binds=False)
+    key: str | None = option(None, "Array of an npz or mat file: NAME, or NAME,LABELS.", group=DATA, shown="by its usual name")
+    label_column: str | int | None = option(None, "Column of labels of a CSV file: a name, a place from 0 (-1 the last), or none.",
+                                            group=DATA, shown="by its name, else the first", kind=str, accepts="str | int | None")
+    scale: Any = option(None, "Multiply stored values: 1/255. eps and --clip are about the result.", group=DATA, kind=str,
+                        shown="1/255 for eight bits", accepts="float | str | Fraction | None")
     clip: Any = option("0,1", "Range of the data, or none.", group=PROPERTY, kind=str, accepts=CLIP_TYPES)
     batch: int | None = option(None, "Instances analysed together.", group=LIMITS, shown="by memory", binds=False)
 

@@ -48,8 +48,23 @@ class Series:
 
 
 @dataclass(frozen=True)
+class Field:
+    """Values over a grid. x, y: its places, ascending.  values: a row for each y, of a value for each x; NaN is a gap.
+
+    names: what the whole numbers 0, 1, ... stand for, where values are such; none where they are quantities.  label: of a quantity.
+    """
+
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    values: tuple[tuple[float, ...], ...]
+    names: tuple[str, ...] = ()
+    label: str = ""
+
+
+@dataclass(frozen=True)
 class Panel:
     """One pair of axes. marks: vertical lines.  names: of the places 0, 1, ... on the x axis.  height: relative to other panels.
+    field: colours below the lines.
 
     x_limits, y_limits: an infinite one is where the data end.  whole: the x axis has ticks at whole numbers only.
     """
@@ -66,6 +81,7 @@ class Panel:
     legend: bool = False
     height: float = 1.0
     whole: bool = False
+    field: Field | None = None
 
 
 @dataclass(frozen=True)

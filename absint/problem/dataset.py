@@ -74,7 +74,8 @@ class Dataset:
         """
         chosen = np.asarray(indices)
         if chosen.size and not np.issubdtype(chosen.dtype, np.integer):
-            raise InputError("E-DATA-INDEX", f"positions are whole numbers, got {chosen.dtype}", where=self.name)
+            raise InputError("E-DATA-INDEX", f"positions are whole numbers, got {chosen.dtype}", where=self.name,
+                             hint="positions count from 0")
         chosen = chosen.astype(np.int64).reshape(-1)
         bad = chosen[(chosen < 0) | (chosen >= len(self))]
         if bad.size:
@@ -106,7 +107,7 @@ class Dataset:
         order = told.word if self.layout is None else self.layout
         seen = agreed(target, network, told.network or (None if self.layout is None else told.word))
         if math.prod(self.shape) != math.prod(target):
-            raise self._shape_error(target, "sizes differ", _size_hint(self.shape, target))
+            raise self._shape_error(target, "sizes differ", _size_hint(self.shape, target, self.layout))
         ways = arrangements(self.shape, order, target, seen)
         if order is None and swapped(self.shape, target, seen) and self.shape != target:
             raise self._shape_error(target, "the order of the axes is ambiguous", "say --layout hwc or chw, or transpose")
@@ -186,7 +187,8 @@ class Dataset:
 
 def _whole(labels: npt.NDArray[Any], name: str) -> IntArray:
     if labels.size and not np.issubdtype(labels.dtype, np.integer):
-        raise InputError("E-DATA-LABELS", f"labels are whole numbers, got {labels.dtype}", where=name)
+        raise InputError("E-DATA-LABELS", f"labels are whole numbers, got {labels.dtype}", where=name,
+                         hint="store class numbers 0, 1, 2, ...")
     return labels.astype(np.int64)
 
 
@@ -196,19 +198,49 @@ def _is_permuted(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
     return mine != theirs and sorted(mine) == sorted(theirs)
 
 
-def _size_hint(shape: tuple[int, ...], target: tuple[int, ...]) -> str:
+def _size_hint(shape: tuple[int, ...], target: tuple[int, ...], layout: Layout | None) -> str:
     given, wanted = math.prod(shape), math.prod(target)
     if given == wanted + 1:
-        return f"one entry too many ({given} for {wanted}): is the label still in the rows?"
-    return f"the data has {given} entries an input, the network takes {wanted}: is it the right data for this network?"
+        return f"one entry too many ({given} for {wanted}): is the label still in the rows? --label-column says which column of a CSV file"
+    if given == wanted - 1:
+        return f"one entry too few ({given} for {wanted}): was one read as a label? a CSV file without labels: --label-column none"
+    found = _conversion(shape, target) if layout is Layout.CHW and len(shape) == 3 else None
+    return found or f"the data has {given} entries an input, the network takes {wanted}: is it the right data for this network?"
+
+
+def _conversion(shape: tuple[int, ...], target: tuple[int, ...]) -> str | None:
+    """How pictures (channels, height, width) of a file become what the network takes, where that is a picture."""
+    wanted = _picture(target)
+    if wanted is None:
+        return None
+    (channels, height, width), mode = wanted, "L" if wanted[0] == 1 else "RGB"
+    steps = f".convert('{mode}')" if channels != shape[0] else ""
+    steps += f".resize(({width}, {height}))" if (height, width) != shape[1:] else ""
+    words = {1: "grey", 3: "colour"}
+    said = f"{shape[2]}x{shape[1]} {words.get(shape[0], '')} pictures for a network of {width}x{height} {words[channels]} ones"
+    return f"{said}: convert them first: python -c \"from PIL import Image; Image.open('in.png'){steps}.save('out.png')\""
+
+
+def _picture(target: tuple[int, ...]) -> tuple[int, int, int] | None:
+    """(channels, height, width) of a network's input of 1 or 3 channels; flat ones are taken for squares of grey."""
+    if len(target) == 1:
+        side = math.isqrt(target[0])
+        return (1, side, side) if side * side == target[0] else None
+    if len(target) == 2:
+        return 1, *target
+    if len(target) != 3:
+        return None
+    first, last = target[0] in (1, 3), target[2] in (1, 3)
+    return target if first else (target[2], *target[:2]) if last else None
 
 
 def _range_hint(least: float, most: float, high: float) -> str:
     if least < 0:
         return "is the data normalised already? give raw values and --mean, --std, or take these: --clip none, or --clip LOW,HIGH"
     if most > 2 and high <= 2:
-        return "divide by 255?"
-    return "scale the data, or state the range it has"
+        by = 255 if most > 16 else most
+        return f"divide by {by:g}: --scale 1/{by:g}; a network that was trained on such values: --clip none, or --clip LOW,HIGH"
+    return "scale the data with --scale, or state the range it has: --clip LOW,HIGH, or --clip none"
 
 
 def _count(number: int, noun: str, plural: str | None = None) -> str:

@@ -6,6 +6,8 @@ import re
 from collections import Counter
 from math import inf, isfinite
 
+import numpy as np
+
 from absint.errors import InputError, UsageError
 
 _INDEX = "for example 0:100, 3,5,8 or 0:10,50"
@@ -37,6 +39,19 @@ def parse_index(text: str, count: int, name: str) -> list[int]:
         twice = sorted(index for index, times in Counter(chosen).items() if times > 1)[:5]
         raise UsageError("E-INDEX", f"given twice: {', '.join(map(str, twice))}", where="--index", hint="name every input once")
     return chosen
+
+
+def drawn(count: int, wanted: int, seed: int) -> list[int]:
+    """`wanted` of `count` positions, each at most once, in ascending order; the same for the same three numbers.
+
+    Raises UsageError E-SAMPLE for none, for more than there are, and for a negative seed.
+    """
+    if not 1 <= wanted <= count:
+        raise UsageError("E-SAMPLE", f"{wanted} of {count} inputs cannot be drawn", where="--sample",
+                         hint=f"a whole number from 1 to {count}")
+    if seed < 0:
+        raise UsageError("E-SAMPLE", f"a seed of {seed}", where="--seed", hint="a whole number, 0 or more")
+    return sorted(np.random.default_rng(seed).choice(count, wanted, replace=False).tolist())
 
 
 def parse_clip(value: object, where: str = "--clip") -> tuple[float, float] | None:

@@ -61,7 +61,8 @@ def check_classes(graph: Graph) -> None:
     if graph.output.size < 2:
         raise UnsupportedError(
             "E-CLASSES", "robustness needs two outputs at least, this network has one", where=graph.source.path or None,
-            hint="state the property as a VNN-LIB query about its output: absint verify QUERY.vnnlib --network NET, absint.verify_query",
+            hint="state a property of its output: absint verify NET --output-range LOW,HIGH (output_range= in Python), or a VNN-LIB query: "
+                 "absint verify QUERY.vnnlib --network NET, absint.verify_query",
         )
 
 

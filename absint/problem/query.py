@@ -20,6 +20,7 @@ import torch
 from absint.errors import InputError
 from absint.problem.regions.decimal_box import DecimalBox
 from absint.problem.regions.region import Shape
+from absint.problem.several_inputs import Named, wanted
 from absint.problem.spec import Spec
 from absint.problem.whereabouts import HOME
 from absint.registry import Registry
@@ -69,6 +70,15 @@ class Group:
     rows: Ints
 
 
+@dataclass(frozen=True)
+class DeclaredInput:
+    """One of several inputs that a query declares. onnx_name: what the query says the network calls it, '' where it does not."""
+
+    name: str
+    shape: Shape
+    onnx_name: str = ""
+
+
 @dataclass(frozen=True, eq=False)
 class Query:
     """One query file. region: (cells, inputs) in the order of the input tensor.  rows: unsafe outputs of the cells.
@@ -77,6 +87,7 @@ class Query:
     vacuous: one line per contradiction found in the constraints on the inputs; those parts are left out of the cells.
     network: the name the file gives it, None in VNN-LIB 1.0.  shapes: of input and output where the file declares them.
     input_names, output_names: what an assignment calls each entry.  version: of the language.  sha256: of the file.
+    inputs: where several are declared, in the order in which their entries are numbered; `shapes` has them as one vector then.
     """
 
     region: DecimalBox
@@ -90,6 +101,7 @@ class Query:
     version: str = "1.0"
     path: str = ""
     sha256: str = ""
+    inputs: tuple[DeclaredInput, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "region", self.region.to(HOME))
@@ -104,9 +116,10 @@ class Query:
         """Number of disjuncts over all cells."""
         return len(self.rows.cell)
 
-    def check(self, network: tuple[Shape, Shape]) -> None:
-        """Raise InputError E-VNNLIB-COUNT or -SHAPE unless a network of such input and output shapes is meant.
+    def check(self, network: tuple[Shape, Shape], named: Named | None = None) -> None:
+        """Raise InputError E-VNNLIB-COUNT, -SHAPE or -INPUTS unless a network of such input and output shapes is meant.
 
+        named: its inputs, where it has several: those declared are these, in order.
         Axes of size 1 are no difference: the batch axis is one of them.
         """
         inputs, outputs = (prod(shape) for shape in network)
@@ -117,10 +130,20 @@ class Query:
                 f"the network has {inputs} and {outputs}", where=self.path or None, hint="does the query belong to this network?",
             )
 
+        self._check_inputs(named or {})
         for what, here, there in zip(("input", "output"), self.shapes or (), network, strict=False):
             if [n for n in here if n != 1] != [n for n in there if n != 1]:
                 raise InputError("E-VNNLIB-SHAPE", f"the query declares an {what} of shape {here}, the network's is {there}",
                                  where=self.path or None, hint="declare the axes in the network's order, after the batch axis")
+
+    def _check_inputs(self, named: Named) -> None:
+        there = [(name, tuple(n for n in shape if n != 1)) for name, shape in named.items()]
+        here = [(one.onnx_name or name, tuple(n for n in one.shape if n != 1)) for one, (name, _) in zip(self.inputs, there, strict=False)]
+        if self.inputs and (here != there or len(self.inputs) != len(there)):
+            declared = ", ".join(f"{one.name} {one.shape}{f' ({one.onnx_name})' if one.onnx_name else ''}" for one in self.inputs)
+            raise InputError("E-VNNLIB-INPUTS", f"the query declares the inputs {declared}", where=self.path or None,
+                             details=[f"the network's: {wanted(named)}" if named else "the network has one input"],
+                             hint="declare the network's inputs in its own order and shapes")
 
     def groups(self) -> Iterator[Group]:
         """The instances. Cells of like structure go together, padded by repeating their own disjuncts and rows."""

@@ -9,7 +9,7 @@ from itertools import cycle
 from math import isfinite, isnan, nan
 from typing import Any, ClassVar
 
-from absint.contract.document import Document, Figure, Heading, Panel, Series
+from absint.contract.document import Document, Field, Figure, Heading, Panel, Series
 from absint.errors import UnsupportedError, UsageError
 from absint.reports.interface import Format
 from absint.reports.terminal import one_line
@@ -27,7 +27,7 @@ _LARGEST = 1e300        # beyond it, limits of axes overflow
 class Pictures(Format):
     """Written at the end: all figures of the document, below each other."""
 
-    suffixes: ClassVar[tuple[str, ...]] = (".png", ".svg", ".pdf")
+    suffixes: ClassVar[tuple[str, ...]] = (".png", ".svg", ".pdf", ".jpg", ".jpeg")
     binary: ClassVar[bool] = True
     draws: ClassVar[bool] = True
 
@@ -52,7 +52,7 @@ class Pictures(Format):
 
 
 def draw(figure: Figure, file: Any, suffix: str) -> None:
-    """One figure into a binary file. suffix: .png, .svg or .pdf; the same bytes for the same figure and matplotlib."""
+    """One figure into a binary file. suffix: .png, .jpg, .svg or .pdf; the same bytes for the same figure and matplotlib."""
     _save((figure,), file, suffix)
 
 
@@ -90,6 +90,8 @@ def _panel(axis: Any, panel: Panel) -> None:
     if panel.logarithmic:
         axis.set_yscale("log")
     strokes = cycle(_STROKES)
+    if panel.field is not None:
+        _field(axis, panel.field)
     for series in panel.series:
         if series.edges:
             axis.stairs(_numbers(series.y), series.edges, fill=True, color=_colour(series), label=_label(series.label))
@@ -107,6 +109,25 @@ def _panel(axis: Any, panel: Panel) -> None:
         _whole_ticks(axis)
     if panel.legend:
         _legend(axis)
+
+
+def _field(axis: Any, field: Field) -> None:
+    """Patches of pale colour with their names in the legend, or a scale of colours beside the axes."""
+    from matplotlib.colors import ListedColormap
+
+    rows = [_numbers(row) for row in field.values]
+    if not field.names:
+        mesh = axis.pcolormesh(field.x, field.y, rows, shading="nearest", cmap="cividis", rasterized=True)
+        axis.figure.colorbar(mesh, ax=axis).set_label(one_line(field.label), parse_math=False)
+        return
+    present = sorted({int(value) for row in rows for value in row if not isnan(value)})
+    places = {value: place for place, value in enumerate(present)}
+    shown = [[nan if isnan(value) else places[int(value)] for value in row] for row in rows]
+    colours = [_COLOURS[place % (len(_COLOURS) - 1)] for place in range(len(present))]
+    axis.pcolormesh(field.x, field.y, shown, shading="nearest", cmap=ListedColormap(colours or ["white"]), vmin=-0.5,
+                    vmax=max(len(present), 1) - 0.5, alpha=0.45, rasterized=True)
+    for value, colour in zip(present, colours, strict=True):
+        axis.plot([], [], marker="s", markersize=8, linestyle="none", color=colour, alpha=0.45, label=_label(field.names[value]))
 
 
 def _line(axis: Any, series: Series, strokes: Any, *, logarithmic: bool) -> None:

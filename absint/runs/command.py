@@ -73,7 +73,8 @@ def outputs_of(analysis: Analysis[Any, Any], options: Any) -> Chosen:
         chosen.append((Path(plot), drawing(Path(plot), "--plot")))
         _check_file(Path(plot), read, "--plot")
     if all(kind.binary for _, kind in chosen):      # pictures and arrays come beside the text
-        chosen.insert(0, (None, stated or format_of(default)))
+        beside = stated if stated is not None and not (stated.binary and chosen) else format_of(default)
+        chosen.insert(0, (None, beside))
     for path, kind in chosen:
         kind.check()
         if path is None and kind.binary:

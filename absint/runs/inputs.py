@@ -23,11 +23,14 @@ from absint.model.graph import Graph
 from absint.model.input_axes import axes_of
 from absint.model.layout import Known, Layout, network_layout
 from absint.numeric import backend
-from absint.problem.data_frontend import read_data
+from absint.problem.boxes import box_of
+from absint.problem.data_frontend import Reading, parse_scale, read_data
 from absint.problem.dataset import Dataset
 from absint.problem.live import inputs_of, labels_of, normalisation, stated_graph
 from absint.problem.live.inputs import arranged
-from absint.problem.parsing import parse_clip, parse_index
+from absint.problem.parsing import drawn, parse_index
+from absint.problem.regions.region import Region
+from absint.problem.several_inputs import check_flat
 from absint.problem.training_data import training_data
 
 _MOST_THREADS = 4096
@@ -67,20 +70,22 @@ def set_up_device(options: RunOptions) -> None:
     backend.device(options.device)
 
 
-def read_inputs(options: DataOptions, graph: Graph) -> Dataset:
+def read_inputs(options: DataOptions, graph: Graph, *, labelled: bool = True) -> Dataset:
     """The whole data set in the network's shape, or a bundled sample that fits; a changed layout is told on stderr.
 
     `axes` of the result is what is known of the network's input, by its operators, --layout and the data together.
-    Raises InputError E-DATA-*, UsageError E-USAGE for labels without data.
+    labelled: whether labels are asked for.
+    Raises InputError E-DATA-*, UsageError E-USAGE for labels without data, E-SCALE, E-DATA-KEY, -COLUMN.
     """
-    if options.data is None:
-        return _sample(options, graph)
-    if isinstance(options.data, (str, Path)):
-        data = _read(options, graph)
-    else:
-        return _given(options, graph)
+    reading = Reading(options.key, None if options.label_column is None else str(options.label_column), parse_scale(options.scale),
+                      labelled, graph.input.size, graph.source.named_inputs or None)
+    if not isinstance(options.data, (str, Path)):
+        check_no_file(options)
+        return _sample(options, graph) if options.data is None else _given(options, graph)
+    data = _read(options, graph, reading)
     if not len(data):
-        raise InputError("E-DATA-EMPTY", "the file holds no inputs", where=data.name)
+        raise InputError("E-DATA-EMPTY", "the file holds no inputs", where=data.name, hint="store shape (N, ...), one row an input")
+    check_flat(data.shape, graph.source.named_inputs, data.name)
     shaped = data.shaped_for(graph.input.shape, options.layout, axes_of(graph))
     if not options.quiet:
         for note in shaped.notes:
@@ -88,19 +93,58 @@ def read_inputs(options: DataOptions, graph: Graph) -> Dataset:
     return shaped
 
 
-def _read(options: DataOptions, graph: Graph) -> Dataset:
+def check_no_file(options: DataOptions) -> None:
+    """Raise UsageError E-USAGE where it is said how to read a file of data, and none is read."""
+    said = next((word for word in ("key", "label_column", "scale") if getattr(options, word) is not None), None)
+    if said is not None:
+        raise UsageError("E-USAGE", "it says how a file of data is read, and none is", where=f"--{said.replace('_', '-')}",
+                         hint="add --data FILE; values of a Python program are taken as they are")
+
+
+def check_region(options: DataOptions) -> None:
+    """Raise UsageError E-USAGE for what is said of data where regions stand in their place."""
+    check_no_file(options)
+    if options.sample is not None:
+        raise UsageError("E-USAGE", "regions are not drawn from", where="--sample", hint="choose them with --index, or hand over fewer")
+
+
+def read_box(options: Any, graph: Graph) -> Region:
+    """The box that --box names, in the network's shape; what is said of it goes to stderr. Raises InputError E-BOX-*, UsageError."""
+    region, notes = box_of(options.box, graph.input.shape)
+    if not options.quiet:
+        for note in notes:
+            sys.stderr.write(f"note: {printable(note)}\n")
+    return region
+
+
+def _read(options: DataOptions, graph: Graph, reading: Reading) -> Dataset:
     """A file, with labels of its own, of another file, or of the caller; of a folder of training data the test part."""
-    if Path(options.data).is_dir():
-        return _test_part(options, graph)
+    path = Path(options.data)
+    if path.is_dir() and reading.key is None and reading.label_column is None:
+        try:
+            return _test_part(options, graph, reading)
+        except InputError as error:
+            if error.code not in ("E-DATA-TEST", "E-DATA-LABELS", "E-DATA-EMPTY"):
+                raise
+            fault = error
+        try:
+            return _of_file(options, graph, path, reading)     # one part, or pictures without labels
+        except InputError as error:
+            raise (fault if error.code == "E-DATA-EMPTY" else error) from None
+    return _of_file(options, graph, path, reading)
+
+
+def _of_file(options: DataOptions, graph: Graph, path: Path, reading: Reading) -> Dataset:
     if options.labels is None or isinstance(options.labels, (str, Path)):
-        return read_data(Path(options.data), None if options.labels is None else Path(options.labels))
-    data = read_data(Path(options.data), None)
+        return read_data(path, None if options.labels is None else Path(options.labels), reading)
+    data = read_data(path, None, reading)
     return replace(data, labels=_labels(options, graph, len(data)))
 
 
-def _test_part(options: DataOptions, graph: Graph) -> Dataset:
+def _test_part(options: DataOptions, graph: Graph, reading: Reading) -> Dataset:
     """The test images of a folder, as float64 in raw units."""
-    data = training_data(options.data, clip=parse_clip(options.clip))
+    divide = None if reading.scale is None else float(1 / reading.scale)
+    data = training_data(options.data, clip=None, divide=divide)      # the range is that of the chosen inputs, and looked at there
     split = data.test
     order = Layout.CHW if len(split.shape) == 3 else None
     found = Dataset(split.values.astype(np.float64) / split.divisor, split.labels, split.name, split.sha256, data.notes, layout=order)
@@ -139,8 +183,17 @@ def _labels(options: DataOptions, graph: Graph, count: int) -> Any:
     return None if labels is None else labels.numpy()
 
 
-def chosen_inputs(whole: Dataset, clip: tuple[float, float] | None, index: str | None, *, checked: bool = True) -> Dataset:
-    """The inputs that --index names, each within the data range. Raises E-INDEX, E-DATA-INDEX, E-DATA-NAN, E-DATA-RANGE."""
-    data = whole if index is None else whole.select(parse_index(index, len(whole), whole.name))
+def chosen_inputs(whole: Dataset, clip: tuple[float, float] | None, options: DataOptions, *, checked: bool = True) -> Dataset:
+    """The inputs that --index and --sample choose, each within the data range; which were drawn is told on stderr.
+
+    Raises E-INDEX, E-SAMPLE, E-DATA-INDEX, E-DATA-NAN, E-DATA-RANGE.
+    """
+    data = whole if options.index is None else whole.select(parse_index(options.index, len(whole), whole.name))
+    if options.sample is not None:
+        places = drawn(len(data), options.sample, options.seed)
+        data = data.select(places)
+        if not options.quiet:
+            listed = ",".join(map(str, data.index.tolist()))
+            sys.stderr.write(f"note: {printable(data.name)}: {len(data)} inputs drawn with seed {options.seed}: --index {listed}\n")
     data.check_range(*((clip or (-inf, inf)) if checked else (-inf, inf)))
     return data

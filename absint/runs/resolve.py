@@ -34,7 +34,7 @@ def resolve(name: str, options: Any, *, command: str = "", begin: float | None =
               end=begin + seconds_of(meant.total_timeout, "--total-timeout"), stated=options)
     EXECUTORS.get(meant.executor)
     if meant.processes < 1:
-        raise UsageError("E-PROCESSES", f"at least one process is needed, not {meant.processes}", where="--processes")
+        raise UsageError("E-PROCESSES", f"at least one process is needed, not {meant.processes}", where="--processes", hint="for example 2")
     analysis.check(options)
     if meant.executor != "local" and not analysis.apart(meant):
         raise UsageError("E-EXECUTOR", "with these options, each answer rests on those before it", where=f"--executor {meant.executor}",
@@ -84,18 +84,23 @@ def _with_model(analysis: Analysis[Any, Any], run: Run[Any]) -> Run[Any]:
     graph = analysis.graph(options) or inputs.read_graph(options)
     if run.command:
         inputs.warn_of(graph)
-    analysis.suits(graph)
+    analysis.suited(graph, options)
     if not isinstance(options, DataOptions):
         return replace(run, graph=inputs.behind_normalisation(graph, options, None))
     clip = parse_clip(options.clip)
     run = replace(run, options=replace(options, clip=clip))
-    if isinstance(options.data, Region):
-        return replace(run, graph=inputs.behind_normalisation(graph, options, None), region=options.data)
-    whole = inputs.read_inputs(options, graph)
+    box = getattr(options, "box", None)
+    if box is not None or isinstance(options.data, Region):
+        inputs.check_region(options)
+        region = options.data if box is None else inputs.read_box(options, graph)
+        return replace(run, graph=inputs.behind_normalisation(graph, options, None), region=region)
+    labelled = analysis.labelled(options)
+    whole = inputs.read_inputs(options, graph, labelled=labelled)
     checked = options.data is None or isinstance(options.data, (str, Path))
     graph = inputs.behind_normalisation(graph, options, whole.axes)
-    data = inputs.chosen_inputs(whole, clip, options.index, checked=checked)
-    data.check_labels(graph.output.size)
+    data = inputs.chosen_inputs(whole, clip, options, checked=checked)
+    if labelled:
+        data.check_labels(graph.output.size)
     return replace(run, graph=graph, whole=whole, data=data)
 
 

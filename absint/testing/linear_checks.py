@@ -116,6 +116,47 @@ def _check_views(op: Linear, shapes: tuple[Shape, ...]) -> Failures:
             yield from _same(torch.from_numpy(full), matrices[0], "monomial")
 
 
+def _check_patches(op: Linear, shapes: tuple[Shape, ...]) -> Failures:
+    """`patch` puts the image of every window, beyond the edges too, where `patch_corner` says, as the dense matrix does."""
+    shape, rank = shapes[0], len(shapes[0]) - 1
+    out, axes = op.output_shape(*shapes), shapes[0][1:]
+    for size in (1, 2) if len(shapes) == 1 and rank else ():
+        wide = op.patch_size((size,) * rank, shape)
+        if wide is None:
+            return
+        corner = torch.cartesian_prod(*(torch.arange(1 - size, n) for n in axes)).reshape(-1, rank)
+        whole = torch.from_numpy(np.random.default_rng(size).integers(-4, 5, size=(len(corner), *shape))).double()
+        for axis, n in enumerate(axes):
+            place = torch.arange(n) - corner[:, axis : axis + 1]
+            within = ((place >= 0) & (place < size)).reshape(len(corner), 1, *(n if k == axis else 1 for k in range(rank)))
+            whole = whole * within
+        found = op.patch(_cut(whole, corner, (size,) * rank), corner, shape)
+        truth, placed = op.apply(whole), op.patch_corner(corner)
+        cut, inside = _cut(truth, placed, wide), _inside(placed, wide, out)
+        near = 1e-12 * float(truth.abs().max())
+        if tuple(found.shape[2:]) != wide or not torch.allclose(cut * inside, found * inside, rtol=1e-12, atol=near):
+            yield f"patch of windows of {size} is not the image of these windows"
+        elif not torch.equal((truth != 0).flatten(1).sum(1), (cut != 0).flatten(1).sum(1)):
+            yield f"the windows that patch_size and patch_corner name for windows of {size} leave out a part of the image"
+
+
+def _cut(whole: Tensor, corner: Tensor, size: Shape) -> Tensor:
+    """(R, C, *size) from corners (R, rank) on; 0 beyond (R, C, *spatial)."""
+    found = whole
+    for axis, n in enumerate(size):
+        place = corner[:, axis : axis + 1] + torch.arange(n)
+        held = place.clamp(0, whole.shape[axis + 2] - 1)
+        view = (len(whole), *(n if k == axis + 1 else 1 for k in range(found.dim() - 1)))
+        full = (*found.shape[: axis + 2], n, *found.shape[axis + 3 :])
+        found = found.gather(axis + 2, held.reshape(view).expand(full)) * (held == place).reshape(view)
+    return found
+
+
+def _inside(corner: Tensor, size: Shape, out: Shape) -> Tensor:
+    """(R, 1, *size): 1 within the image, else 0."""
+    return _cut(torch.ones(len(corner), 1, *out[1:], dtype=torch.float64), corner, size)
+
+
 def _check_terms(op: Linear, shapes: tuple[Shape, ...]) -> Failures:
     """`forward_terms` and `adjoint_terms` count every product summed, and one more where a coefficient must be cast."""
     matrices = dense(op, shapes)
@@ -175,6 +216,7 @@ LINEAR: dict[str, KitClaim] = {
     "apply_abs": KitClaim(_check_absolute, "`apply_abs`: a missing absolute value makes every radius too small"),
     "adjoint": KitClaim(_check_adjoint, "`adjoint` and `adjoint_terms`; the default, a vector-Jacobian product, is right"),
     "views": KitClaim(_check_views, "the method named; the defaults are right"),
+    "patches": KitClaim(_check_patches, "`patch_size`, `patch_corner` and `patch`; the default is to know no window"),
     "terms": KitClaim(_check_terms, "the number named: every rounding bound grows from it"),
     "offset": KitClaim(_check_offset, "`forward`, `offset`, `offset_error` and `offset_magnitude`"),
     "exact": KitClaim(_check_exact, "`exact`"),

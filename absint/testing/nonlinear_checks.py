@@ -16,6 +16,7 @@ from absint.model.families.nonlinear import Nonlinear
 from absint.model.op import Shape
 from absint.numeric.interval import Band, Interval, Relaxation
 from absint.numeric.rounding import Numerics, gamma, smallest_normal
+from absint.testing.cut_checks import check_cut_places
 from absint.testing.report import KitClaim
 from absint.testing.truth import ExactTensor, Failures, Reference, image, outside, reference_of
 
@@ -233,6 +234,12 @@ def _check_defined(op: Nonlinear, table: IntervalTable) -> Failures:
         yield f"`evaluate` is NaN at points of {int(bad.sum())} of {len(bad)} intervals on which it is said to be defined, such as {box}"
 
 
+def _check_cuts(op: Nonlinear, table: IntervalTable) -> Failures:
+    """Between neighbouring cuts the function lies on the line, or in the hull of corners, that is stated there, at cuts it is as stated."""
+    if isinstance(op, Elementwise):
+        yield from check_cut_places(op, table.intervals[0])
+
+
 def _check_undecided(op: Nonlinear, table: IntervalTable) -> Failures:
     """Where no entry is undecided the function is affine, so that planes coincide up to rounding."""
     masks = op.undecided(table.intervals)
@@ -277,5 +284,6 @@ NONLINEAR: dict[str, KitClaim] = {
     "band": KitClaim(_check_band, f"{_TRAITS}, and `derivative`"),
     "defined": KitClaim(_check_defined, "`defined`, and `evaluate` at the ends of where the function is defined"),
     "undecided": KitClaim(_check_undecided, "`undecided`, or `piecewise_linear` and `knots`"),
+    "cuts": KitClaim(_check_cuts, "`cuts`, or `piecewise_linear`, `knots` and `jumps`"),
     "infinite": KitClaim(_check_infinite, "`defined` and `codomain`, and whether `evaluate` is finite wherever the function is"),
 }

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from absint.analyses.bounds.options import BoundsOptions
 from absint.analyses.bounds.record import BoundsRecord, BoundsRow, WidthsRow
 from absint.contract.analysis import TIMED_OUT, Analysis, Failure, Item, facts
-from absint.contract.document import Document, Json, Section
+from absint.contract.document import Document, Figure, Json, Section
 from absint.contract.run import Run
 from absint.verdict import Reason
 
@@ -49,6 +49,10 @@ class BoundsAnalysis(Analysis[BoundsOptions, BoundsRecord]):
 
         return completed(options)
 
+    def labelled(self, options: BoundsOptions) -> bool:
+        """Bounds are of no class; labels are looked at where they are stated."""
+        return options.labels is not None
+
     def graph(self, options: BoundsOptions) -> Graph:
         """With every tensor that is named."""
         from absint.analyses.bounds.asked import graph_for
@@ -59,8 +63,14 @@ class BoundsAnalysis(Analysis[BoundsOptions, BoundsRecord]):
         """Regions, tensors and domains."""
         from absint.analyses.bounds.asked import Asked, asked_names, domains, stated
         from absint.problem.asked_region import asked_region
+        from absint.problem.boxes import box_text
+        from absint.problem.plane import plane_of
 
         region = asked_region(run.network, stated(run.options), run.data, run.region)
+        if run.options.box is not None:
+            region = replace(region, text=box_text(region.region))
+        if run.options.plane is not None:
+            plane_of(run.options.plane, region.region)
         places = tuple(map(int, run.data.index)) if run.data is not None else tuple(range(region.region.batch))
         return Asked(region, asked_names(run.options, run.network), domains(run.options), places)
 
@@ -142,7 +152,9 @@ class BoundsAnalysis(Analysis[BoundsOptions, BoundsRecord]):
 
     def row_kind(self, options: BoundsOptions) -> type[Any]:
         """Bounds, or their widths."""
-        return WidthsRow if options.stats or options.plot is not None else BoundsRow
+        from absint.analyses.bounds.asked import widths_wanted
+
+        return WidthsRow if widths_wanted(options) else BoundsRow
 
     def rows(self, record: BoundsRecord, run: Run[BoundsOptions]) -> Sequence[Any]:
         """One a tensor."""
@@ -164,7 +176,7 @@ class BoundsAnalysis(Analysis[BoundsOptions, BoundsRecord]):
 
     def document(self, records: Sequence[BoundsRecord], run: Run[BoundsOptions]) -> Document:
         """Bounds as arrays; where they are asked for, the widths of all inputs together."""
-        from absint.analyses.bounds.summary import arrays, figure, rows_of, table, widths_by_layer
+        from absint.analyses.bounds.summary import arrays, rows_of, table, widths_by_layer
         from absint.search.names import source_of
 
         asked: Asked = run.problem
@@ -182,10 +194,17 @@ class BoundsAnalysis(Analysis[BoundsOptions, BoundsRecord]):
         title = f"{Path(run.header['model']['path']).name}: {_inputs(run)}, {asked.region.text}"
         return Document(
             {"tensors": len(asked.names), "inputs": len(asked.places), "timeout": short},
-            (*sections, facts(*lines)), (figure(widths, title),) if widths else (),
+            (*sections, facts(*lines)), self._figures(widths, title, run),
             {"seconds": seconds, **({"widths": rows_of(widths)} if wanted else {})},
             arrays(run.network, asked.names, tuple(asked.domains), asked.places, records),
             warnings=(late,) if short else (), exit_code=1 if short else 0)
+
+    def _figures(self, widths: Any, title: str, run: Run[BoundsOptions]) -> tuple[Figure, ...]:
+        """Widths by layer, or the plane that is asked for."""
+        from absint.analyses.bounds.planes import pictures
+        from absint.analyses.bounds.summary import figure
+
+        return pictures(run) if run.options.plane is not None else (figure(widths, title),) if widths else ()
 
     def value(self, records: Sequence[BoundsRecord], document: Document, run: Run[BoundsOptions]) -> BoundsByTensor:
         """Name -> bounds of all inputs, (batch, *shape)."""

@@ -12,7 +12,9 @@ from absint.analyses.bounds.widths import BoundingSettings, layers
 from absint.errors import UsageError
 from absint.model.graph import Graph
 from absint.problem.asked_region import AskedRegion, Stated
+from absint.problem.boxes import stated_once
 from absint.problem.live import clip_of, stated_graph
+from absint.problem.plane import check_plane
 from absint.problem.regions.region import Region
 from absint.search.names import domains_of
 
@@ -34,17 +36,20 @@ class Asked:
 
 def completed(options: BoundsOptions) -> BoundsOptions:
     """With what the defaults stand for: of a file or a sample the first input, and a radius."""
-    if options.data is not None and not isinstance(options.data, (str, Path)):
+    if options.box is not None or (options.data is not None and not isinstance(options.data, (str, Path))):
         return options
-    return replace(options, index=FIRST if options.index is None else options.index, eps=EPS if options.eps is None else options.eps)
+    first = options.index is None and options.sample is None
+    return replace(options, index=FIRST if first else options.index, eps=EPS if options.eps is None else options.eps)
 
 
 def check_words(options: BoundsOptions) -> None:
     """Raise UsageError for what can be told without reading a file."""
     if options.tensor is not None and options.every:
         raise UsageError("E-USAGE", "--tensor and --all exclude each other", hint="name tensors, or ask for all")
+    stated_once(options, "index")
+    check_plane(options.plane, options.plot, options.out)
     domains(options)
-    if not isinstance(options.data, Region):
+    if options.box is None and not isinstance(options.data, Region):
         stated(completed(options)).parsed()
 
 
@@ -106,4 +111,4 @@ def every(options: BoundsOptions) -> bool:
 
 def widths_wanted(options: BoundsOptions) -> bool:
     """Whether widths are asked for instead of single bounds."""
-    return options.stats or options.plot is not None
+    return options.stats or (options.plot is not None and options.plane is None)

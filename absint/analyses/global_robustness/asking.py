@@ -36,7 +36,7 @@ def check_global(options: GlobalOptions) -> None:
     if options.one_hot not in ("first", "last"):
         raise UsageError("E-USAGE", f"no place: '{options.one_hot}'", where="--one-hot", hint="first or last")
     if options.batch is not None and options.batch < 1:
-        raise UsageError("E-BATCH", f"the batch size must be at least 1, not {options.batch}", where="--batch")
+        raise UsageError("E-BATCH", f"the batch size must be at least 1, not {options.batch}", where="--batch", hint="for example 1000")
     miss_of(options.level)
     width_of(options.stop_width)
     fit_of_images(options)

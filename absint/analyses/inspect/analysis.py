@@ -61,7 +61,11 @@ class Inspect(Analysis[InspectOptions, Inspection]):
         from absint.problem.live import fit_of, stated_graph
 
         fit_of(run.options)
-        yield examine(stated_graph(run.options) if run.options.compose else run.options.net)
+        options = run.options
+        if options.compose:
+            yield examine(stated_graph(options))
+        else:
+            yield examine(options.net, options.output, normalisation=options.normalisation)
 
     def word(self, record: Inspection) -> str:
         """Whether it can be analysed."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from absint.analyses.inspect.node_views import checked_import, parameters, treatment, view
+from absint.analyses.inspect.node_views import checked_import, in_words, parameters, treatment, view
 from absint.analyses.inspect.record import RANGE, Analysed, FileNodeRow, Inspection, ModelProblem, Treatment
 from absint.errors import AbsintError, UnsupportedError
 from absint.model.frontend import front_end_for, model_hash
@@ -14,26 +16,31 @@ from absint.model.model_files import check_model
 from absint.problem.live import graph_of
 
 
-def examine(net: object) -> Inspection:
+def examine(net: object, output: str | None = None, *, normalisation: bool = True) -> Inspection:
     """Survey the file, import it, and check the import; or look at a graph, or at an object that a front end reads.
 
+    output: of several the one that is meant, or a tensor inside, where the network then ends.  normalisation: False leaves out
+    the one that the file states.
     Raises InputError E-MODEL-* where it is no model at all, and whatever reading an object raises.
     """
     if isinstance(net, (str, Path)):
-        return _of_file(Path(net))
-    graph = graph_of(net)
+        return _of_file(Path(net), {"output": output, "normalisation": normalisation})
+    graph = graph_of(net, output=output, normalisation=normalisation)
     analysed, problem = _of_graph(graph)
     return Inspection(0, graph.source.path, graph.source.sha256, (), analysed, problem)
 
 
-def _of_file(net: Path) -> Inspection:
+def _of_file(net: Path, stated: Mapping[str, Any]) -> Inspection:
     check_model(net)
     front_end: Any = front_end_for(net)
     survey = getattr(front_end, "survey", None)  # what a front end may offer besides `read`
-    rows = tuple(map(_file_node, survey(net))) if survey is not None else ()
+    known = {} if survey is None else signature(survey).parameters
+    chosen = {name: value for name, value in stated.items() if name in known}
+    rows = tuple(map(_file_node, survey(net, **chosen))) if survey is not None else ()
     analysed, sha256 = None, ""
     try:
-        graph = front_end.read(net, check=False) if survey is not None else front_end.read(net)
+        options = {**stated, **({} if survey is None else {"check": False})}
+        graph = graph_of(net, **options)
         sha256 = graph.source.sha256
         analysed, problem = _of_graph(graph)
     except AbsintError as error:
@@ -63,9 +70,12 @@ def _file_node(report: Any) -> FileNodeRow:
     """One node of the file. report: what the front end's survey says about it."""
     if report.reason is not None:
         kind = Treatment.UNSUPPORTED
+    elif report.behind is not None:
+        kind = Treatment.UNSEEN
     elif report.op is None:
         kind = Treatment.FOLDED
     else:
         kind = treatment(report.op)
     return FileNodeRow(report.position, report.name, report.op_type, report.opset, tuple(report.inputs), report.output, kind,
-                    0 if report.op is None else parameters(report.op), report.code, report.reason, report.hint)
+                    0 if report.op is None else parameters(report.op), report.code, report.reason, report.hint, in_words(report.op),
+                    report.behind)

@@ -28,6 +28,11 @@ def treatment(op: Op) -> Treatment:
     return Treatment.LOOSE
 
 
+def in_words(op: Op | None) -> str | None:
+    """What an operator that expands says of how."""
+    return op.in_words if isinstance(op, Composite) else None
+
+
 def parameters(op: Op) -> int:
     """Floating-point numbers among its attributes."""
     return sum(value.numel() for value in op.constants())

@@ -22,6 +22,7 @@ class Treatment(Enum):
     EXPANDS = "expands"              # into others, which are then treated one by one
     FOLDED = "folded"                # evaluated at import: a constant
     UNSUPPORTED = "unsupported"
+    UNSEEN = "not looked at"         # behind one that is not supported, of whose result nothing is known
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,11 @@ class NodeView:
 
 @dataclass(frozen=True)
 class FileNodeRow:
-    """One node of the file. Shapes are None where they are not known.  code, reason, hint: where it is not supported."""
+    """One node of the file. Shapes are None where they are not known.  code, reason, hint: where it is not supported.
+
+    how: what is told of an operator that expands, or None.
+    behind: the position of the node that is not supported, where this one was not looked at because of it.
+    """
 
     position: int
     name: str
@@ -57,6 +62,8 @@ class FileNodeRow:
     code: str | None
     reason: str | None
     hint: str | None
+    how: str | None = None
+    behind: int | None = None
 
 
 @dataclass(frozen=True)

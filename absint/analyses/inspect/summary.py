@@ -11,7 +11,7 @@ from absint.analyses.inspect.record import RANGE, Analysed, FileNodeRow, ImportC
 from absint.contract.document import Facts, Json, Section, Table
 from absint.contract.record import row_of
 
-_TONES: Mapping[Treatment, str] = {Treatment.UNSUPPORTED: "bad", Treatment.LOOSE: "open"}
+_TONES: Mapping[Treatment, str] = {Treatment.UNSUPPORTED: "bad", Treatment.LOOSE: "open", Treatment.UNSEEN: "open"}
 
 
 def error_of(found: Inspection) -> errors.AbsintError | None:
@@ -64,7 +64,10 @@ def sections_of(found: Inspection) -> tuple[Section, ...]:
 def _file_cells(node: FileNodeRow) -> tuple[str, ...]:
     given = ", ".join(map(_shape, node.input_shapes))
     shapes = f"{given} -> {_shape(node.shape)}" if given else ""
-    treated = node.treatment.value if node.reason is None else f"{node.treatment.value}: {node.reason}"
+    more = node.how if node.reason is None else node.reason
+    treated = node.treatment.value if more is None else f"{node.treatment.value}: {more}"
+    if node.behind is not None:
+        treated = f"{node.treatment.value}: behind node {node.behind}"
     return (str(node.position), node.name, node.op, shapes, treated, _count(node.parameters))
 
 

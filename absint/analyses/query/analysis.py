@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from absint.analyses.query.asking import AskedQuery
 
 _NAMED = re.compile(r"([A-Za-z_][\w.-]*)=(.+)", re.DOTALL)
-_OF_ONE = ("network", "serialise_assignments", "witness")      # options that mean nothing for a list
+_OF_ONE = ("network", "output", "normalisation", "serialise_assignments", "witness")      # options that mean nothing for a list
 _OF_LISTS = ("journal", "resume", "processes")                 # and for a single query
 
 

@@ -92,10 +92,10 @@ def answered(graph: Graph, query: Query, settings: ProofSettings) -> Answering:
     """
     chooses = graph.source.chooses
     if chooses is None:
-        query.check((graph.input.shape, graph.output.shape))
+        query.check((graph.input.shape, graph.output.shape), graph.source.named_inputs)
         return Answering(graph, query, settings)
     check_outputs(query, chooses)
-    query.check((graph.input.shape, (1,)))
+    query.check((graph.input.shape, (1,)), graph.source.named_inputs)
     asked = about_scores(query, graph, chooses)
     if graph.source.whole.runs and query.cells:
         check_index(graph.source, query.region.shaped(graph.input.shape).searchable().hull)

@@ -52,12 +52,13 @@ def read(query: object, network: object, options: QueryOptions, name: str | None
     if name is not None and asked.network is not None and name != asked.network:
         raise UsageError("E-NETWORK", f"the query is about network {asked.network}, not {name}", where="--network",
                          hint=f"give --network {asked.network}=net.onnx")
+    of_network: dict[str, Any] = {"output": options.output, "normalisation": options.normalisation}
     if not isinstance(network, (str, Path)):
-        return AskedQuery(asked, graph_of(network))
+        return AskedQuery(asked, graph_of(network, **of_network))
     with suppress(OSError, ValueError):     # no name of a file: that is told where it is read
         check_model(Path(network))
     # Not compared with onnxruntime here: that is done on the query's own boxes.
-    return AskedQuery(asked, graph_of(network, fold=options.semantics != "float32", check=False))
+    return AskedQuery(asked, graph_of(network, **of_network, fold=options.semantics != "float32", check=False))
 
 
 def _path(query: object) -> str | Path:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import accumulate, pairwise
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +27,7 @@ def assignment_text(query: Query, witness: Assignment) -> str:
 
 
 def serialise(asked: AskedQuery, witness: Assignment, folder: Path) -> None:
-    """Input and output as ONNX tensors, one file each, called by the variable. Raises InputError E-OUT."""
+    """Every input and the output as ONNX tensors, one file each, called by the variable. Raises InputError E-OUT."""
     from absint.model.tensor_files import tensor_bytes
 
     query, graph = asked.query, asked.graph
@@ -35,9 +37,13 @@ def serialise(asked: AskedQuery, witness: Assignment, folder: Path) -> None:
     kinds = (given, given if chooses is None else np.int64)
     names = [names[0].partition("[")[0].partition("_")[0] if query.version == "1.0" else names[0].partition("[")[0]
              for names in (query.input_names, query.output_names)]
+    inputs = [(one.name, one.shape) for one in query.inputs] or [(names[0], shapes[0])]
+    places = [0, *accumulate(prod(shape) for _, shape in inputs)]
+    tensors = [(name, witness.point[first:end], shape, kinds[0])
+               for (name, shape), (first, end) in zip(inputs, pairwise(places), strict=True)]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, values, shape, kind in zip(names, (witness.point, witness.outputs), shapes, kinds, strict=True):
+        for name, values, shape, kind in (*tensors, (names[1], witness.outputs, shapes[1], kinds[1])):
             array = np.array(values, dtype=kind).reshape(shape)
             (folder / f"{name}.pb").write_bytes(tensor_bytes(array, name))
     except OSError as error:

@@ -21,6 +21,10 @@ class QueryOptions(ProofChoice):
                         kind=Path, accepts="Query | str | Path | None", binds=False)
     network: Any = option(None, "The network of the query: net.onnx, or NAME=net.onnx.", group=QUERY, common=True, kind=str, many=True,
                           keyword="graph", accepts=f"{MODEL_TYPES} | None", binds=False)
+    output: str | None = option(None, "Which of several outputs of the network Y is, or a tensor inside, where the network then ends.",
+                                group=MODEL)
+    normalisation: bool = option(True, "Leave out the normalisation that the network's file states (.nnet).", group=MODEL,
+                                 word="--no-normalisation")
     instances: Path | None = option(None, "CSV of network, query, timeout: answer all, each in a process of its own.", group=QUERY,
                                     common=True, binds=False)
     serialise_assignments: Path | None = option(None, "Folder for the assignment as ONNX tensors, instead of stdout.", group=QUERY,

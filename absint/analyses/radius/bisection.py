@@ -72,7 +72,7 @@ class BisectionSettings:
     def __post_init__(self) -> None:
         for name, value in (("upper", self.upper), ("tolerance", self.tolerance)):
             if value <= 0:
-                raise UsageError("E-RADIUS", f"{name} must be positive, not {value}", where=f"--{name}")
+                raise UsageError("E-RADIUS", f"{name} must be positive, not {value}", where=f"--{name}", hint="for example 0.01")
         if float_above(self.upper) == inf:
             raise UsageError("E-RADIUS", "upper is beyond every float64", where="--upper", hint="give a smaller one")
         if self.halvings > _MOST_HALVINGS:
@@ -81,7 +81,8 @@ class BisectionSettings:
         if self.fan is not None and not 1 <= self.fan <= _MOST_FAN:
             raise UsageError("E-RADIUS", f"{self.fan} levels at once", where="--fan", hint=f"1 to {_MOST_FAN}")
         if self.verify.accept_solver:
-            raise UsageError("E-USAGE", "a certified radius needs proofs, not a solver's word", where="accept_solver")
+            raise UsageError("E-USAGE", "a certified radius needs proofs, not a solver's word", where="accept_solver",
+                             hint="leave --accept-solver away")
         if not self.verify.rounding:
             raise UsageError("E-USAGE", "a certified radius needs rounding", where="rounding", hint="leave rounding on")
 
@@ -153,7 +154,8 @@ def _radii(graph: Graph, center: Tensor, settings: BisectionSettings, asked: Ask
     _check_inputs(center, names)
     largest = ball(settings.norm, center, settings.upper, settings.clip)
     if not bool(largest.hull.lower.isfinite().all() and largest.hull.upper.isfinite().all()):
-        raise UsageError("E-RADIUS", "the largest ball leaves the range of float64", where="--upper")
+        raise UsageError("E-RADIUS", "the largest ball leaves the range of float64", where="--upper",
+                         hint="a smaller --upper, such as 1")
     end = time.monotonic() + settings.verify.total_timeout
     if graph.source.runs and len(center):
         try:

@@ -44,7 +44,8 @@ def _chain(shape: Shape, classes: int, convolutions: list[tuple[int, int, int, i
             layers.append(nn.MaxPool2d(pool))
             size = [n // pool for n in size]
         if min(size) < 1:
-            raise UsageError("E-TRAIN-MODEL", f"images of {shape[1]} x {shape[2]} pixels are too small for this network", where="--model")
+            raise UsageError("E-TRAIN-MODEL", f"images of {shape[1]} x {shape[2]} pixels are too small for this network", where="--model",
+                             hint="give a builder of your own, FILE.py:build")
     layers.append(nn.Flatten())
     width = channels * math.prod(size)
     for out in dense:

@@ -102,17 +102,17 @@ def check_options(options: TrainOptions) -> None:
              "--attack-steps": options.attack_steps, "--restarts": options.restarts, "--attacked": options.attacked}
     for word, count in whole.items():
         if count is not None and count < 1:
-            raise UsageError("E-TRAIN-OPTION", f"at least 1 is needed, not {count}", where=word)
+            raise UsageError("E-TRAIN-OPTION", f"at least 1 is needed, not {count}", where=word, hint="a whole number, 1 or more")
     positive = {"--rate": options.rate, "--ramp-speed": options.ramp_speed, "--drop-factor": options.drop_factor,
                 "--checkpoint": options.checkpoint}
     for word, number in positive.items():
         if not (isfinite(number) and number > 0):
-            raise UsageError("E-TRAIN-OPTION", f"a positive number is needed, not {number:g}", where=word)
+            raise UsageError("E-TRAIN-OPTION", f"a positive number is needed, not {number:g}", where=word, hint="for example 0.1")
     if not 0 <= options.kappa <= 1:
-        raise UsageError("E-TRAIN-OPTION", f"a share is between 0 and 1, not {options.kappa:g}", where="--kappa")
+        raise UsageError("E-TRAIN-OPTION", f"a share is between 0 and 1, not {options.kappa:g}", where="--kappa", hint="for example 0.5")
     weight = options.width_weight
     if weight is not None and not (isfinite(weight) and weight >= 0):
-        raise UsageError("E-TRAIN-OPTION", f"a weight is finite and not negative, not {weight:g}", where="--width-weight")
+        raise UsageError("E-TRAIN-OPTION", f"a weight is finite and not negative, not {weight:g}", where="--width-weight", hint="0 or more")
     method_of(options.method)
     strategy_of(options.certify)    # before an epoch is spent
     clip = parse_clip(options.clip)
@@ -191,7 +191,7 @@ def task_of(options: TrainOptions) -> TrainTask:
     weight = method.width_weight if options.width_weight is None else options.width_weight
     colour = len(shape) == 3 and shape[0] == 3
     if options.augment == "crop-flip" and len(shape) != 3:
-        raise UsageError("E-TRAIN-OPTION", "only images can be cropped and flipped", where="--augment")
+        raise UsageError("E-TRAIN-OPTION", "only images can be cropped and flipped", where="--augment", hint="leave the augmentation away")
     augmented = options.augment == "crop-flip" or (options.augment == "auto" and colour)
     return TrainTask(network, data, method, schedule_of(options, len(data.train)), parse_eps(options.eps), clip, training_domain(options),
                      weight, augmented, mean, std, options.batch_size, options)
@@ -215,7 +215,7 @@ def _normalisation(options: TrainOptions, data: TrainingData) -> tuple[tuple[flo
         return _statistics(data) if len(shape) == 3 and shape[0] == 3 else ((), ())
     if any(none):
         if not all(one or other for one, other in zip(none, unsaid, strict=True)):
-            raise UsageError("E-NUMBERS", "both, or none of them", where="--mean, --std")
+            raise UsageError("E-NUMBERS", "both, or none of them", where="--mean, --std", hint="for example --mean 0.1307 --std 0.3081")
         return (), ()
     mean = (0.0,) if options.mean is None else _numbers(options.mean, "--mean")
     std = (1.0,) if options.std is None else _numbers(options.std, "--std")
@@ -224,7 +224,7 @@ def _normalisation(options: TrainOptions, data: TrainingData) -> tuple[tuple[flo
         if len(values) not in (1, channels):
             raise UsageError("E-NUMBERS", f"{len(values)} numbers for {channels} channels", where=where)
     if not all(one > 0 for one in std):
-        raise UsageError("E-NUMBERS", "deviations are positive", where="--std")
+        raise UsageError("E-NUMBERS", "deviations are positive", where="--std", hint="such as 0.3081")
     count = max(len(mean), len(std))
     return mean * (count // len(mean)), std * (count // len(std))
 

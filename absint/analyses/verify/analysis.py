@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from absint.analyses.verify.counts import Counts, assumptions
 from absint.analyses.verify.options import DEFAULT_EPS, VerifyOptions
 from absint.contract.analysis import TIMED_OUT, Analysis, Failure, Item, facts
-from absint.contract.document import Document, Json
+from absint.contract.document import Document, Figure, Json
 from absint.contract.run import Run
 from absint.errors import UsageError
 from absint.verdict import Assurance, InstanceResult, Reason, Verdict
@@ -25,7 +25,9 @@ _QUERY_SUFFIXES = (".vnnlib", ".vnnlib.gz")
 
 
 class Verify(Analysis[VerifyOptions, InstanceResult]):
-    """Prove that every input within eps of each given one (or under a patch, or a change of light) keeps its class.
+    """Prove that every input within eps of each given one (or under a patch, or a change of light, or in a box) keeps its class.
+
+    With --output-range, prove instead that every output stays within limits.
 
     With a VNN-LIB query instead of a network, answer it: the first line of stdout is sat, unsat, unknown or timed-out.
 
@@ -55,9 +57,14 @@ class Verify(Analysis[VerifyOptions, InstanceResult]):
         """The region in words, and a folder for witnesses that can be written."""
         if options.net is None:
             raise UsageError("E-USAGE", "Missing argument 'NET.onnx'", hint="see absint verify --help")
-        from absint.analyses.verify.question import words_of
+        from absint.analyses.verify.question import check_property, words_of
         from absint.attacks.witness_files import check_folder
+        from absint.problem.plane import check_plane
 
+        check_property(options)
+        check_plane(options.plane, options.plot, options.out)
+        if options.plane is None and options.plot is not None:
+            raise UsageError("E-USAGE", "which two inputs are drawn?", where="--plot", hint="add --plane i,j, such as --plane 0,1")
         words_of(options)
         if options.evidence and options.executor != "local":
             raise UsageError("E-EVIDENCE", "evidence does not leave the process it was found in", where=f"executor={options.executor}",
@@ -67,14 +74,27 @@ class Verify(Analysis[VerifyOptions, InstanceResult]):
 
     def resolved(self, options: VerifyOptions) -> VerifyOptions:
         """With the radius that is meant: of a file or a sample; who hands over values states one."""
-        stated = options.eps is not None or not (options.data is None or isinstance(options.data, (str, Path)))
+        values = options.box is not None or not (options.data is None or isinstance(options.data, (str, Path)))
+        stated = options.eps is not None or values
         return options if stated else replace(options, eps=DEFAULT_EPS)
 
-    def suits(self, graph: Graph) -> None:
-        """Two classes at least."""
+    def reads(self, options: VerifyOptions) -> Mapping[str, Path]:
+        """A file of limits."""
+        from absint.problem.output_range import file_of
+
+        path = file_of(options.output_range)
+        return {} if path is None else {"--output-range": path}
+
+    def suited(self, graph: Graph, options: VerifyOptions) -> None:
+        """Two classes at least, where classes are asked for."""
         from absint.problem.problem import check_classes
 
-        check_classes(graph)
+        if options.output_range is None:
+            check_classes(graph)
+
+    def labelled(self, options: VerifyOptions) -> bool:
+        """Unless the property is about no class of the data's."""
+        return options.output_range is None and (options.label is None or options.labels is not None)
 
     def prepare(self, run: Run[VerifyOptions]) -> Question:
         """The region, label and target of every input."""
@@ -134,11 +154,12 @@ class Verify(Analysis[VerifyOptions, InstanceResult]):
         claim = run.header["property"]
         clip = "no data range" if claim["clip"] is None else f"data range [{claim['clip'][0]:g}, {claim['clip'][1]:g}]"
         region = claim.get("region") or f"linf eps {claim['eps']}"
-        lines = (*counts.lines(), ("seconds", f"{time.monotonic() - run.begin:.2f}"), *counts.note_lines(),
-                 ("property", f"{claim['text']}, {region}, {clip}"))
+        lines = (*counts.lines(classes=run.options.output_range is None), ("seconds", f"{time.monotonic() - run.begin:.2f}"),
+                 *counts.note_lines(), ("property", f"{claim['text']}, {region}, {clip}"))
         return Document(
-            counts.as_dict(), (facts(*lines),), warnings=tuple(filter(None, (_doubt(run), counts.warning))),
-            remarks=tuple(filter(None, (counts.remark,))), exit_code=0 if counts.all_verified else 1)
+            counts.as_dict(), (facts(*lines),), figures_of(records, run),
+            warnings=tuple(filter(None, (_doubt(run), _vast(run), counts.warning))), remarks=tuple(filter(None, (counts.remark,))),
+            exit_code=0 if counts.all_verified else 1)
 
     def finish(self, records: Sequence[InstanceResult], document: Document, run: Run[VerifyOptions]) -> Sequence[str]:
         """The counterexamples as files, where --witness asks for them; also those found before an interrupt."""
@@ -149,8 +170,32 @@ class Verify(Analysis[VerifyOptions, InstanceResult]):
         data = run.data
         originals = {} if data is None else dict(zip(map(int, data.index), data.inputs, strict=True))
         provenance = {"property": run.header["property"], **({} if data is None else {"data_sha256": data.sha256})}
-        saved = save_witnesses(Path(run.options.witness), run.network, records, WitnessInfo(originals, provenance, axes=run.problem.axes))
+        within = run.problem.within
+        margin = None if within is None else lambda _, output: within.slack(output)
+        saved = save_witnesses(Path(run.options.witness), run.network, records,
+                               WitnessInfo(originals, provenance, margin, run.problem.axes))
         return (f"{len(saved.files)} counterexample files in {run.options.witness}", *saved.notes)
+
+
+def figures_of(records: Sequence[InstanceResult], run: Run[VerifyOptions]) -> tuple[Figure, ...]:
+    """The plane that is asked for, with verdicts and counterexamples."""
+    if run.options.plane is None:
+        return ()
+    from absint.analyses.verify.planes import pictures
+
+    return pictures(records, run)
+
+
+def _vast(run: Run[VerifyOptions]) -> str:
+    """Where a radius was stated in other units than the data."""
+    from absint.numeric.decimal import parse_eps
+
+    eps, clip = run.options.eps, run.options.clip
+    if run.data is None or not isinstance(eps, str) or "," in eps or clip is None or run.problem.choice is None or (
+            run.problem.choice.patches or run.problem.choice.photometric) or parse_eps(eps) < clip[1] - clip[0]:
+        return ""
+    return (f"within eps {eps} lies everything in the data range [{clip[0]:g}, {clip[1]:g}]\n"
+            f"  hint: eps is in the units of the data, after --scale and before --mean: did you mean {eps}/255?")
 
 
 def _doubt(run: Run[VerifyOptions]) -> str:
@@ -158,5 +203,9 @@ def _doubt(run: Run[VerifyOptions]) -> str:
     found = run.header.get("data", {}).get("accuracy")
     if found is None or 2 * found["correct"] >= found["of"]:
         return ""
-    return (f"the network classifies only {found['correct']} of {found['of']} inputs of {run.inputs.name} correctly\n"
-            "  hint: is the normalisation or the layout wrong? try --mean and --std as in training, --layout chw or hwc, or other --data")
+    from absint.analyses.verify.doubts import remedy
+
+    tried = remedy(run, found["correct"])
+    advice = tried or ("is the normalisation or the layout wrong, or the order of the classes? try --mean and --std as in training, "
+                       "--scale where values have another range, --layout chw or hwc, --labels, or other --data")
+    return f"the network classifies only {found['correct']} of {found['of']} inputs of {run.inputs.name} correctly\n  hint: {advice}"

@@ -66,11 +66,12 @@ class Counts:
             "notes": [{"note": note, "instances": found} for note, found in self.notes.items()],
         }
 
-    def lines(self) -> Iterator[tuple[str, str]]:
-        """For people."""
+    def lines(self, *, classes: bool = True) -> Iterator[tuple[str, str]]:
+        """For people. classes: whether the property is about classes, which the network can get wrong."""
         share = f" ({100 * self.verified / self.correct:.1f} %)" if self.correct else ""
         word = f", {self.on_word} of them on a solver's word" if self.on_word else ""
-        yield "result", f"{self.verified} of {self.correct} correctly classified instances verified{share}{word}"
+        what = "correctly classified instances" if classes else "instances"
+        yield "result", f"{self.verified} of {self.correct} {what} verified{share}{word}"
         parts = [f"{name} {count}" for name, count in self.counts.items() if count or name != Verdict.LIKELY.value]
         yield "counts", ", ".join(parts) + f"; {self.instances} in all"
         if self.reasons:

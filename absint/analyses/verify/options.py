@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from absint.contract.common_options import EPS_TYPES, MODEL_TYPES, ProofOptions
+from absint.contract.common_options import BOX, BOX_TYPES, EPS_TYPES, MODEL_TYPES, RANGE_TYPES, ProofOptions
 from absint.contract.options import METHOD, MODEL, OUTPUT, PROPERTY, option
 
 DEFAULT_EPS = "0.01"
@@ -24,6 +24,9 @@ class VerifyOptions(ProofOptions):
     patch: str | None = option(None, "Instead of a radius: a 3x3 patch of any values, anywhere.", group=PROPERTY)
     brightness: str | None = option(None, "Instead: x + b for every b within 0.1, or -0.1:0.2.", group=PROPERTY)
     contrast: str | None = option(None, "Instead: a x for every a within 0.1 of 1, or 0.9:1.2.", group=PROPERTY)
+    box: Any = option(None, BOX, group=PROPERTY, kind=Path, accepts=BOX_TYPES, binds=False)
+    output_range: Any = option(None, "Instead of keeping the class: every output stays within LOW,HIGH; or a file with a line an output.",
+                               group=PROPERTY, kind=str, accepts=RANGE_TYPES, binds=False)
     label: int | None = option(None, "The true class of every input, instead of the data's labels.", group=PROPERTY, python=False)
     target: Any = option(None, "Prove only that this class is not reached.", group=PROPERTY, kind=int, keyword="targets",
                          accepts="ArrayLike | int | None")
@@ -31,5 +34,9 @@ class VerifyOptions(ProofOptions):
     accept_solver: bool = option(False, "Count what rests on a solver's word alone as verified.", group=METHOD)
     evidence: bool = option(False, "Keep what each verdict rests on: slopes, multipliers, divisions, witnesses, as its `evidence`.",
                             group=METHOD, command=False, binds=False)
+    plane: str | None = option(None, "Two inputs i,j: draw what the network says in their plane, with the verdict.", group=OUTPUT,
+                               python=False, binds=False)
+    plot: Path | None = option(None, "The picture of --plane: a .png, .jpg, .svg or .pdf file.", group=OUTPUT, python=False, binds=False,
+                               writes="result")
     witness: Path | None = option(None, "Folder for the counterexamples found.", group=OUTPUT, common=True, binds=False,
                                  writes="result")

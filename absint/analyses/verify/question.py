@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,12 +22,16 @@ from absint.errors import InputError, UsageError
 from absint.model.content_digest import content_digest
 from absint.model.graph import Graph
 from absint.model.layout import Known, named
+from absint.problem.boxes import box_text, stated_once
 from absint.problem.live import labels_of, norm_of, predicted_classes, region_of
 from absint.problem.live.arrays import number_of
+from absint.problem.output_range import OutputRange, output_range
 from absint.problem.parsing import parse_clip, parse_index
-from absint.problem.problem import robustness
+from absint.problem.plane import plane_of
+from absint.problem.problem import Problem, robustness
 from absint.problem.region_choice import RegionChoice, parse_region
 from absint.problem.regions.region import Region
+from absint.problem.spec import Spec
 from absint.verdict import InstanceResult
 
 _SAMPLE = 200       # inputs that the clean accuracy is measured on
@@ -37,7 +42,8 @@ _MOST = 10          # offenders listed
 class Question:
     """Everything by position; index: what the instances are called.
 
-    labels, targets: (batch,) int64.  own: whether the labels are the network's own, which no report calls labels.
+    labels, targets: (batch,) int64; of no meaning with `within`.  own: whether the labels are the network's own, which no report calls
+    labels.  within: the range of outputs that is asked for instead of a class.
     choice: the region in words, None where it was given as such or by values.  text: of the radius, None for a Region.
     """
 
@@ -49,6 +55,7 @@ class Question:
     own: bool
     choice: RegionChoice | None
     text: str | None
+    within: OutputRange | None = None
 
     @property
     def axes(self) -> Known:
@@ -63,6 +70,8 @@ class Question:
     def by_position(self, run: Run[VerifyOptions]) -> Mapping[str, Any]:
         """Radii, targets and a region's labels go by the place among the chosen inputs: another choice gives an input others."""
         options = run.options
+        if self.within is not None:
+            return {"within": [[str(one) for one in side] for side in (self.within.lower, self.within.upper)]}
         several = [not (value is None or isinstance(value, (str, bytes)) or number_of(value) is not None)
                    for value in (options.eps, options.target)]
         labelled = run.region is not None and not self.own
@@ -91,9 +100,23 @@ def question_of(run: Run[VerifyOptions]) -> Question:
     else:
         index = tuple(int(one) for one in run.inputs.index)
         region, text, choice = _around(run)
+    if options.plane is not None:
+        plane_of(options.plane, region)
+    if options.output_range is not None:
+        within = output_range(options.output_range, graph.output.shape)
+        return Question(settings, region, index, torch.zeros(region.batch, dtype=torch.int64), None, False, choice, text, within)
     labels, own = _labels(run, region)
     targets = _targets(graph, options.target, labels, index)
     return Question(settings, region, index, labels, targets, own, choice, text)
+
+
+def check_property(options: VerifyOptions) -> None:
+    """Raise UsageError E-USAGE for regions, or properties, that are stated twice; nothing is read."""
+    stated_once(options, "patch")
+    classes = {"--target": options.target is not None, "--label": options.label is not None, "--patch": options.patch is not None}
+    word = next((word for word, given in classes.items() if given), None)
+    if options.output_range is not None and word is not None:
+        raise UsageError("E-USAGE", "--output-range asks for no class", where=word, hint="leave one of them away")
 
 
 def _given(run: Run[VerifyOptions], region: Region) -> tuple[Region, tuple[int, ...]]:
@@ -136,8 +159,12 @@ def _labels(run: Run[VerifyOptions], region: Region) -> tuple[Tensor, bool]:
     if stated is not None:
         return stated, False
     if run.command:     # in Python, no labels mean the predicted classes; a file that should have had some is a mistake
-        raise InputError("E-DATA-UNLABELLED", "the data has no labels", where="" if run.data is None else run.data.name,
-                         hint="add --labels FILE, or --label N where all inputs are of one class")
+        if run.data is None:
+            raise InputError("E-DATA-UNLABELLED", "a box has no label", where=str(options.box),
+                             hint="say what holds in it: --output-range LOW,HIGH, or --label N for a class")
+        raise InputError("E-DATA-UNLABELLED", "the data has no labels", where=run.data.name,
+                         hint="add --labels FILE, or --label N where all inputs are of one class; --key NAME,LABELS names arrays, "
+                              "--label-column NAME a column; without classes: --output-range LOW,HIGH")
     return predicted_classes(graph, region.center), True
 
 
@@ -173,19 +200,26 @@ def answers(run: Run[VerifyOptions], index: Sequence[int], settings: ProofSettin
     found: Any
     if asked.choice is not None and asked.choice.patches is not None:
         found = decided_patches(graph, region.center, labels, asked.choice.patches, settings, targets=targets, index=names)
+    elif asked.within is not None:
+        found = decided(Problem(graph, region, partial(_within, asked.within), names, eps=asked.text), settings)
     else:
         found = decided(robustness(graph, region, labels, targets=targets, index=names, eps=asked.text), settings)
     stated = run.options.domain
     name = stated if isinstance(stated, str) else str(run.header["domain"]["name"])
     with closing(found) as results:
         for result in results:
-            yield replace(result, domain=name, label=None if asked.own else result.label)
+            margin = result.margin if asked.within is None else asked.within.margin(result.margin)
+            yield replace(result, domain=name, label=None if asked.own else result.label, margin=margin)
+
+
+def _within(within: OutputRange, chosen: Tensor) -> Spec:
+    return within.spec(len(chosen))
 
 
 def accuracy_of(run: Run[VerifyOptions]) -> dict[str, int] | None:
     """{"correct", "of"} over the first inputs of the whole data; None where their labels are no news."""
     data = run.whole
-    if run.options.label is not None or data is None or data.labels is None:
+    if run.options.label is not None or run.options.output_range is not None or data is None or data.labels is None:
         return None
     count = min(len(data), _SAMPLE)
     with torch.no_grad():
@@ -201,11 +235,14 @@ def property_of(run: Run[VerifyOptions]) -> dict[str, Any]:
     if asked.targets is not None:
         target = options.target if isinstance(options.target, int) else "target"
         other = f"y[{target}]"
-    claim = {"text": f"y[{'predicted' if asked.own else 'label'}] > {other}", "norm": "linf", "eps": asked.text,
+    text = f"y[{'predicted' if asked.own else 'label'}] > {other}" if asked.within is None else asked.within.text
+    claim = {"text": text, "norm": "linf", "eps": asked.text,
              "clip": None if clip is None else list(clip), "target": options.target if isinstance(options.target, int) else None,
              "label": options.label}
     if asked.choice is not None:
         return {**claim, **asked.choice.property, **asked.layout}
+    if options.box is not None:
+        return {**claim, "norm": None, "clip": None, "region": box_text(asked.region)}
     if run.region is not None:
         kind = type(asked.region).__name__
         return {**claim, "norm": None, "clip": None, "region": f"{asked.region.batch} regions of kind {kind}"}

@@ -43,7 +43,7 @@ class ProofSettings:
         if self.semantics not in ("real", "float32"):
             raise UsageError("E-SEMANTICS", f"not a semantics: '{self.semantics}'", hint="real or float32")
         if self.batch is not None and self.batch < 1:
-            raise UsageError("E-BATCH", f"the batch size must be at least 1, not {self.batch}")
+            raise UsageError("E-BATCH", f"the batch size must be at least 1, not {self.batch}", hint="for example 1000")
         for name in ("timeout", "total_timeout"):
             if not getattr(self, name) > 0:
-                raise UsageError("E-TIMEOUT", f"{name} must be positive, not {getattr(self, name)}")
+                raise UsageError("E-TIMEOUT", f"{name} must be positive, not {getattr(self, name)}", hint="for example 60, or none")

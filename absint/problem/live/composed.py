@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -32,6 +32,14 @@ class Networks(Protocol):
     @property
     def compose(self) -> tuple[Any, ...]:
         """Networks before it, in order."""
+
+    @property
+    def output(self) -> str | None:
+        """Of the last network, where it has several, or a tensor inside it; None for its only one."""
+
+    @property
+    def normalisation(self) -> bool:
+        """Whether the last network has the normalisation that its file states."""
 
     @property
     def rescale(self) -> bool:
@@ -67,10 +75,16 @@ def stated_graph(options: Networks, *, inputs: object = None, **more: Any) -> Gr
     if options.net is None:
         raise UsageError("E-USAGE", "Missing argument 'NET.onnx'", hint="name the network")
     if not options.compose:
-        return _read(options.net, inputs, more)
+        return _read(options.net, inputs, {**more, **_of_the_last(options)})
     mean, std = normalisation(options)
     layout = getattr(options, "layout", None)
-    return composed((*options.compose, options.net), fit, inputs=inputs, mean=mean, std=std, layout=layout, **more)
+    own = {"mean": mean, "std": std, "layout": layout, "last": _of_the_last(options)}
+    return composed((*options.compose, options.net), fit, inputs=inputs, **own, **more)
+
+
+def _of_the_last(options: Networks) -> dict[str, Any]:
+    """What is said of the network that answers alone."""
+    return {"output": options.output, "normalisation": options.normalisation}
 
 
 def normalisation(options: Networks) -> tuple[Any, Any]:
@@ -81,16 +95,17 @@ def normalisation(options: Networks) -> tuple[Any, Any]:
 
 
 def composed(models: Sequence[Any], fit: Fit, *, example_input: object = None, inputs: object = None, mean: object = None,
-             std: object = None, layout: object = None, **more: Any) -> Graph:
+             std: object = None, layout: object = None, last: Mapping[str, Any] | None = None, **more: Any) -> Graph:
     """Networks in a row as one graph, compared with all of them in the reference runtime on a few points.
 
-    mean, std, layout: normalisation that the last one expects.  fit: how values reach it; those before it take what they get.
+    mean, std, layout: normalisation that the last one expects.  last: options of the last one's reading.
+    fit: how values reach it; those before it take what they get.
     Raises what `chain`, `Graph.then` and reading raise.
     """
     graph = _read(models[0], inputs, more, example_input)
     for place, model in enumerate(models[1:], 2):
         image = torch.zeros((1, *graph.output.shape), dtype=torch.float32)
-        following = _read(model, image, more)
+        following = _read(model, image, {**more, **(last or {})} if place == len(models) else more)
         if place < len(models):
             graph = chain(graph, following)
             continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from inspect import signature
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch import Tensor
 from absint.errors import AbsintError, InputError, UsageError
 from absint.model.frontend import front_end_for, load_model, normalised
 from absint.model.graph import Graph
+from absint.model.scores import ending_with
 from absint.problem.dataset import Dataset
 from absint.problem.live.arrays import array_of, is_list, number_of
 from absint.problem.live.regions import clip_of
@@ -24,32 +26,46 @@ from absint.problem.regions.region import Region
 
 def graph_of(
     model: object, example_input: object = None, *, inputs: object = None, mean: object = None, std: object = None,
-    layout: object = None, **options: Any,
+    layout: object = None, output: str | None = None, normalisation: bool = True, **options: Any,
 ) -> Graph:
     """The graph of a model, read and checked; a graph is taken as it is.
 
     model: a Graph, a path (str or Path), a torch.nn.Module, or an object that a front end accepts.
     example_input: a batch that the model takes, for front ends that ask for one.  inputs: what the call is about (arrays, a
     Dataset or a Region), whose first row stands in where such a front end is given no example.
-    mean, std, layout: normalisation to prepend (`normalised`).  options: the front end's (fold, check, check_range).
+    mean, std, layout: normalisation to prepend (`normalised`).  output: of several outputs the one that is meant, or a tensor inside,
+    where the network then ends.  normalisation: False leaves out the one that a file states (.nnet).
+    options: the front end's (fold, check, check_range).
     Raises InputError E-MODEL-TYPE, E-MODEL-MISSING and whatever the front end raises, UsageError E-OPTION and E-NORMALISE.
     """
-    graph = model if isinstance(model, Graph) else _read(model, example_input, inputs, options)
+    if not normalisation and isinstance(model, Graph):
+        raise UsageError("E-OPTION", "a graph that was read has its normalisation, or has it not", where="normalisation",
+                         hint="give it to absint.load")
+    if not normalisation:
+        options["normalisation"] = False
+    graph = _ending(model, output) if isinstance(model, Graph) else _read(model, example_input, inputs, options, output)
     if mean is None and std is None:
         return graph
     return normalised(graph, _numbers(mean, "mean"), _numbers(std, "std"), layout_of(layout))
 
 
-def _read(model: object, example_input: object, inputs: object, options: dict[str, Any]) -> Graph:
+def _ending(graph: Graph, output: str | None) -> Graph:
+    return graph if output is None else ending_with(graph, output)
+
+
+def _read(model: object, example_input: object, inputs: object, options: dict[str, Any], output: str | None) -> Graph:
     source = _source(model)
     checked = _checked(options)
+    chooses = output is not None and "output" in signature(front_end_for(source).read).parameters
+    if chooses:
+        checked["output"] = output
     example = example_input
     if example is None and inputs is not None and not isinstance(source, Path) and _asks_for_example(source):
         example = _first_row(inputs)
     if example is not None:
         checked["example_input"] = _example(example)
     try:
-        return load_model(source, **checked)
+        return _ending(load_model(source, **checked), None if chooses else output)
     except (ValueError, OSError) as error:   # a name with a zero byte, a path too long: no front end got as far as a file
         if not isinstance(source, Path):
             raise
@@ -73,8 +89,17 @@ def _asks_for_example(source: object) -> bool:
     return "example_input" in signature(front_end_for(source).read).parameters
 
 
-def _first_row(inputs: object) -> Tensor:
-    """One row, in the format that torch takes where a module does not say: of a region its centre, of data the first input."""
+def _first_row(inputs: object) -> Tensor | dict[str, Tensor]:
+    """One row, in the format that torch takes where a module does not say: of a region its centre, of data the first input.
+
+    Of a mapping, one row of each.
+    """
+    if isinstance(inputs, Mapping):
+        return {str(name): _row(value) for name, value in inputs.items()}
+    return _row(inputs)
+
+
+def _row(inputs: object) -> Tensor:
     if isinstance(inputs, Region):
         return inputs.center[:1].detach().to("cpu", torch.float32)
     rows = array_of(inputs.inputs[:1] if isinstance(inputs, Dataset) else inputs, "inputs", truth=True)
@@ -88,6 +113,8 @@ def _example(value: object) -> object:
     """Arrays and tensors as they are, for their format; anything else as what it holds."""
     if isinstance(value, (Dataset, Region)):
         return _first_row(value)
+    if isinstance(value, Mapping):
+        return {str(name): _example(one) for name, one in value.items()}
     several = isinstance(value, (list, tuple)) and all(isinstance(v, (Tensor, np.ndarray)) for v in value)
     if several or isinstance(value, Tensor) or (isinstance(value, np.ndarray) and value.dtype.kind in "biuf"):
         return value

@@ -94,7 +94,7 @@ def region_of(
             raise UsageError("E-EPS", "a region has its own radius", where="eps", hint="leave eps away")
         if inputs.shape != graph.input.shape:
             raise InputError("E-DATA-SHAPE", f"a region of shape {inputs.shape} for a network that takes {graph.input.shape}",
-                             where="inputs")
+                             where="inputs", hint="make it of inputs in the network's shape")
         return inputs.afresh().to(HOME), None
     if eps is None:
         raise UsageError("E-EPS", "no radius is given", where="eps", hint="a number such as 0.01, or a Region as inputs")

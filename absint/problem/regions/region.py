@@ -346,7 +346,7 @@ def in_range(point: np.ndarray, clip: tuple[float, float]) -> bool:
 def check_center(center: Tensor, clip: tuple[float, float] | None) -> None:
     """Raise InputError E-REGION for NaN or a centre outside the data range, UsageError E-CLIP for a bad range."""
     if not bool(center.isfinite().all()):
-        raise InputError("E-REGION", "the centre has NaN or infinite entries")
+        raise InputError("E-REGION", "the centre has NaN or infinite entries", hint="remove or repair these inputs")
     if clip is None:
         return
     low, high = clip
@@ -363,4 +363,5 @@ def check_center(center: Tensor, clip: tuple[float, float] | None) -> None:
 def _range_hint(least: float, most: float, clip: tuple[float, float]) -> str:
     if least < 0 <= clip[0]:
         return "is the data normalised already? give raw values and --mean, --std, or take these: --clip none"
-    return "divide by 255?" if most > 2 * abs(clip[1]) else "give the true range with --clip"
+    scale = f"divide by {255 if most > 16 else most:g}, or " if most > 2 * abs(clip[1]) else ""
+    return f"{scale}give the true range with --clip LOW,HIGH"
