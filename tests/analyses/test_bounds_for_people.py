@@ -92,9 +92,10 @@ def test_values_are_those_found_without_and_gradients_those_of_differences(name,
 
     live = center.clone().requires_grad_(), radius.clone().requires_grad_()
     found = at(*live, grad=True)
-    assert torch.equal(found.detach(), at(center, radius))
+    near = {"rtol": 1e-12, "atol": 1e-12}   # which kernel multiplies may hang on how tensors lie in memory, and on the processor
+    assert torch.allclose(found.detach(), at(center, radius), **near)
     plain = bounds(graph, ball(norm, center, radius.reshape(shape) / 10 + 0.01, None), [graph.output.name], how)[graph.output.name]
-    assert torch.equal(found.detach()[:, :3], torch.from_numpy(plain.lower))
+    assert torch.allclose(found.detach()[:, :3], torch.from_numpy(plain.lower), **near)
     weight = torch.rand(found.shape, generator=generator, dtype=torch.float64)
     slopes = torch.autograd.grad((found * weight).sum(), live)
     step = torch.randn(2, 3, generator=generator, dtype=torch.float64), torch.rand(2, generator=generator, dtype=torch.float64)

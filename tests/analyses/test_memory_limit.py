@@ -34,7 +34,9 @@ print(next(int(line.split()[1]) << 10 for line in open("/proc/self/status") if l
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not tell what a process holds")
-@pytest.mark.parametrize(("domain", "ends"), [("zonotope", {"memory", "timeout"}), ("deeppoly", {"timeout", "imprecise", "verified"})])
+@pytest.mark.parametrize(("domain", "ends"), [
+    ("zonotope", {"memory", "timeout", "verified"}), ("deeppoly", {"timeout", "imprecise", "verified"}),
+])
 def test_memory_stays_within_the_budget(domain, ends):
     found = subprocess.run([sys.executable, "-c", RUN, str(SUPPORT), domain], capture_output=True, text=True, timeout=120, check=False)
     assert found.returncode == 0, found.stderr[-2000:]

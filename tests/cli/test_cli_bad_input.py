@@ -92,7 +92,7 @@ def test_no_sample_fits(cli, small_net):
 
 
 @pytest.mark.parametrize(("arrays", "error", "hint"), [
-    ({"images": IMAGES + 255, "labels": LABELS}, "E-DATA-RANGE", "divide by 255?"),
+    ({"images": IMAGES + 255, "labels": LABELS}, "E-DATA-RANGE", "divide by 255"),
     ({"images": IMAGES - 0.5, "labels": LABELS}, "E-DATA-RANGE", "normalised already"),
     ({"images": IMAGES * np.nan, "labels": LABELS}, "E-DATA-NAN", "remove or repair"),
     ({"images": IMAGES, "labels": LABELS + 7}, "E-DATA-LABEL", "10 outputs"),

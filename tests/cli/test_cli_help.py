@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from absint.cli.main import BROKEN_PIPE, main
+
 PROGRAM = """
 import sys
 from absint.cli.main import main
@@ -60,3 +62,14 @@ def test_idle_threads_sleep_unless_the_user_says_otherwise(given, kept):
             "main.main = lambda *_: sys.stdout.write(os.environ['OMP_WAIT_POLICY']) * 0; main.run()")
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout == kept
+
+
+@pytest.mark.parametrize("words", [
+    [], ["--help"], ["verify", "--help"], ["validate", "--help"], ["supports", "--onnx-operators"], ["domains"]])
+def test_a_closed_pipe_ends_quietly(capsys, monkeypatch, words):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w", encoding="utf-8") as pipe:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        assert main(words) == BROKEN_PIPE
+    assert capsys.readouterr().err == ""

@@ -8,21 +8,24 @@ from absint.model.families.bilinear import Times
 from absint.model.families.maximum import Maximum
 from absint.model.ops.affine import Affine
 from absint.model.ops.assemble import Assemble
+from absint.model.ops.computed import ComputedCoefficients, Fixed
 from absint.model.ops.conv import Conv
 from absint.model.ops.conv_transpose import ConvTranspose
 from absint.model.ops.exponential import Exp, ExponentialUnit, Log, Softplus
 from absint.model.ops.extremum import Total
 from absint.model.ops.gemm import Gemm, LeftMatMul
 from absint.model.ops.matmul_constant import Matrices
+from absint.model.ops.norms import InverseOfNorm
 from absint.model.ops.piecewise import Abs, Clip, HardSwish, PRelu, ThresholdedRelu
 from absint.model.ops.pool import AveragePool, PoolingWindow
 from absint.model.ops.power import Power
 from absint.model.ops.product import SumLast
 from absint.model.ops.reduce import AxisMap, Reduce, mean_of
 from absint.model.ops.relu import LeakyRelu, Relu
+from absint.model.ops.scikit_learn import AwayFromZero
 from absint.model.ops.shape import Concat, Gather, Identity, Narrowed, Pad, Reshape, Transpose
 from absint.model.ops.sigmoid import Sigmoid, Tanh
-from absint.model.ops.smooth import Asinh, Atan, Cosh, Erf, Gelu, Mish, Sinh, Softsign, TanhGelu
+from absint.model.ops.smooth import Asinh, Atan, Cosh, Erf, Gelu, Mish, Sinh, Softsign, Swish, TanhGelu
 from absint.model.ops.step import Ceil, Compare, Floor, Held, Round, Sign, Truncate
 from absint.model.ops.sum import Sum
 from absint.model.ops.trigonometric import Cos, Sin
@@ -108,6 +111,13 @@ LINEAR = {
     "conv-transpose": lambda: (ConvTranspose(_numbers(4, 2, 3, 2), _numbers(4), (2, 1), ((1, -1), (0, 1)), (1, 2), 2), ((4, 3, 4),)),
     "conv-transpose-1d": lambda: (ConvTranspose(_numbers(2, 3, 2), None, (3,), ((0, 0),), (1,)), ((2, 4),)),
     "average-pool-dilated": lambda: (_dilated_average(), ((2, 4, 5),)),
+    "computed": lambda: (
+        ComputedCoefficients(Gemm(_numbers(3, 4), _numbers(3)), 2, _numbers(3).abs() * 1e-15, 9, Gemm(2 * _numbers(3, 4), None),
+                             2 * _numbers(3).abs()),
+        ((4,),)),
+    "computed-shift": lambda: (ComputedCoefficients(Affine(shift=_numbers(4)), 0, _numbers(4).abs() * 1e-15), ((4,),)),
+    "computed-conv": lambda: (ComputedCoefficients(Conv(_numbers(2, 1, 2, 2), None, (1, 1), ((0, 0), (0, 0)), (1, 1)), 1), ((1, 3, 3),)),
+    "fixed": lambda: (Fixed(_numbers(3), _numbers(3).abs() * 1e-15, 2 * _numbers(3).abs()), ((2, 2),)),
     "pad-border": lambda: (Pad(((0, 1),), torch.tensor([0.0, 0.0, 0.5], dtype=torch.float64)), ((2,),)),
 }
 NONLINEAR = {
@@ -143,6 +153,7 @@ ELEMENTWISE = {
     "gelu": Gelu,
     "gelu-tanh": TanhGelu,
     "mish": Mish,
+    "swish": Swish,
     "atan": Atan,
     "asinh": Asinh,
     "sinh": lambda: _finite(Sinh),
@@ -187,6 +198,13 @@ NONLINEAR |= {
 }
 COVERED |= {"Greater": "greater", "GreaterOrEqual": "greater", "Less": "less-or-equal", "LessOrEqual": "less-or-equal", "Equal": "equal",
             "Not": "negate", "And": "relu", "Or": "relu", "Xor": "abs"}
+COVERED |= {"ConvInteger": "conv", "QLinearConv": "conv", "MatMulInteger": "gemm", "QLinearMatMul": "gemm", "QuantizeLinear": "round",
+            "DequantizeLinear": "scale", "RNN": "tanh", "GRU": "sigmoid", "LSTM": "times", "ReduceL1": "abs", "ReduceL2": "power(0.5)",
+            "ReduceSumSquare": "power(2)", "Swish": "swish"}
 COVERED |= {"Softsign": "softsign"}
 COVERED |= {"Softmax": "exp", "LogSoftmax": "log", "LayerNormalization": "times", "InstanceNormalization": "times"}
+NONLINEAR |= {"inverse-of-norm": lambda: (_finite(InverseOfNorm), None), "away-from-zero": lambda: (AwayFromZero(), None)}
+COVERED |= {"LpNormalization": "inverse-of-norm", **{f"ai.onnx.ml.{name}": instance for name, instance in {
+    "Normalizer": "inverse-of-norm", "LinearClassifier": "away-from-zero", "LinearRegressor": "gemm", "Scaler": "scale",
+    "Binarizer": "greater", "Imputer": "identity", "ArrayFeatureExtractor": "gather", "FeatureVectorizer": "concat"}.items()}}
 INSTANCES = LINEAR | NONLINEAR

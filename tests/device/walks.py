@@ -38,6 +38,7 @@ VARIANTS = {
     "linear": (DOMAINS.get("linear"), FEW),
     "deeppoly-scouted": (lambda: DOMAINS.get("deeppoly")(first="linear"), ("relu",)),
     "parallel": (DOMAINS.get("parallel"), ("residual",)),
+    "coarse": (DOMAINS.get("coarse"), ("residual",)),
     "alpha": (lambda: DOMAINS.get("alpha")(steps=2, inner=1), ("residual",)),
     "auto": (lambda: walker_of("auto"), ("relu",)),
     "refine": (lambda: walker_of("refine"), ("relu",)),

@@ -8,16 +8,15 @@ from itertools import pairwise, product
 import numpy as np
 import pytest
 import torch
-from case_splits import EXACT, Gap, Off, Root, exact, network, padded, paths_of, points, random_hints, region, rows, splittable
+from case_splits import EXACT, Gap, Off, Root, exact, network, padded, paths_of, points, random_hints, region, rows
 from solver_contract import build
 
 from absint.engine.frozen.net import Hints, chords
 from absint.model.ops.gemm import Gemm
 from absint.model.ops.piecewise import Abs, Clip, ThresholdedRelu
 from absint.model.ops.relu import LeakyRelu, Relu
-from absint.model.ops.step import Compare, Sign
+from absint.model.ops.step import Ceil, Compare, Floor, Round, Sign, Truncate
 from absint.model.ops.sum import Sum
-from absint.numeric.rational import Rationals
 from absint.numeric.rounding import Numerics
 from absint.problem.regions.region import BoxRegion
 
@@ -66,9 +65,9 @@ def check_bounds(seed, numerics, tally, scale=None, size=1.0):
         if bound == -np.inf:
             continue
         for _, values in seen[k]:
-            if all(root.holds(code, values) for code in path):
+            if all(root.holds(code, values, k) for code in path):
                 tally.compared += 1
-                tally.on_cuts += any(root.on_cut(code, values) for code in path)
+                tally.on_cuts += any(root.on_cut(code, values, k) for code in path)
                 assert Fraction(bound) <= value_of(weight[node].tolist(), float(bias[node]), values[graph.output.name])
 
 
@@ -86,7 +85,7 @@ FORMATS = pytest.mark.parametrize("numerics", [SINGLE, DOUBLE, FLOAT32], ids=["f
 
 @FORMATS
 def test_no_hint_makes_a_bound_that_a_point_lies_below(numerics):
-    check_seeds(range(7), numerics)
+    check_seeds(range(4, 12), numerics)
 
 
 @FORMATS
@@ -215,28 +214,29 @@ def test_sums_of_many_terms_are_charged_their_roundings():
 
 
 SIGN, GAP, STEP, OFF, RELU = Sign(), Gap(), ThresholdedRelu(0.5), Off(), Relu()
+FLOOR, CEIL, ROUND, TRUNCATE = Floor(), Ceil(), Round(), Truncate(-128.0, 127.0)
 EACH = Compare(torch.tensor([0.25, 0.7], dtype=torch.float64), 0.0, 0.0, 1.0)
-CUT = (SIGN, GAP, STEP, OFF, RELU, EACH, Off(off=-EXACT), ThresholdedRelu(-0.25), Clip(-0.5, 0.75),
+CUT = (SIGN, GAP, STEP, OFF, RELU, EACH, FLOOR, CEIL, ROUND, TRUNCATE, Off(off=-EXACT), ThresholdedRelu(-0.25), Clip(-0.5, 0.75),
        Compare(torch.tensor(0.25, dtype=torch.float64), 1.0, 0.0, 1.0), Compare(torch.tensor(0.25, dtype=torch.float64), 0.0, 1.0, 1.0))
 
 
 def check_points_on_cuts(op):
     """Of A f(z) - B z over one entry, for many A and B: the sides of a cut hold every point between them, and bound it."""
-    places = [Fraction(v) for v in (-1.5, -1, -0.5, -0.25, 0, 0.25, 0.5, 0.7, 0.75, 1, 2)]
-    places += [place + delta for place in places[1:-1] for delta in (Fraction(-1, 10**6), Fraction(1, 10**6))]
-    for slope in (0.0, 0.5, -0.5, 1.0, -1.0, 4 / 3, -4 / 3, 2.0, -2.0):
+    places = [Fraction(v) for v in (-1.5, -1, -0.5, -0.25, 0, 0.25, 0.5, 0.7, 0.75, 1, 1.5, 2)]
+    places += [place + delta for place in places for delta in (Fraction(-1, 10**6), Fraction(1, 10**6)) if -1.5 <= place + delta <= 2]
+    for slope in (0.0, 0.5, -0.5, 1.0, -1.0, 4 / 3, -2.0):
         graph = build((2,), op, (Gemm(slope * torch.eye(2, dtype=torch.float64), torch.zeros(2, dtype=torch.float64)), (0,)),
                       (Sum(), (1, 2)))
         root = Root(graph, BoxRegion(torch.full((1, 2), -1.5, dtype=torch.float64), torch.full((1, 2), 2.0, dtype=torch.float64)), DOUBLE)
         if root.net.entries:
-            _check_points(root, graph, slope, places)
+            _check_points(root, slope, places, [[]] + [[2 * number + side] for number in root.open(0) for side in (0, 1)])
 
 
-def _check_points(root, graph, slope, places):
-    paths = [[]] + [[2 * number + side] for number in root.open(0) for side in (0, 1)]
+def _check_points(root, slope, places, paths):
+    graph = root.graph
     # One entry at a time: what the other one has to spare would hide what is missing. B cancels what goes around the operator.
     cases = [case for case in product(paths, range(root.net.entries), (-1.0, 1.0)) if all(root.entry(code) == case[1] for code in case[0])]
-    instance, weight = torch.zeros(len(cases), dtype=torch.int64), torch.zeros(len(cases), 2, dtype=torch.float64)
+    instance, weight = torch.zeros(len(cases), dtype=torch.int64), torch.zeros(len(cases), graph.output.size, dtype=torch.float64)
     with torch.no_grad():
         splits = root.cuts.splits(instance, padded([path for path, *_ in cases]))
         splits.cut[:] = True
@@ -250,7 +250,7 @@ def _check_points(root, graph, slope, places):
         found = root.prover().bounds(rows(root, instance, weight, torch.zeros(len(cases))), splits, hints).tolist()
     seen = [np.inf] * len(cases)
     for z in places:
-        values = exact(graph, [z, z])
+        values = exact(graph, [z] * graph.input.size)
         for number in root.open(0):
             root.sides(number, values)
         inside = {tuple(path): all(root.holds(code, values) for code in path) for path in paths}
@@ -267,20 +267,44 @@ def test_every_point_is_on_a_side_that_bounds_it(op):
     check_points_on_cuts(op)
 
 
-def test_entries_that_bend_at_places_of_their_own_are_not_cut_at_those_of_another():
-    at = torch.tensor([0.25, 0.7], dtype=torch.float64)
-    assert Compare(at, 0.0, 0.0, 1.0).cuts == ()
-    assert [cut.x for cut in Compare(at[:1].expand(3), 0.0, 0.0, 1.0).cuts] == [0.25]
-    # 1{x > 1/4} = 1 and 1{y > 7/10} = 0 at (1/2, 1/2): a cut of the second at 1/4 would prove that there is no such point.
-    root = Root(build((2,), Compare(at, 0.0, 0.0, 1.0)), BoxRegion(torch.zeros(1, 2).double(), torch.ones(1, 2).double()), DOUBLE)
-    assert not root.net.entries
+def test_entries_that_bend_at_places_of_their_own_are_cut_there():
+    """1{x > 1/4} = 1 and 1{y > 7/10} = 0 at (1/2, 1/2): a cut of the second at 1/4 would prove that there is no such point."""
+    op = Compare(torch.tensor([0.25, 0.7], dtype=torch.float64), 0.0, 0.0, 1.0)
+    root = Root(build((2,), op), BoxRegion(torch.zeros(1, 2).double(), torch.ones(1, 2).double()), DOUBLE)
+    assert [root.at(2 * number)[0] for number in root.open(0)] == [Fraction(0.25), Fraction(0.7)]
 
 
-def test_cuts_of_every_operator_are_where_it_bends():
-    """Between neighbouring cuts of an operator its values lie on a line."""
-    for op in (*(op for op in splittable(4) if not isinstance(op, str)), Gap()):
-        places = sorted({-3.0, 3.0, *(cut.x for cut in op.cuts)}) if op.cuts else []
-        for low, high in pairwise(places):
-            inner = [Fraction(low) + (Fraction(high) - Fraction(low)) * Fraction(k, 4) for k in (1, 2, 3)]
-            image = [op.rational(Rationals.fractions([v] * 4, (4,))).list() for v in inner]
-            assert all(a + c == 2 * b for a, b, c in zip(*image, strict=True))
+@pytest.mark.parametrize("op", [FLOOR, CEIL, ROUND, TRUNCATE], ids=lambda op: type(op).__name__)
+def test_many_steps_are_bounded_between_the_few_that_are_cut(op):
+    """Of 40 steps at most 15 are cut: on either side of these, and between neighbours, the rest is bounded, and well."""
+    low, high = torch.full((1, 1), -19.75).double(), torch.full((1, 1), 20.25).double()
+    places = [Fraction(k, 2) + Fraction(delta, 10**6) for k in range(-39, 41) for delta in (-1, 0, 1)]
+    places = [*places, Fraction(-79, 4), Fraction(81, 4)]
+    for slope in (0.0, -1.0, -0.7):
+        graph = build((1,), op, (Gemm(slope * torch.ones(1, 1).double(), torch.zeros(1).double()), (0,)), (Sum(), (1, 2)))
+        root = Root(graph, BoxRegion(low, high), DOUBLE)
+        numbers = root.open(0)
+        assert 10 <= len(numbers) <= 15
+        _check_points(root, slope, places, [[], *([2 * one + 1, 2 * two] for one, two in pairwise(numbers))])
+
+
+def test_steps_that_no_number_holds_are_bounded():
+    """Beyond 2^53 floor(x) = x for every float x, but not for every real one."""
+    low = 2.0**60
+    root = Root(build((1,), FLOOR), BoxRegion(*(torch.tensor([[end]], dtype=torch.float64) for end in (low, low + 2.0**20))), DOUBLE)
+    ((name, one),) = root.net.split.items()
+    z, y = (Fraction(float(root.ctx.reference[node])) for node in ("x", name))
+    x = Fraction(low) + 100 + Fraction(1, 2)
+    at, least, most = ([Fraction(v) for v in part.flatten().tolist()] for part in (one.points.at, one.points.least, one.points.most))
+    share = (x - z - at[0]) / (at[-1] - at[0])
+    lower, upper = ((1 - share) * ends[0] + share * ends[-1] + y for ends in (least, most))
+    assert lower <= x - Fraction(1, 2) <= upper
+
+
+def test_the_last_hint_of_an_entry_counts():
+    """An entry that a path cuts three times, another one once, and a third one never."""
+    one = torch.ones(1, 3).double()
+    root = Root(build((3,), Floor()), BoxRegion(0.5 * one, 4.5 * one), DOUBLE)
+    path = torch.tensor([[2 * 0, 64 + 1, 2 * 1 + 1, 2 * 2, -1], [-1, -1, -1, -1, -1]], dtype=torch.int32)
+    value = torch.tensor([[1.0, 5.0, 2.0, 3.0, 9.0], [7.0, 7.0, 7.0, 7.0, 7.0]])
+    assert root.cuts.dense(path, value).tolist() == [[3.0, 5.0, 0.0], [0.0, 0.0, 0.0]]

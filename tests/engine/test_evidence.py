@@ -227,7 +227,8 @@ def test_some_of_the_instances_are_recorded_under_their_own_names():
     recorder.begin("deeppoly")
     attempt(DeepPoly(), Context(graph, part, FLOAT64, recorder=recorder.over(part, index)), some)
     recorder.commit()
-    assert [recorder.evidence(k, region, spec).margin for k in range(4)] == [-inf, whole[1].margin, -inf, whole[3].margin]
+    assert [recorder.evidence(k, region, spec).margin for k in range(4)] == pytest.approx(
+        [-inf, whole[1].margin, -inf, whole[3].margin], rel=1e-12)     # products of fewer rows may be summed in another order
 
 
 def test_an_unfinished_stage_is_forgotten():

@@ -12,6 +12,7 @@ from onnx_models import batch_norm, build, compare, imported, node, stored, weig
 
 from absint.frontends.onnx_reader import OnnxFrontEnd
 from absint.model.import_check import check_import
+from absint.model.reference import runtime
 
 
 @pytest.fixture
@@ -53,11 +54,22 @@ def test_twelve_rows_are_one_instance(read):
     assert any("no batch axis" in n for n in graph.source.notes)
 
 
-def test_mixed_batch_axis_makes_the_whole_input_one_instance(read):
+def test_a_batch_axis_of_one_that_is_moved_and_merged(read):
     graph = read([node("Transpose", "x", "t"), node("Reshape", "t s", "y")], [1, 6], {"s": np.array([2, 3])})
-    assert not graph.source.batched
-    assert graph.input.shape == (1, 6)
-    assert any("mixes the batch axis" in n for n in graph.source.notes)
+    assert graph.source.batched
+    assert graph.input.shape == (6,)
+    assert graph.output.shape == (2, 3)
+    assert not graph.source.notes
+    compare(graph)
+
+
+def test_an_open_batch_size_whose_axis_is_mixed_is_one_and_said_to_be(read):
+    """Two instances at once would share what is reversed along axis 0: the runtime is given one at a time."""
+    constants = {"s": np.array([-1]), "e": np.array([-9]), "a": np.array([0])}
+    graph = read([node("Relu", "x", "r"), node("Slice", "r s e a s", "b"), node("Add", "r b", "y")], ["N", 6], constants)
+    assert graph.input.shape == graph.output.shape == (6,)
+    assert ["Slice 'b' moves or merges that axis" in note for note in graph.source.notes] == [True]
+    assert not runtime(graph.source).batchable
     compare(graph)
 
 

@@ -89,7 +89,7 @@ def test_fault(text, code, shown, read):
 @pytest.mark.parametrize(("text", "code"), [
     (HEAD + "(declare-network M (declare-input A real [1]) (declare-output B real [1]))" + BOX
      + "(assert (<= Y[0] B[0]))", "E-VNNLIB-NETWORKS"),
-    (HEAD.replace("  (declare-output", "  (declare-input X2 real [1])\n  (declare-output") + BOX, "E-VNNLIB-NETWORKS"),
+    (HEAD.replace("  (declare-output", "  (declare-output Z real [1])\n  (declare-output") + BOX, "E-VNNLIB-NETWORKS"),
     (HEAD + BOX + "(assert (<= X[0,0] X[0,1]))", "E-VNNLIB-RELATION"),
     (HEAD + BOX + "(assert (<= X[0,0] Y[1]))", "E-VNNLIB-RELATION"),
     (HEAD + BOX + "(assert (<= (* Y[0] Y[1]) 0.5))", "E-VNNLIB-RELATION"),
@@ -120,3 +120,11 @@ def test_a_transposed_declaration_is_refused(read):
     for shape in ((2, 3), (6,), (1, 2, 3)):
         with pytest.raises(InputError, match="E-VNNLIB-SHAPE"):
             read(text).check((shape, (2,)))
+
+
+def test_a_second_input_needs_its_own_bounds(read):
+    """Entries of all inputs are numbered in a row."""
+    text = HEAD.replace("  (declare-output", "  (declare-input X2 real [1])\n  (declare-output") + BOX
+    with pytest.raises(InputError, match="X2") as caught:
+        read(text)
+    assert caught.value.code == "E-VNNLIB-UNBOUNDED"

@@ -107,7 +107,7 @@ def test_the_file_is_no_network_of_one_output() -> None:
     assert caught.value.code == "E-MODEL-OUTPUTS"
     other = two_layers()
     other.graph.output.append(helper.make_tensor_value_info("h", TensorProto.FLOAT, ["n", 6]))
-    with pytest.raises(InputError, match="extract_model"):
+    with pytest.raises(InputError, match="choose one: --output NAME"):
         OnnxFrontEnd().read("net.onnx", content=other.SerializeToString())
 
 

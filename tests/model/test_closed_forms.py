@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from itertools import product
 from math import inf
 
@@ -18,6 +19,7 @@ from absint.model.ops.affine import Affine
 from absint.model.ops.gemm import Gemm
 from absint.model.ops.normalise import Normalise, Softmax, Standardise
 from absint.model.ops.product import MatMul
+from absint.model.ops.recurrent_cells import Blend
 from absint.model.ops.relu import Relu
 from absint.model.ops.shape import Reshape
 from absint.model.passes import apply_passes
@@ -234,3 +236,26 @@ def test_attention_keeps_its_values_average():
     found = boxes(Context(graph, BoxRegion(-torch.ones(1, 2, 3).double(), torch.ones(1, 2, 3).double()), DOUBLE)).known[graph.output.name]
     assert float(found.upper.max()) <= 2 + 1e-9
     assert float(found.lower.min()) >= -2 - 1e-9
+
+
+@pytest.mark.parametrize("num", [DOUBLE, SINGLE], ids=["float64", "float32"])
+def test_a_blend_is_enclosed_at_every_vertex(num):
+    """(1 - z) x + z y in rationals: shares, and z of any size."""
+    boxes_of = [random_boxes(seed, 3, sizes=(1e-30, 1e-3, 1.0, 1e3, 1e30)) for seed in (1, 2, 3)]
+    low, high = boxes_of[0]
+    shares = (low > -2) & (high < 2)
+    boxes_of[0] = (torch.where(shares, low.clamp(0, 1), low), torch.where(shares, high.clamp(0, 1), high))
+    intervals = [Interval(*(end.to(num.vector).double() for end in ends)).to(num.vector) for ends in boxes_of]
+    found = Blend().enclosure(tuple(intervals), num)
+    for choice in product(*[(i.lower, i.upper) for i in intervals]):
+        for z, x, y, lower, upper in zip(*(t.flatten().tolist() for t in (*choice, found.lower, found.upper)), strict=True):
+            exact = (1 - Fraction(z)) * Fraction(x) + Fraction(z) * Fraction(y)
+            assert lower == -inf or Fraction(lower) <= exact
+            assert upper == inf or exact <= Fraction(upper)
+
+
+def test_a_blend_of_shares_is_between_its_operands():
+    ends = [(0.0, 1.0), (-1.0, 0.5), (-0.25, 2.0)]
+    found = Blend().enclosure(tuple(Interval(*(torch.full((1, 1), e, dtype=torch.float64) for e in pair)) for pair in ends), DOUBLE)
+    assert -1.0 - 1e-12 < float(found.lower) <= -1.0
+    assert 2.0 <= float(found.upper) < 2.0 + 1e-12

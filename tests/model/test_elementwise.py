@@ -25,7 +25,7 @@ from absint.model.ops.exponential import Exp, Log, Softplus
 from absint.model.ops.gemm import Gemm
 from absint.model.ops.piecewise import Clip, HardSigmoid, HardSwish, PRelu
 from absint.model.ops.power import Power
-from absint.model.ops.smooth import Gelu, Mish, TanhGelu
+from absint.model.ops.smooth import Gelu, Mish, Swish, TanhGelu
 from absint.model.ops.step import Floor, Round, Sign
 from absint.model.ops.trigonometric import Cos, Sin
 from absint.numeric.backend import numeric_mode
@@ -60,6 +60,7 @@ EXACT = {
     "ExponentialUnit": unit, "Power": lambda op: power(op.exponent), "Erf": lambda op: mpmath.erf,
     "Gelu": lambda op: lambda x: x * mpmath.erfc(-x / mpmath.sqrt(2)) / 2,
     "TanhGelu": lambda op: lambda x: x / (1 + mpmath.exp(-2 * TANH_GELU[0] * (x + TANH_GELU[1] * x**3))),
+    "Swish": lambda op: lambda x: x / (1 + mpmath.exp(-x)),
     "Mish": lambda op: lambda x: x * mpmath.tanh(mpmath.log1p(mpmath.exp(x))),
     "Atan": lambda op: mpmath.atan, "Asinh": lambda op: mpmath.asinh, "Sinh": lambda op: mpmath.sinh, "Cosh": lambda op: mpmath.cosh,
     "Softsign": lambda op: lambda x: x / (1 + abs(x)),
@@ -203,7 +204,7 @@ def test_waves_find_every_extreme():
 def test_finite_wherever_the_function_is():
     x = torch.tensor([90.0, -90.0, 1e38, -1e38])
     assert Softplus().evaluate(x)[0] == 90
-    for op in (Softplus(), Gelu(), TanhGelu(), Mish(), HardSwish()):
+    for op in (Softplus(), Gelu(), TanhGelu(), Mish(), Swish(), HardSwish()):
         assert bool(op.evaluate(x).isfinite().all() and op.derivative(x).isfinite().all())
 
 

@@ -36,7 +36,7 @@ def test_load_model_chooses_by_suffix(save):
 
 def test_unknown_suffix(tmp_path):
     with pytest.raises(InputError) as caught:
-        load_model(tmp_path / "net.h5")
+        load_model(tmp_path / "net.unheard-of")
     assert caught.value.code == "E-MODEL-FORMAT"
     assert ".onnx.gz" in caught.value.render()
 

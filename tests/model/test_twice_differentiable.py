@@ -18,12 +18,14 @@ from absint.model.graph import Graph, GraphBuilder
 from absint.model.op import Op, Smoothness
 from absint.model.ops.exponential import Exp, ExponentialUnit, Log, Softplus
 from absint.model.ops.normalise import Normalise, Softmax
+from absint.model.ops.norms import InverseOfNorm
 from absint.model.ops.piecewise import Abs, Clip, HardSigmoid, HardSwish, PRelu, ThresholdedRelu
 from absint.model.ops.power import Power
 from absint.model.ops.product import MatMul, Multiply
 from absint.model.ops.relu import LeakyRelu, Relu
+from absint.model.ops.scikit_learn import AwayFromZero
 from absint.model.ops.sigmoid import Sigmoid, Tanh
-from absint.model.ops.smooth import Asinh, Atan, Cosh, Erf, Gelu, Mish, Sinh, Softsign, TanhGelu
+from absint.model.ops.smooth import Asinh, Atan, Cosh, Erf, Gelu, Mish, Sinh, Softsign, Swish, TanhGelu
 from absint.model.ops.step import Ceil, Compare, Floor, Held, Round, Sign, Truncate
 from absint.model.ops.trigonometric import Cos, Sin
 from absint.model.smoothness import kinks
@@ -32,14 +34,15 @@ from absint.model.smoothness import kinks
 EXACT = {
     "Exp": mpmath.exp, "Log": mpmath.log, "Softplus": lambda x: mpmath.log(1 + mpmath.exp(x)), "Tanh": mpmath.tanh, "Erf": mpmath.erf,
     "Sigmoid": lambda x: 1 / (1 + mpmath.exp(-x)), "Gelu": lambda x: x * mpmath.ncdf(x),
+    "Swish": lambda x: x / (1 + mpmath.exp(-x)),
     "Mish": lambda x: x * mpmath.tanh(mpmath.log(1 + mpmath.exp(x))),
     "TanhGelu": lambda x: x * (1 + mpmath.tanh(mpmath.sqrt(2 / mpmath.pi) * (x + mpmath.mpf(0.044715) * x**3))) / 2,
     "Atan": mpmath.atan, "Asinh": mpmath.asinh, "Sinh": mpmath.sinh, "Cosh": mpmath.cosh, "Sin": mpmath.sin, "Cos": mpmath.cos,
-    "Held": lambda x: x,
+    "Held": lambda x: x, "AwayFromZero": lambda x: x,
 }
 SMOOTH: list[Elementwise] = [
-    Exp(), Log(), Softplus(), Sigmoid(), Tanh(), Erf(), Gelu(), TanhGelu(), Mish(), Atan(), Asinh(), Sinh(), Cosh(), Sin(), Cos(),
-    Held(-128.0, 127.0), *(Power(p) for p in (2.0, 3.0, 4.0, 2.5, -1.0, -2.0, -0.5)),
+    Exp(), Log(), Softplus(), Sigmoid(), Tanh(), Erf(), Gelu(), TanhGelu(), Mish(), Swish(), Atan(), Asinh(), Sinh(), Cosh(), Sin(), Cos(),
+    Held(-128.0, 127.0), AwayFromZero(), InverseOfNorm(), *(Power(p) for p in (2.0, 3.0, 4.0, 2.5, -1.0, -2.0, -0.5)),
 ]
 INSIDE = [Power(0.5), Power(1.5)]
 KINKED: list[Elementwise] = [

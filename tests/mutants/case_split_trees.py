@@ -11,7 +11,7 @@ from mutants.refinement import edit, rewritten
 
 MUTANTS = {}
 mutant = into(MUTANTS)
-HINTS = ("check_all_hints", range(50, 54))
+HINTS = ("check_all_hints", range(58, 64))
 SHARES = ("test_shares_are_charged_what_mixing_rows_loses",)
 TRUTH = ("check_all", range(8))
 

@@ -7,10 +7,11 @@ import torch
 from absint.engine.frozen import tables
 from absint.engine.frozen.cuts import Cuts
 from absint.engine.frozen.proof import Prover, _SplitWalk
+from absint.engine.frozen.tables import _PlacesOf
 from absint.model.families.real_function import RealFunction
 from absint.model.ops.step import Compare
 from mutants.planting import into
-from mutants.refinement import edit, rewritten
+from mutants.refinement import edit
 
 MUTANTS = {}
 mutant = into(MUTANTS)
@@ -108,21 +109,32 @@ def what_is_known_in_a_node_leaks_into_the_others(patch):
     edit(patch, Cuts, "cut", ("(splits.instance, first, last,", "(splits.instance, first, last.amin(0).expand_as(last),"))
 
 
-def _cuts(*changes):
-    """The property, changed."""
-    return rewritten(RealFunction.cuts.fget, *changes)
-
-
 @mutant(on_cuts("SIGN"), on_cuts("GAP"))
 def a_cut_at_a_jump_that_covers_neither_side(patch):
-    patch(RealFunction, "cuts", _cuts(("(*beside, right)", "(right,)")))
+    edit(patch, _PlacesOf, "beside", ("[left], [*own, right]", "[left], [right]"))
 
 
 @mutant(on_cuts("STEP"))
 def a_jump_is_a_kink(patch):
-    patch(RealFunction, "cuts", _cuts(("(left,), (*beside, right)", "(left,), (left,)")))
+    edit(patch, RealFunction, "cuts", ("torch.full_like(like, jumps[x].right)", "torch.full_like(like, jumps[x].left)"))
 
 
-@mutant(on_cuts("EACH"), ("test_entries_that_bend_at_places_of_their_own_are_not_cut_at_those_of_another",))
+@mutant(on_cuts("EACH"), ("test_entries_that_bend_at_places_of_their_own_are_cut_there",))
 def a_cut_of_another_entry(patch):
     patch(Compare, "cuts", RealFunction.cuts)
+
+
+@mutant(("test_many_steps_are_bounded_between_the_few_that_are_cut", "FLOOR"),
+        ("test_many_steps_are_bounded_between_the_few_that_are_cut", "TRUNCATE"))
+def the_corners_of_many_steps_are_forgotten(patch):
+    patch(_PlacesOf, "corners", lambda self, before: [])
+
+
+@mutant(("test_steps_that_no_number_holds_are_bounded",))
+def steps_that_no_number_holds_are_forgotten(patch):
+    edit(patch, tables, "_points", ("slack = places.slack[:, None]", "slack = 0 * places.slack[:, None]"))
+
+
+@mutant(("test_the_last_hint_of_an_entry_counts",))
+def the_hint_of_an_older_cut(patch):
+    edit(patch, Cuts, "dense", ("scatter_reduce_(1, entry, step", "scatter_reduce_(1, entry, 0 * step"))

@@ -18,7 +18,8 @@ INPUTS = 24
 class Misread:
     """op_type: whose rule is fooled.  node: the node of the file, from 'z' to 'y'.  shape: of 'z', batch axis left out.
 
-    sign: -1 where z <= 0 shows it.  constants: operands of the node.
+    sign: -1 where z <= 0 shows it.  constants: operands of the node.  whole: the full shape of 'z', where no axis of it is the batch.
+    after: nodes from what the node gives, 'q' then, to 'y'.  everywhere: whether the rest of [0, 1]^24 shows it, too.
     """
 
     op_type: str
@@ -28,6 +29,9 @@ class Misread:
     sign: float = 1.0
     constants: dict = field(default_factory=dict)
     opset: int = 13
+    whole: tuple[int, ...] = ()
+    after: tuple = ()
+    everywhere: bool = False
 
     def model(self):
         """y = op(z), z = sign relu(distance from the corner (1, 0, 1, ...)), zero almost everywhere in [0, 1]^24."""
@@ -35,10 +39,11 @@ class Misread:
         corner = np.where(np.arange(INPUTS) % 2 == 0, 1.0, -1.0)
         weight = np.outer(corner, 1.0 + np.arange(size) ** 2 / size).astype(np.float32)
         bias = (-(INPUTS / 2 - 1) * weight[0]).astype(np.float32)
-        constants = {"w": weight, "b": bias, "s": np.array([0, *self.shape]), "k": np.full(1, self.sign, np.float32), **self.constants}
+        shape = np.array(self.whole or [0, *self.shape])
+        constants = {"w": weight, "b": bias, "s": shape, "k": np.full(1, self.sign, np.float32), **self.constants}
         nodes = [
             helper.make_node("Gemm", ["x", "w", "b"], ["h"]), helper.make_node("Relu", ["h"], ["r"]),
-            helper.make_node("Mul", ["r", "k"], ["m"]), helper.make_node("Reshape", ["m", "s"], ["z"]), self.node,
+            helper.make_node("Mul", ["r", "k"], ["m"]), helper.make_node("Reshape", ["m", "s"], ["z"]), self.node, *self.after,
         ]
         graph = helper.make_graph(
             nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, INPUTS])], [helper.make_empty_tensor_value_info("y")],
@@ -71,8 +76,63 @@ def inverse(perm):
     return [list(perm).index(k) for k in range(len(perm))]
 
 
+def turned(position):
+    """A constant operand, its last two axes exchanged."""
+    return lambda node: replace(node, constants=tuple(c.transpose(-1, -2) if k == position else c for k, c in enumerate(node.constants)))
+
+
 def other_same(mode):
     return {"SAME_UPPER": "SAME_LOWER", "SAME_LOWER": "SAME_UPPER"}[mode]
+
+
+def _blocks(place, order, step):
+    """Blocks of a constant's axis 1, put in another order."""
+    def change(n):
+        value = n.constants[place]
+        cut = value.reshape(value.shape[0], len(order), step, *value.shape[2:])
+        return tuple(cut[:, order].reshape(value.shape) if k == place else c for k, c in enumerate(n.constants))
+
+    return change
+
+
+def in_order(*order):
+    """The gates of W and R taken for others."""
+    def rewrite(n):
+        for place in (1, 2):
+            n = replace(n, constants=_blocks(place, list(order), n.constants[place].shape[1] // len(order))(n))
+        return n
+
+    return rewrite
+
+
+def dropped(place, value=None):
+    """A constant that is overlooked, or another in its place."""
+    def rewrite(n):
+        constants = tuple(value if k == place else c for k, c in enumerate(n.constants))
+        return replace(n, constants=constants, shapes=tuple(() if k == place and value is None else s for k, s in enumerate(n.shapes)))
+
+    return rewrite
+
+
+def weights(gates, hidden=2, inputs=2, directions=1):
+    """Without biases: a state of zeros stays where the input is zero."""
+    random = np.random.default_rng(7)
+    sizes = {"lw": (directions, gates * hidden, inputs), "lr": (directions, gates * hidden, hidden)}
+    return {name: (random.normal(size=size) * 0.7).astype(np.float32) for name, size in sizes.items()}
+
+
+def layer(op_type, **attributes):
+    return helper.make_node(op_type, ["z", "lw", "lr"], ["y"], hidden_size=2, **attributes)
+
+
+SEQUENCE = {"shape": (3, 1, 2), "whole": (3, 1, 2), "opset": 14}
+
+
+def quantised(*, zero, scale=0.5, **attributes):
+    """QuantizeLinear between 'z' and 'q', with a DequantizeLinear behind it."""
+    constants = {"qs": np.asarray(scale, np.float32), "qz": zero}
+    return {"node": helper.make_node("QuantizeLinear", ["z", "qs", "qz"], ["q"], **attributes), "constants": constants,
+            "after": (helper.make_node("DequantizeLinear", ["q", "qs", "qz"], ["y"], **attributes),)}
 
 
 KERNEL = {"f": np.array([[[[1.0, 2.0], [3.0, 5.0]]]], np.float32)}
@@ -112,4 +172,35 @@ MUTANTS = {
         "Resize", given("coordinate_transformation_mode", lambda m: "half_pixel"),
         node("Resize", "none f", mode="linear", coordinate_transformation_mode="align_corners"), (1, 3, 3),
         constants={"none": np.zeros(0, np.float32), "f": np.array([1, 1, 2, 2], np.float32)}),
+    # axis 0 of size 1 is moved, reduced, broadcast or stands for several instances
+    "moved batch axis: transpose inverted": Misread("Transpose", given("perm", inverse), node("Transpose", perm=[2, 0, 1]), (3, 2)),
+    "moved batch axis: the order of the others lost": Misread(
+        "Transpose", given("perm", sorted), node("Transpose", perm=[2, 0, 1]), (3, 3)),
+    "batch axis reduced: another forgotten": Misread(
+        "ReduceMean", given("axes", lambda a: [0, 1]), node("ReduceMean", axes=[0, 2], keepdims=0), (3, 3)),
+    "gather from the moved axis: the place lost": Misread(
+        "Gather", given("axis", lambda a: 2), node("Gather", "i", axis=1), (3, 3), constants={"i": np.array(1)}),
+    "token broadcast over the wrong axis": Misread(
+        "Div", turned(1), node("Div", "f"), (3, 3), constants={"f": np.array([[1], [2], [4]], np.float32)}),
+    "padding of one of several pictures": Misread(
+        "Conv", given("pads", swapped_halves), node("Conv", "f", pads=[0, 0, 1, 1]), (2, 1, 3, 3),
+        constants={**KERNEL, "s": np.array([2, 1, 3, 3])}),
+    "gates of an lstm in torch's order": Misread("LSTM", in_order(0, 3, 1, 2), layer("LSTM"), constants=weights(4), **SEQUENCE),
+    "gates of a gru in torch's order": Misread("GRU", in_order(1, 0, 2), layer("GRU"), constants=weights(3), **SEQUENCE),
+    "reverse read as forward": Misread("RNN", without("direction"), layer("RNN", direction="reverse"), constants=weights(1), **SEQUENCE),
+    "both directions forward": Misread(
+        "RNN", lambda n: replace(n, constants=tuple(c if c is None else c.flip(0) for c in n.constants)),
+        layer("RNN", direction="bidirectional"), constants=weights(1, directions=2), **SEQUENCE),
+    "reset before the product": Misread(
+        "GRU", without("linear_before_reset"), layer("GRU", linear_before_reset=1), constants=weights(3), **SEQUENCE),
+    "activation dropped": Misread("RNN", without("activations"), layer("RNN", activations=["Relu"]), constants=weights(1), **SEQUENCE),
+    "clip of a layer dropped": Misread("LSTM", without("clip"), layer("LSTM", clip=0.1), constants=weights(4), **SEQUENCE),
+    "forget gate kept apart": Misread("LSTM", without("input_forget"), layer("LSTM", input_forget=1), constants=weights(4), **SEQUENCE),
+    "zero point dropped": Misread("QuantizeLinear", dropped(2), shape=(3,), everywhere=True, **quantised(zero=np.int8(9))),
+    "zero point dropped on the way back": Misread(
+        "DequantizeLinear", dropped(2), shape=(3,), everywhere=True, **quantised(zero=np.int8(9))),
+    "scales along another axis": Misread(
+        "QuantizeLinear", without("axis"), shape=(3, 3), **quantised(zero=np.zeros(3, np.int8), scale=[0.5, 1, 2], axis=2)),
+    "range of another type": Misread(
+        "QuantizeLinear", lambda n: replace(n, whole=5), shape=(3,), **quantised(zero=np.int8(0), scale=0.001)),
 }

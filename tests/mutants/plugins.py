@@ -5,7 +5,7 @@ A change must apply exactly once: one that no longer fits the file is an error, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import inf
 
@@ -13,6 +13,8 @@ import torch
 from places import ROOT
 
 from absint.model.families.elementwise import Curvature, Elementwise, Jump, KernelError, Knot, Piece
+from absint.model.families.function_pieces import CutPlaces
+from absint.model.ops.step import Floor
 
 SOURCE = ROOT / "tests" / "plugins/absint_example_plugin/absint_example_plugin/centred.py"
 BOUNDS = "return box_rows(element.box(ctx.numerics), rows, ctx.numerics)"
@@ -247,6 +249,45 @@ class Everywhere(Root):
         return None
 
 
+class CutElsewhere(Bend):
+    """Cut at 1/8 for a kink at 0."""
+
+    def cuts(self, interval):
+        found = super().cuts(interval)
+        return replace(found, at=found.at + 0.125)
+
+
+class CutOtherwise(Step):
+    """Cut where it jumps, to another value."""
+
+    def cuts(self, interval):
+        found = super().cuts(interval)
+        return replace(found, right=found.right + 1)
+
+
+class CutBetween(Step):
+    """Cut where it jumps, with a value of its own there that is not f's."""
+
+    def cuts(self, interval):
+        found = super().cuts(interval)
+        return replace(found, here=found.here - 0.5)
+
+
+class Cornerless(Floor):
+    """Of many steps some are cut, and nothing is said of those between."""
+
+    def cuts(self, interval):
+        return replace(super().cuts(interval), corners=None)
+
+
+class FewerCuts(Floor):
+    """One step in two is forgotten."""
+
+    def cuts(self, interval):
+        found = super().cuts(interval)
+        return CutPlaces(*(v[:, ::2] for v in (found.at, found.left, found.here, found.right)))
+
+
 def square(x):
     return x * x
 
@@ -273,4 +314,9 @@ OPERATORS = {
     "knots": (Knotless, bend, ("planes", "band")),
     "jumps": (Jumpless, step, ("band",)),
     "where it is defined": (Everywhere, None, ("defined",)),
+    "the place of a cut": (CutElsewhere, bend, ("cuts",)),
+    "the limit at a cut": (CutOtherwise, step, ("cuts",)),
+    "the value at a cut": (CutBetween, step, ("cuts",)),
+    "corners between cuts": (Cornerless, None, ("cuts",)),
+    "cuts that are forgotten": (FewerCuts, None, ("cuts",)),
 }

@@ -147,7 +147,7 @@ def test_range_counts_and_points_at_the_source_position():
     assert "3 entries" in error.what
     assert "0 to 255" in error.details[0]
     assert "input 2" in error.details[1]
-    assert error.hint == "divide by 255?"
+    assert error.hint.startswith("divide by 255: --scale 1/255")
 
 
 def test_range_hint_for_normalised_data():

@@ -57,7 +57,7 @@ NAMED_DOMAINS = {
     ("absint.analyses.inspect.record", "exact"): "a kind of node",
     **{(f"absint.analyses.{name}.options", "zonotope"): "the default that users read" for name in ("bounds", "validate")},
     **{(f"absint.model.ops.{module}", "alpha"): "the ONNX attribute of that name"
-       for module in ("exponential", "gemm", "piecewise", "relu")},
+       for module in ("exponential", "gemm", "piecewise", "relu", "smooth")},
     **{("absint.analyses.radius.options", name): "a default that the user sees" for name in ("zonotope", "exact")},
     **{(f"absint.analyses.train.{module}", "auto"): "the augmentation that the data decide, or the order of their axes"
        for module in ("augment", "options", "task")},

@@ -54,8 +54,8 @@ def read_csv(text: str) -> list[dict[str, str]]:
 def test_every_format_is_known_by_name_and_suffix() -> None:
     suffixes = {name: format_of(name).suffixes for name in FORMATS}
     assert suffixes == {"text": (".txt",), "json": (".json",), "jsonl": (".jsonl", ".ndjson"), "csv": (".csv",), "npz": (".npz",),
-                        "pictures": (".png", ".svg", ".pdf")}
-    assert len({suffix for several in suffixes.values() for suffix in several}) == 9
+                        "pictures": (".png", ".svg", ".pdf", ".jpg", ".jpeg")}
+    assert len({suffix for several in suffixes.values() for suffix in several}) == 11
 
 
 def test_the_page_on_formats_has_each_of_them() -> None:

@@ -47,7 +47,7 @@ def inside(run, node, depth):
     tree = int(node.tree[0])
     instance, disjunct = int(search.trees.instance[tree]), int(search.trees.disjunct[tree])
     codes = [code for code in node.columns["path"][0].tolist()[:depth] if code >= 0]
-    return [greatest[disjunct] for values, greatest in run.seen[instance] if all(run.root.holds(code, values) for code in codes)]
+    return [greatest[disjunct] for values, greatest in run.seen[instance] if all(run.root.holds(code, values, instance) for code in codes)]
 
 
 # ---- what is proved of open nodes ------------------------------------------------------------------------------------

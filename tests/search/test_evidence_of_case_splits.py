@@ -17,7 +17,7 @@ from absint.search.branchers import cut_evidence
 from absint.search.branchers.by_cuts import Roots
 
 # Of these the trees have leaves below the root, over all kinds of operators, with hints that add something.
-SEEDS = (5, 6, 19, 28, 31, 8, 12)
+SEEDS = (1, 2, 8, 11, 19, 36, 43)
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def test_wrong_hints_prove_no_more_than_is_true(runs):
         for one in (leaf, wrong(rng, leaf), wrong(rng, leaf)):
             bound = bounds.bound(one, *rows)
             for values, greatest in run.seen[instance]:
-                if run.holds(leaf.path, values):
+                if run.holds(leaf.path, values, instance):
                     looked += bool(leaf.path)
                     assert bound <= greatest[leaf.disjunct] + 1e-9
     assert looked > 100
@@ -127,8 +127,8 @@ def test_what_was_not_proved_is_not_followed(runs, fault):
 
 def test_work_that_is_done_again_is_told_once(monkeypatch):
     """A deadline in the proof of some children, after others were closed: the batch is as good as new."""
-    plain = {k: [leaf.path for leaf in grown(5).evidence(k).leaves] for k in range(2)}
-    run, calls, closed = made(5), [], []
+    plain = {k: [leaf.path for leaf in grown(11).evidence(k).leaves] for k in range(2)}
+    run, calls, closed = made(11), [], []
     real, tell = Roots.proved, cut_evidence.CutEvidence.closed
 
     def proved_(self, *given):
@@ -159,7 +159,7 @@ def test_nothing_is_kept_where_nobody_asked(monkeypatch):
         raise AssertionError("leaves are kept")
 
     monkeypatch.setattr(cut_evidence.CutEvidence, "__init__", refuse)
-    run = grown(5, recorded=False)
+    run = grown(11, recorded=False)
     assert all(kind.evidence is None and kind.leaves(0) is None for kind in run.search.kinds)
     assert bool((run.search.refuted > 0).any())
 
@@ -171,7 +171,7 @@ def test_bounds_are_the_same_with_and_without(runs):
 
 def test_leaves_beyond_the_memory_are_left_out_and_said(runs):
     """Not one leaf of a tree is kept then, nor what was kept of it before; what it proves is the same."""
-    run = grown(5, memory=3000.0)
+    run = grown(1, memory=3000.0)
     assert torch.equal(run.search.refuted, runs[0].search.refuted)
     notes = [note for k in range(2) for note in run.evidence(k).notes]
     assert notes
@@ -183,7 +183,7 @@ def test_leaves_beyond_the_memory_are_left_out_and_said(runs):
 
 
 def test_what_a_search_gives_up_makes_room():
-    run = made(5, share=0.02)
+    run = made(1, share=0.02)
     held = [kind.evidence for kind in run.search.kinds]
     with torch.no_grad():
         while bool(run.search.open.any()) and not any(one._kept for one in held):

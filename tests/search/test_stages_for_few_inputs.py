@@ -23,7 +23,7 @@ from absint.search.strategy import Stage
 from absint.testing.kit import FLOAT64
 
 SCOUTED = DeepPoly(first="linear")
-FEW = ("deeppoly:intermediate=linear", "deeppoly:intermediate=parallel,first=linear")
+FEW = ("deeppoly:intermediate=coarse", "deeppoly:intermediate=parallel")
 
 
 def many_inputs():

@@ -25,7 +25,7 @@ from absint.verdict import Verdict
 
 FILE = ROOT / "tests/plugins/files/thrifty.py"
 Box, DeepPoly, Zonotope = DOMAINS.get("box"), DOMAINS.get("deeppoly"), DOMAINS.get("zonotope")
-FEW = "deeppoly:intermediate=linear/few deeppoly:intermediate=parallel,first=linear/few"
+FEW = "deeppoly:intermediate=coarse/few deeppoly:intermediate=parallel/few"
 # label, whether slopes of inner nodes are left, and the flags: x exhaustive, 1 one by one, few for few inputs
 SCHEDULES = {
     "box": "box",

@@ -30,7 +30,7 @@ from absint.model.ops.gemm import Gemm
 from absint.model.ops.piecewise import Abs, Clip, HardSwish, PRelu, ThresholdedRelu
 from absint.model.ops.relu import LeakyRelu, Relu
 from absint.model.ops.shape import Reshape
-from absint.model.ops.step import Compare, Floor, Sign
+from absint.model.ops.step import Ceil, Compare, Floor, Round, Sign, Truncate
 from absint.model.ops.sum import Sum
 from absint.numeric.rational import Rationals, constant, whole
 from absint.numeric.rounding import Numerics
@@ -95,11 +95,12 @@ def splittable(width):
             Sign(), PRelu(slopes), Gap(), ThresholdedRelu(0.5),
             ThresholdedRelu(-0.25), ThresholdedRelu(0.0), Compare(torch.tensor(0.25, dtype=torch.float64), 0.0, 0.0, 1.0),
             Compare(torch.tensor(0.25, dtype=torch.float64), 1.0, 0.0, 1.0),
-            Compare(torch.arange(width, dtype=torch.float64) / 4 - 0.25, 0.0, 0.0, 1.0), Off(), Off(off=-EXACT), "hard sigmoid")
+            Compare(torch.arange(width, dtype=torch.float64) / 4 - 0.25, 0.0, 0.0, 1.0), Off(), Off(off=-EXACT), "hard sigmoid",
+            Floor(), Ceil(), Round(), Truncate(-128.0, 127.0))
 
 
 # What is not cut, beside it.
-OTHERS = (HardSwish(), Floor())
+OTHERS = (HardSwish(),)
 # The places at which anything bends: coordinates of points, so that some operands lie on cuts.
 PLACES = (0.0, 0.25, 0.5, 0.75, -0.5, -0.25, 1 / 3, 1.0, -1.0)
 
@@ -231,35 +232,43 @@ class Root:
 
     @cached_property
     def places(self):
-        """Of each entry: its node, its position, its cuts, exactly."""
-        return [(node, int(entry), one.cuts) for node, one in self.net.split.items() for entry in one.entries]
+        """Of each entry: its node, its position, what its operator states of cuts."""
+        stated = {node: self.graph[node].op.cuts(self.ctx.known[one.operand].filled) for node, one in self.net.split.items()}
+        return [(node, int(entry), stated[node]) for node, one in self.net.split.items() for entry in one.entries]
+
+    def at(self, code, instance=0):
+        """The operand that a code of an instance is about, and what the function takes or tends to there, from below and from above."""
+        _, entry, cuts = self.places[code // (2 * MOST_CUTS)]
+        stated = (v.flatten(2)[instance, code // 2 % MOST_CUTS, entry] for v in (cuts.at, cuts.left, cuts.here, cuts.right))
+        x, left, here, right = map(float, stated)
+        return Fraction(x), (left,) if here != left or here == right else (left, here), (right,) if here == left else (here, right)
 
     def open(self, instance):
         """Numbers of the cuts that there are of an instance."""
         there = self.cuts.there[instance if len(self.cuts.there) > 1 else 0]
         return [int(entry) * MOST_CUTS + int(place) for place, entry in there.nonzero().tolist()]
 
-    def holds(self, code, values):
+    def holds(self, code, values, instance=0):
         """Whether a point with these exact values of all nodes lies on the side of a cut that a code names."""
-        node, entry, cuts = self.places[code // (2 * MOST_CUTS)]
-        cut, upper = cuts[code // 2 % MOST_CUTS], code % 2 == 1
+        node, entry, _ = self.places[code // (2 * MOST_CUTS)]
+        (at, below, above), upper = self.at(code, instance), code % 2 == 1
         z, f = values[self.net.split[node].operand][entry], values[node][entry]
-        if z != Fraction(cut.x):
-            return (z > Fraction(cut.x)) == upper
-        return on_side(f, cut.above if upper else cut.below, self.graph[node].op)
+        if z != at:
+            return (z > at) == upper
+        return on_side(f, above if upper else below, self.graph[node].op)
 
     def entry(self, code):
         """Of all entries, the one that a code is about."""
         return code // (2 * MOST_CUTS)
 
-    def on_cut(self, code, values):
+    def on_cut(self, code, values, instance=0):
         """Whether a point lies on the cut itself."""
-        node, entry, cuts = self.places[code // (2 * MOST_CUTS)]
-        return values[self.net.split[node].operand][entry] == Fraction(cuts[code // 2 % MOST_CUTS].x)
+        node, entry, _ = self.places[code // (2 * MOST_CUTS)]
+        return values[self.net.split[node].operand][entry] == self.at(code, instance)[0]
 
-    def sides(self, number, values):
+    def sides(self, number, values, instance=0):
         """The codes of a cut that hold at a point; at least one."""
-        found = [code for code in (2 * number, 2 * number + 1) if self.holds(code, values)]
+        found = [code for code in (2 * number, 2 * number + 1) if self.holds(code, values, instance)]
         assert found, "a cut covers neither side"
         return found
 
@@ -318,7 +327,7 @@ def paths_of(rng, root, instance, known, depth):
     chosen = rng.choice(numbers, min(len(numbers), int(rng.integers(0, depth + 1))), replace=False).tolist()
     if known and rng.random() < 0.85:
         values = known[rng.integers(len(known))]
-        return [int(rng.choice(root.sides(number, values))) for number in chosen]
+        return [int(rng.choice(root.sides(number, values, instance))) for number in chosen]
     return [2 * number + int(rng.integers(2)) for number in chosen]
 
 

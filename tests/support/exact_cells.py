@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import reduce
 from itertools import product
-from math import gcd, inf, lcm, prod
+from math import ceil, floor, gcd, inf, lcm, prod
 
 import torch
 
@@ -24,6 +24,7 @@ from absint.model.families.maximum import Maximum
 from absint.model.op import Input
 from absint.model.ops.piecewise import Abs, Clip
 from absint.model.ops.relu import LeakyRelu, Relu
+from absint.model.ops.step import Ceil, Floor, Round, Truncate
 
 
 @dataclass(frozen=True)
@@ -177,8 +178,32 @@ def _clip(low, high):
     return knots, found
 
 
+def stair(op, k):
+    """Where a staircase has the whole value k: both ends, and whether each of them belongs to it."""
+    if isinstance(op, Floor) or (isinstance(op, Truncate) and k > 0):
+        return Fraction(k), True, Fraction(k + 1), False
+    if isinstance(op, Ceil) or (isinstance(op, Truncate) and k < 0):
+        return Fraction(k - 1), False, Fraction(k), True
+    if isinstance(op, Truncate):
+        return Fraction(-1), False, Fraction(1), False
+    return Fraction(2 * k - 1, 2), k % 2 == 0, Fraction(2 * k + 1, 2), k % 2 == 0
+
+
+def climbed(op, cell, function):
+    """(cell, value) of each step, with its limits: what is least over such a cell is an infimum of the network."""
+    low, high = (pick(function.at(p) for p in cell.points) for pick in (min, max))
+    for k in range(floor(low) - 1, ceil(high) + 2):
+        begin, with_begin, end, with_end = stair(op, k)
+        if (low < end or (with_end and low == end)) and (high > begin or (with_begin and high == begin)):
+            part = cell.part(function.affine(Fraction(1), -begin)).part(function.affine(Fraction(-1), end))
+            yield part, Function.of([Fraction(0)] * (len(function.top) - 1) + [Fraction(k)])
+
+
 def bent(op, cell, function):
     """(cell, op(function)) where that is affine."""
+    if isinstance(op, (Floor, Ceil, Round, Truncate)):
+        yield from climbed(op, cell, function)
+        return
     knots, pieces = segments(op)
     todo = [cell]
     for knot, (slope, shift) in zip(knots, pieces[:-1], strict=True):
@@ -260,6 +285,8 @@ class Net:
             elif isinstance(node.op, Maximum):
                 given, width = sizes[node.inputs[0]], self.graph.shapes_of(node)[0][-1]
                 found = [max(given[k : k + width]) for k in range(0, len(given), width)]
+            elif isinstance(node.op, (Floor, Ceil, Round, Truncate)):
+                found = [v + 1 for v in sizes[node.inputs[0]]]
             else:
                 steepest = max(abs(slope) for slope, _ in segments(node.op)[1])
                 highest = max(abs(shift) for _, shift in segments(node.op)[1])

@@ -13,6 +13,7 @@ from absint.domains.deeppoly import DeepPoly
 from absint.model.families.linear import Linear
 from absint.model.families.real_function import RealFunction
 from absint.model.op import Input
+from absint.numeric.interval import Interval
 
 
 def doubles(tensor):
@@ -47,7 +48,7 @@ class LeafBounds:
                 return (total + float(np.where(a > 0, a * low, a * high).sum())) / share.sum()
             if isinstance(node.op, Linear):
                 gain, parts = self._linear(node, a)
-            elif isinstance(node.op, RealFunction) and node.op.cuts:
+            elif isinstance(node.op, RealFunction) and node.op.cuttable:
                 gain, parts = self._cut(node, a, leaf)
             else:
                 gain, parts = self._lines(node, a)
@@ -80,19 +81,35 @@ class LeafBounds:
         slope = self._slopes(op, (low, high), lines, a, (leaf.slopes or {}).get(node.name))
         added = np.zeros_like(a)
         hints = (leaf.hints or {}).get(node.name)
+        stated = self._stated(op, operand)
         ends = [None] * len(a), [None] * len(a)      # values at ends that are cuts of the path
         if hints is not None:
             slope[hints.entry], added[hints.entry] = hints.slope, hints.added
         for step in leaf.path:
             if step.node == operand and hints is not None and step.entry in hints.entry:
-                (cut,) = [c for c in op.cuts if c.x == step.cut]
-                end, which, values = (high, 1, cut.below) if step.side < 0 else (low, 0, cut.above)
+                ((_, below, above),) = [cut for cut in stated[0][step.entry] if cut[0] == step.cut]
+                end, which, values = (high, 1, below) if step.side < 0 else (low, 0, above)
                 if (step.cut < end[step.entry]) == (step.side < 0) or step.cut == end[step.entry]:
                     end[step.entry], ends[which][step.entry] = step.cut, values
         b = slope * a + added
         if not (low <= high).all():
             return -np.inf, [b]     # no path of a tree is empty
-        return self._least(op, (low, high), ends, a, b), [b]
+        return self._least(op, (low, high), ends, a, b, stated), [b]
+
+    def _stated(self, op, operand):
+        """Of each entry its cuts, (place, values from below, values from above), and its corners, (place, value)."""
+        box = [torch.tensor(end).reshape(1, *self.graph[operand].shape) for end in self.box[operand]]
+        found = op.cuts(Interval(*box))
+        count = box[0].numel()
+        if found is None:
+            return [[]] * count, [[]] * count
+        rows = [doubles(v).reshape(v.shape[1], -1).T.tolist() for v in (found.at, found.left, found.here, found.right)]
+        cuts = [[(x, (left,), (right,) if here == left else (here, right)) for x, left, here, right in zip(*entry, strict=True)]
+                for entry in zip(*rows, strict=True)]
+        if found.corners is None:
+            return cuts, [[]] * count
+        places, values = (doubles(v).reshape(-1, count).T.tolist() for v in found.corners)
+        return cuts, [list(zip(*entry, strict=True)) for entry in zip(places, values, strict=True)]
 
     def _slopes(self, op, box, lines, a, ratios):
         """Of the line that each adjoint meets."""
@@ -104,7 +121,7 @@ class LeafBounds:
         return np.where(a > 0, lower, upper)
 
     @staticmethod
-    def _least(op, box, ends, a, b):
+    def _least(op, box, ends, a, b, stated):
         """Sum over the entries of the least of A f(z) - B z over what is left of z."""
         error = op.error.absolute
         values = [doubles(op.evaluate(torch.tensor(end)[None]))[0] for end in box]
@@ -114,9 +131,11 @@ class LeafBounds:
             for which, z in ((0, low), (1, high)):
                 for f in (values[which][k],) if ends[which][k] is None else ends[which][k]:
                     found += [(z, f - error), (z, f + error)]
-            for cut in op.cuts:
-                inside = low <= cut.x <= high
-                if inside and not (cut.x == low and ends[0][k] is not None) and not (cut.x == high and ends[1][k] is not None):
-                    found += [(cut.x, f + e) for f in (*cut.below, *cut.above) for e in (-error, error)]
+            for x, below, above in stated[0][k]:
+                # At an end of what is known the limit from within counts, at one of the path what its side says.
+                seen = (*(below if low < x <= high and not (x == high and ends[1][k] is not None) else ()),
+                        *(above if low <= x < high and not (x == low and ends[0][k] is not None) else ()))
+                found += [(x, f + e) for f in seen for e in (-error, error)]
+            found += [(x, f) for x, f in stated[1][k] if low < x < high]
             total += min(a[k] * f - b[k] * z for z, f in found)
         return total

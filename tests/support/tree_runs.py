@@ -47,19 +47,16 @@ class Grown:
     def evidence(self, instance):
         return self.recorder.evidence(instance, self.root.region, self.spec)
 
-    def holds(self, path, values):
-        """Whether a point lies in all steps of a path of evidence: a value at a jump is on the side whose limit it takes."""
-        net = self.root.net
+    def holds(self, path, values, instance):
+        """Whether a point lies in all steps of a path of an instance's evidence: a value at a jump is on the side whose limit it takes."""
+        net, cuts = self.root.net, self.root.cuts
         for step in path:
-            codes = [2 * number + (step.side > 0) for number in range(32 * net.entries) if self._meant(number, step)]
-            if not any(self.root.holds(code, values) for code in codes):
+            there = (cuts.at[instance] == step.cut).nonzero().tolist()
+            places = [(place, entry) for place, entry in there if self.root.places[entry][1] == step.entry
+                      and net.split[self.root.places[entry][0]].operand == step.node]
+            if not any(self.root.holds(2 * (32 * entry + place) + (step.side > 0), values, instance) for place, entry in places):
                 return False
         return True
-
-    def _meant(self, number, step):
-        node, entry, cuts = self.root.places[number // 32]
-        return (self.root.net.split[node].operand, entry) == (step.node, step.entry) and number % 32 < len(cuts) \
-            and cuts[number % 32].x == step.cut
 
 
 def made(seed, recorded=True, how=RACE, memory=float("inf"), graph=None, share=0.1, count=20, budget=None):
