@@ -34,7 +34,8 @@ from absint.problem.spec import Spec
 from absint.search.names import walker_of
 
 BASE = "deeppoly"
-DOMAINS = ("box", "linear:anchor=0", "linear", "deeppoly:intermediate=linear", "deeppoly:first=linear", "zonotope", BASE)
+DOMAINS = ("box", "linear:anchor=0", "linear", "deeppoly:intermediate=linear", "deeppoly:intermediate=coarse", "deeppoly:first=linear",
+           "zonotope", BASE)
 SLOW = ("zonotope", BASE)
 
 

@@ -1,7 +1,7 @@
 """VNN-COMP instances beside their expected answers: one table by category, resumable.
 
     python benchmarks/vnncomp.py --root FOLDER --out FOLDER [--no-attack] [--subset 40] [--timeout 60] [--processes 2]
-                                  [--domain exact] [--only acasxu_2023 mnist_fc_2022/onnx/mnist-net_256x2]
+                                  [--domain exact] [--only acasxu_2023 mnist_fc_2022/onnx/mnist-net_256x2] [--expected unsat]
 
 FOLDER of --root holds `expected.csv` (category, onnx, vnnlib, verdict, confidence, difficulty, timeout_s) and the
 categories' folders. The instances run through `absint verify --instances`, each in a process of its own; a second call with
@@ -24,7 +24,7 @@ DECIDED = ("sat", "unsat")
 def main() -> int:
     """Run what is missing, then print the tables."""
     options = arguments()
-    expected = chosen(options.root, options.subset, options.only)
+    expected = chosen(options.root, options.subset, options.only, options.expected)
     if not expected:
         print(f"no instance starts with {' or '.join(options.only)}", file=sys.stderr)
         return 2
@@ -53,16 +53,18 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--subset", type=int, default=0, help="a stratified part of so many instances; 0 for all")
     parser.add_argument("--only", nargs="+", default=[""], help="how CATEGORY/onnx/NETWORK begins")
+    parser.add_argument("--expected", default="", help="sat or unsat: those alone that are expected to be so")
     parser.add_argument("--no-attack", action="store_true", help="falsification off: nothing expected sat may come out unsat")
     parser.add_argument("--tables-only", action="store_true")
     return parser.parse_args()
 
 
-def chosen(root: Path, count: int, only: list[str]) -> list[dict[str, str]]:
-    """All instances that begin like one of `only`, or about `count` of them: round robin over category, answer and difficulty, in
-    the file's order."""
+def chosen(root: Path, count: int, only: list[str], verdict: str = "") -> list[dict[str, str]]:
+    """All instances that begin like one of `only` and are expected to be `verdict`, or about `count` of them: round robin over category,
+    answer and difficulty, in the file's order."""
     with (root / "expected.csv").open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if f"{row['category']}/{row['onnx']}".startswith(tuple(only))]
+        rows = [row for row in csv.DictReader(file)
+                if f"{row['category']}/{row['onnx']}".startswith(tuple(only)) and verdict in ("", row["verdict"])]
     if not count:
         return rows
     strata: dict[tuple[str, str, str], list[dict[str, str]]] = defaultdict(list)
