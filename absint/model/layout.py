@@ -193,4 +193,5 @@ def picture_in(shape: Shape, known: Known, image: Shape | None, what: str) -> Ax
 def unknown(shape: Shape, need: str, where: str) -> UsageError:
     """The error of whoever would have to guess."""
     return UsageError("E-LAYOUT", f"{need} in an input of shape {shape}: are the channels the first axis or the last?", where=where,
-                      hint="the network's operators do not tell: say --layout chw or --layout hwc (layout='chw' in Python)")
+                      hint="the network's operators do not tell: say --layout chw or --layout hwc, with data of their own order both: "
+                      "--layout chw:chw (layout='chw' in Python)")

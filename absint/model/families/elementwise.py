@@ -9,8 +9,11 @@ slope at which the lowest and the highest point of f(x) - s x pass each other. B
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from math import inf
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,6 +28,14 @@ from absint.numeric.rounding import Numerics, cast_down, cast_up, smallest_norma
 __all__ = ["Candidate", "Curvature", "Elementwise", "Jump", "KernelError", "Knot", "Piece"]
 
 _STEPS = 48
+
+
+class Span(NamedTuple):
+    """[left, right], on which f bends one way. touch: slope -> a point there at which f' is about the slope, or the end nearest to it."""
+
+    left: Tensor
+    right: Tensor
+    touch: Callable[[Tensor], Tensor]
 
 
 class Elementwise(RealFunction):
@@ -43,20 +54,33 @@ class Elementwise(RealFunction):
         assert best is not None
         return side * best
 
-    def _extreme(self, slope: Tensor, low: Tensor, high: Tensor, side: int, num: Numerics) -> Tensor:
+    def _extreme(self, slope: Tensor, places: list[Candidate | Span], side: int) -> Tensor:
         """About where f(x) - s x is least (side +1) or greatest (-1). Only slopes are chosen by it."""
         best: Tensor | None = None
-        where = low
-        for point, height, _ in self._candidates(slope, low, high, side, num):
+        where = slope
+        for place in places:
+            point, height = place[:2] if isinstance(place, Candidate) else (touch := place.touch(slope), self.evaluate(touch))
             value = side * (height - slope * point)
-            better = torch.ones_like(low, dtype=torch.bool) if best is None else value < best
-            best = value if best is None else torch.where(better, value, best)
-            where = torch.where(better, point, where)
+            if best is None:
+                best, where = value, point
+                continue
+            better = value < best
+            best, where = torch.where(better, value, best), torch.where(better, point, where)
         return where
 
     def _candidates(self, slope: Tensor, low: Tensor, high: Tensor, side: int, num: Numerics) -> list[Candidate]:
         """Points among which the extreme of f - s x lies."""
-        found = [Candidate(x, self.evaluate(x), 0.0) for x in (low, high)] + self._limits(low, high)
+        return [self._touched(place, slope.detach(), side, num) if isinstance(place, Span) else place
+                for place in self._places(low, high, side)]
+
+    def _touched(self, span: Span, slope: Tensor, side: int, num: Numerics) -> Candidate:
+        touch = span.touch(slope)
+        return Candidate(touch, self.evaluate(touch), self._touch_slack(touch, slope, span.left, span.right, side, num))
+
+    def _places(self, low: Tensor, high: Tensor, side: int) -> list[Candidate | Span]:
+        """Where the extreme of f - s x lies for any s: points that no s moves, and spans with a touch point."""
+        found: list[Candidate | Span] = [Candidate(x, self.evaluate(x), 0.0) for x in (low, high)]
+        found += self._limits(low, high)
         if self.piecewise_linear:
             inner = [clamped(k.x, low, high) for k in self.knots]
             return found + [Candidate(x, self.evaluate(x), 0.0) for x in inner]
@@ -65,8 +89,7 @@ class Elementwise(RealFunction):
             if piece.low > -inf:
                 found.append(Candidate(left, self.evaluate(left), 0.0))
             if int(piece.curvature) == side:
-                touch = self.touch(slope.detach(), left, right, piece)
-                found.append(Candidate(touch, self.evaluate(touch), self._touch_slack(touch, slope.detach(), left, right, side, num)))
+                found.append(Span(left, right, partial(self.touch, left=left, right=right, piece=piece)))
         return found
 
     def _touch_slack(self, touch: Tensor, slope: Tensor, left: Tensor, right: Tensor, side: int, num: Numerics) -> Tensor:
@@ -172,30 +195,32 @@ class Elementwise(RealFunction):
             slopes += [steep, -steep]
         return torch.stack(slopes).amin(0), torch.stack(slopes).amax(0)
 
-    def _support_slope(self, low: Tensor, high: Tensor, side: int, num: Numerics) -> Tensor:
+    def _support_slope(self, low: Tensor, high: Tensor, side: int) -> Tensor:
         """Slope of the supporting line of the envelope at the midpoint, by bisection on where f - s x is extreme.
 
         The extreme point moves right as s grows (side +1: minimum) or left (side -1: maximum).
         """
         middle = low / 2 + high / 2
         a, b = self._bracket(low, high)
+        places = self._places(low, high, side)
         for _ in range(_STEPS):
             slope = a / 2 + b / 2
-            point = self._extreme(slope, low, high, side, num)
+            point = self._extreme(slope, places, side)
             up = (point < middle) if side > 0 else (point > middle)
             a, b = torch.where(up, slope, a), torch.where(up, b, slope)
         return (a / 2 + b / 2).detach()
 
-    def _band_slope(self, low: Tensor, high: Tensor, num: Numerics) -> Tensor:
+    def _band_slope(self, low: Tensor, high: Tensor) -> Tensor:
         """Slope of the narrowest band: its width is convex in s, with derivative (lowest point) - (highest point)."""
         a, b = self._bracket(low, high)
+        least, greatest = self._places(low, high, 1), self._places(low, high, -1)
         for _ in range(_STEPS):
             slope = a / 2 + b / 2
-            up = self._extreme(slope, low, high, 1, num) < self._extreme(slope, low, high, -1, num)
+            up = self._extreme(slope, least, 1) < self._extreme(slope, greatest, -1)
             a, b = torch.where(up, slope, a), torch.where(up, b, slope)
         return (a / 2 + b / 2).detach()
 
-    def _mixed(self, start: Tensor, known: Tensor, bounds: tuple[Tensor, Tensor], side: int, num: Numerics) -> Tensor:
+    def _mixed(self, start: Tensor, known: Tensor, bounds: tuple[Tensor, Tensor], side: int) -> Tensor:
         """`start` where `known`; elsewhere the searched slope, supporting (side +1, -1) or of the narrowest band (0)."""
         if self._always_bent:
             return start
@@ -204,7 +229,7 @@ class Elementwise(RealFunction):
             return start
         found = start.clone()
         low, high = bounds[0][rest].detach(), bounds[1][rest].detach()
-        found[rest] = self._support_slope(low, high, side, num) if side else self._band_slope(low, high, num)
+        found[rest] = self._support_slope(low, high, side) if side else self._band_slope(low, high)
         return found
 
     # ---- relaxations -------------------------------------------------------------------------------------------
@@ -230,7 +255,7 @@ class Elementwise(RealFunction):
         above = torch.where(concave, tangent, chord)
         known = convex | concave | self._affine(low, high)
         if free is None:
-            below, above = self._mixed(below, known, (low, high), 1, num), self._mixed(above, known, (low, high), -1, num)
+            below, above = self._mixed(below, known, (low, high), 1), self._mixed(above, known, (low, high), -1)
         else:
             least, most = self._bracket(low, high)
             swept = least + free * (most - least)
@@ -256,7 +281,7 @@ class Elementwise(RealFunction):
         low, high, bad = self._finite(intervals[0])
         one_way = self._bent(low, high, Curvature.CONVEX) | self._bent(low, high, Curvature.CONCAVE)
         known = one_way | self._affine(low, high)
-        slope = _matrix(self._mixed(self._chord(low, high), known, (low, high), 0, num), num)
+        slope = _matrix(self._mixed(self._chord(low, high), known, (low, high), 0), num)
         offset, radius = middle_radius(self.gap(slope, low, high, 1, num), self.gap(slope, low, high, -1, num), num)
         bad = bad | ~(slope + offset + radius).isfinite()
         if bool(bad.any()):

@@ -16,7 +16,6 @@ from absint.model.op import Smoothness, register_op
 from absint.model.straight_through import spread
 from absint.numeric.interval import Interval
 from absint.numeric.rational import Rationals, whole
-from absint.numeric.rounding import Numerics
 
 
 @register_op("Sign")
@@ -328,7 +327,7 @@ class Compare(Elementwise):
         below, above = torch.full_like(low, self.below), torch.full_like(low, self.above)
         return [Candidate(point, self.evaluate(point), 0.0), *self._limit(at, below, above, low, high)]
 
-    def _mixed(self, start: Tensor, known: Tensor, bounds: tuple[Tensor, Tensor], side: int, num: Numerics) -> Tensor:
+    def _mixed(self, start: Tensor, known: Tensor, bounds: tuple[Tensor, Tensor], side: int) -> Tensor:
         """The envelope's slope at the midpoint, in closed form: it bends at `at` alone. No slope narrows a band over a jump."""
         low, high = (bound.detach() for bound in bounds)
         at, values = self.constant("at", low).expand_as(low), (self.below, self.here, self.above)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from math import inf, pi
 
 import torch
 from torch import Tensor
 
-from absint.model.families.elementwise import Candidate, Curvature, Elementwise, KernelError, Piece
+from absint.model.families.elementwise import Candidate, Curvature, Elementwise, KernelError, Piece, Span
 from absint.model.op import Smoothness, register_op
 from absint.numeric.interval import Interval
 from absint.numeric.rounding import Numerics
@@ -58,20 +59,22 @@ class _Wave(Elementwise):
     def _bracket(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         return -torch.ones_like(low), torch.ones_like(low)
 
-    def _candidates(self, slope: Tensor, low: Tensor, high: Tensor, side: int, num: Numerics) -> list[Candidate]:
-        """The ends, and the touch point of each span [k, k + 1] - phase of that curvature: their ends are the others' too."""
-        found = [Candidate(x, self.evaluate(x), 0.0) for x in (low, high)]
+    def _places(self, low: Tensor, high: Tensor, side: int) -> list[Candidate | Span]:
+        """The ends, and each span [k, k + 1] - phase of that curvature: their ends are the others' too."""
+        found: list[Candidate | Span] = [Candidate(x, self.evaluate(x), 0.0) for x in (low, high)]
         odd = 1 if side > 0 else 0
         # The first span starts at most two periods before l; four of them reach past l + 4 pi.
         first = 2 * torch.floor((low / pi + self.phase - odd) / 2) + odd
-        turn = torch.acos((slope.detach() if odd == 0 else -slope.detach()).clamp(-1, 1))
         for step in (0, 2, 4, 6):
             k = first - self.phase + step
             left, right = (torch.minimum(torch.maximum(x * pi, low), high) for x in (k, k + 1))
-            touch = torch.minimum(torch.maximum(k * pi + turn, left), right).detach()
-            slack = self._touch_slack(touch, slope.detach(), left, right, side, num)
-            found.append(Candidate(touch, self.evaluate(touch), slack))
+            found.append(Span(left, right, partial(_touch, k=k, odd=odd, left=left, right=right)))
         return found
+
+
+def _touch(slope: Tensor, *, k: Tensor, odd: int, left: Tensor, right: Tensor) -> Tensor:
+    turn = torch.acos((slope if odd == 0 else -slope).clamp(-1, 1))
+    return torch.minimum(torch.maximum(k * pi + turn, left), right).detach()
 
 
 @register_op("Sin")
