@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from absint.attacks.panels import panels_of
 from absint.errors import InputError, ResourceError, UsageError
 from absint.model.graph import Graph
 from absint.model.input_axes import axes_of
-from absint.model.layout import Known, agreed, picture_in
+from absint.model.layout import Known, agreed
 from absint.model.reference import runtime
 from absint.verdict import InstanceResult, Verdict
 
@@ -124,7 +125,7 @@ class _Record:
         facts = (json.dumps(self.facts, indent=2, allow_nan=False) + "\n").encode()
         out = {".json": facts, ".npz": self._npz(), ".txt": counterexample_text(self.point, self.output).encode()}
         try:
-            panels, missing = _panels(self.point, self.original, self.axes), _NO_IMAGES
+            panels, missing = panels_of(self.point, self.original, self.axes), _NO_IMAGES
         except UsageError as error:    # E-LAYOUT: nothing is drawn that may show rows as colours
             panels, missing = None, f"no pictures: {error.what}; {error.hint}"
         if panels is None:
@@ -221,25 +222,6 @@ def _written(path: Path, content: bytes) -> Path:
 
 
 # ---- pictures ----------------------------------------------------------------------------------------------------------
-
-
-def _panels(point: FloatArray, original: FloatArray | None, known: Known) -> list[FloatArray] | None:
-    """Original, witness and difference as (H, W, channels) in [0, 1]; only the witness without an original; None: no image.
-
-    Raises UsageError E-LAYOUT where the channels may be the first axis as well as the last.
-    """
-    axes = picture_in(point.shape, known, None, "picture")
-    if axes is None or axes.count not in (1, 3) or min(axes.spatial) <= 3:
-        return None
-    shown = [np.moveaxis(x.reshape(axes.view), axes.channels, 2) for x in ((point,) if original is None else (original, point))]
-    least, most = min(x.min() for x in shown), max(x.max() for x in shown)
-    low, high = (0.0, 1.0) if least >= 0 and most <= 1 else (least, most)
-    scaled = [(x - low) / (high - low or 1.0) for x in shown]
-    if len(shown) == 2:
-        moved = shown[1] - shown[0]
-        # Grey is no change; the greatest change is black or white.
-        scaled.append(0.5 + moved / (2 * (np.abs(moved).max() or 1.0)))
-    return scaled
 
 
 def _png(panels: list[FloatArray]) -> bytes:

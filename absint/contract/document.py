@@ -95,11 +95,41 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Section:
-    """A titled part. Records have a section of their own in every format; these come after it."""
+class Picture:
+    """Pixels. title: what they show.  size: width and height.  pixels: row by row, one byte each (grey) or three (red, green, blue).
+
+    Raises ValueError for another number of bytes.
+    """
 
     title: str
-    parts: tuple[Table | Facts, ...]
+    size: tuple[int, int]
+    pixels: bytes
+
+    def __post_init__(self) -> None:
+        """The number of bytes."""
+        count = self.size[0] * self.size[1]
+        if min(self.size) < 1 or len(self.pixels) not in (count, 3 * count):
+            raise ValueError(f"{len(self.pixels)} bytes for {self.size[0]}x{self.size[1]} pixels of one or three bytes")
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Pictures side by side, with what is said of them all."""
+
+    title: str
+    pictures: tuple[Picture, ...]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A titled part. Records have a section of their own in every format; these come after it.
+
+    detail: for formats with room: the lines of a text leave it out; named tables in it are data like all others.
+    """
+
+    title: str
+    parts: tuple[Table | Facts | Figure | Strip, ...]
+    detail: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,13 +182,16 @@ class Heading:
 class Row:
     """One row of a record on its way to a format. values: by column, JSON-ready.  tone: good, bad, open or ''.
 
-    cells: as people read it, by column.  more: further lines of it.
+    cells: as people read it, by column.  more: further lines of it.  word: what counts call it, as `Analysis.word`.
+    cut: whether the limit of the whole run ended it: an open one was not decided at all.
     """
 
     values: Mapping[str, Json]
     cells: Mapping[str, str]
     tone: str = ""
     more: tuple[Mapping[str, str], ...] = ()
+    word: str = ""
+    cut: bool = False
 
 
 def table_of(name: str, rows: Sequence[Mapping[str, Json]]) -> Table:

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, TypeVar
 from absint.contract.document import Document, Heading, Row
 from absint.errors import PluginError, UsageError
 from absint.registry import Registry
+from absint.reports.options import NoOptions, read_options
 
 F = TypeVar("F", bound="type[Format]")
 
@@ -26,12 +27,22 @@ class Format(ABC):
     stream: text, or bytes where `binary`.  suffixes: names of files that choose this format.  streams: whether rows appear while
     the run goes on; a format that cannot keeps them until `end`, so that a run that fails leaves its output empty.
     draws: it shows a document's figures and nothing else.
+
+    Options: a frozen dataclass, each field an option with its default (`read_options` says which types): `--format NAME:option=value`.
+    options: one of these, what the user said.
     """
 
     suffixes: ClassVar[tuple[str, ...]] = ()
     streams: ClassVar[bool] = False
     binary: ClassVar[bool] = False
     draws: ClassVar[bool] = False
+    Options: ClassVar[type[Any]] = NoOptions
+    options: ClassVar[Any] = NoOptions()
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "Options" in cls.__dict__:
+            cls.options = cls.Options()
 
     def __init__(self, stream: Any, suffix: str = "") -> None:
         self.stream, self.suffix = stream, suffix
@@ -80,13 +91,20 @@ def register_format(name: str) -> Callable[[F], F]:
     return enter
 
 
-def format_of(name: str) -> type[Format]:
-    """The format of that name. Raises UsageError E-FORMAT-UNKNOWN, PluginError E-PLUGIN-CONTRACT."""
+def format_of(choice: str) -> type[Format]:
+    """The format of a name; of 'NAME:option=value,...' a subclass of it whose `options` these are.
+
+    Raises UsageError E-FORMAT-UNKNOWN, E-FORMAT-OPTION, PluginError E-PLUGIN-CONTRACT.
+    """
+    name, colon, text = choice.partition(":")
     kind: Any = FORMATS.get(name)
     if not (isinstance(kind, type) and issubclass(kind, Format)):
         raise PluginError("E-PLUGIN-CONTRACT", f"what is registered as format '{name}' is no subclass of Format", where=name,
                           hint="see docs/extending.md")
-    return kind
+    if not colon:
+        return kind
+    said = {"options": read_options(name, kind.Options, text), "__module__": kind.__module__, "__doc__": kind.__doc__}
+    return type(kind.__name__, (kind,), said)
 
 
 def format_for(path: PurePath) -> type[Format] | None:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from absint.contract.document import Document, Heading, Row, Table
-from absint.reports.interface import KeptFormat
-from absint.reports.rows import NOTES, dumps, ordered
+from absint.reports.interface import Format
+from absint.reports.rows import NOTES, dumps
+from absint.reports.spool import RowSpool
 
 _VERSION = 2
+_ROWS = "\0rows\0"     # where the rows go
 _DEPTH = 3          # mappings in mappings that have a line for each name
 
 
-class Json(KeptFormat):
-    """Written at the end, records in the order of their index; a run that fails writes nothing. One record a line.
+class Json(Format):
+    """Written at the end, records in the order of their index; a run that fails writes nothing. One record a line, and never all of
+    them in memory.
 
     "tables" has what only sections say, by name, a mapping a row.  "values" has what an analysis names like one of the document's own
     keys.  No NaN and no infinity is written as a number: they are text.
@@ -22,20 +26,47 @@ class Json(KeptFormat):
 
     suffixes: ClassVar[tuple[str, ...]] = (".json",)
 
+    def __init__(self, stream: Any, suffix: str = "") -> None:
+        super().__init__(stream, suffix)
+        self.rows = RowSpool()
+
+    def begin(self, heading: Heading) -> None:
+        """Kept."""
+        self.heading = heading
+
+    def row(self, row: Row) -> None:
+        """Kept."""
+        if self.heading.records:
+            self.rows.add(row)
+
     def end(self, document: Document) -> None:
         """The document."""
-        whole = whole_of(self.heading, self.rows, document)
-        self.stream.write(f"{_laid(whole)}\n")
+        before, _, after = _laid(whole_of(self.heading, _ROWS, document)).partition(dumps(_ROWS))
+        self.stream.write(before)
+        if self.heading.records:
+            self._write_rows(_said(document))
+        self.stream.write(f"{after}\n")
         self.stream.flush()
 
+    def _write_rows(self, said: set[str]) -> None:
+        """One a line, as `_laid` has tables of this depth."""
+        start = "["
+        for text in self._texts(said):
+            self.stream.write(f"{start}\n  {text}")
+            start = ","
+        self.stream.write("[]" if start == "[" else "\n ]")
 
-def whole_of(heading: Heading, rows: list[Row], document: Document) -> dict[str, Any]:
-    """A document as one mapping."""
+    def _texts(self, said: set[str]) -> Iterator[str]:
+        for text in self.rows.texts():
+            yield dumps(_short(json.loads(text), said)) if f'"{NOTES}"' in text else text
+
+
+def whole_of(heading: Heading, rows: Any, document: Document) -> dict[str, Any]:
+    """A document as one mapping, with `rows` where the rows are."""
     tables = _tables(document)
     after: dict[str, Any] = {"summary": document.summary}
     if heading.records:
-        said = _said(document)
-        after[heading.records] = [_short(row.values, said) for row in ordered(rows)]
+        after[heading.records] = rows
     if tables:
         after["tables"] = tables
     if document.notes or NOTES not in document.values:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
@@ -47,7 +47,14 @@ class _Output:
             self.stack.close()
         except Exception as error:
             return error
+        if isinstance(self.failed, UsageError):     # there is nothing to write in this format: no empty file says that there was
+            self._remove_empty()
         return None
+
+    def _remove_empty(self) -> None:
+        with suppress(OSError):
+            if self.path is not None and not self.path.is_symlink() and self.path.is_file() and not self.path.stat().st_size:
+                self.path.unlink()
 
     def step(self, what: str, call: Callable[..., Any], *values: Any) -> Any:
         """Whatever a stranger's format raises becomes one coded message; a full disk is a full disk."""

@@ -8,19 +8,32 @@ from enum import Enum
 from math import isfinite
 from typing import Any
 
-from absint.contract.document import Heading, Row
+from absint.contract.document import Document, Heading, Row
 
+UNASKED = "which items were asked for is not known: these may be some of them"
 NOTES = "notes"     # the column of what is to be known of the model
 
 
 def ordered(rows: Iterable[Row]) -> list[Row]:
     """In the order of their index; rows of one index as they came, rows without one last."""
-    return sorted(rows, key=_place)
+    return sorted(rows, key=place_of)
 
 
-def _place(row: Row) -> tuple[bool, int]:
+def place_of(row: Row) -> tuple[bool, int]:
+    """What rows are ordered by: whether one has no index, and the index."""
     index = row.values.get("index")
     return (False, index) if isinstance(index, int) else (True, 0)
+
+
+def left_of(document: Document) -> int:
+    """How many items are not decided: of very many, only the first are listed."""
+    count = document.summary.get("remaining_count")
+    return count if isinstance(count, int) else len(document.summary.get("remaining") or ())
+
+
+def unasked(document: Document) -> bool:
+    """Whether nobody knows which items were asked for: those that are decided may be some of them."""
+    return "complete" in document.summary and document.summary["complete"] is None
 
 
 def caveats(heading: Heading) -> str:

@@ -17,7 +17,7 @@ _STYLES: Mapping[str, str] = {"good": "green", "bad": "red", "open": "yellow"}
 class Text(Format):
     """Rows in columns of fixed widths, each line flushed; a longer cell pushes the others on and is never cut.
 
-    A lead, which a standard prescribes, is all that is written where there is one.
+    A lead, which a standard prescribes, is all that is written where there is one. Details and pictures are left out.
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (".txt",)
@@ -53,9 +53,10 @@ class Text(Format):
             self.stream.write(document.lead if document.lead.endswith("\n") else f"{document.lead}\n")
         else:
             notes = [("note", note) for note in _few(document.notes)]
-            names = [name for section in document.sections for part in section.parts if isinstance(part, Facts) for name, _ in part.items]
+            sections = [section for section in document.sections if not section.detail]
+            names = [name for section in sections for part in section.parts if isinstance(part, Facts) for name, _ in part.items]
             width = max((len(one_line(name)) for name in (*names, *(name for name, _ in notes))), default=0)
-            for section in document.sections:
+            for section in sections:
                 self._section(section, width)
             self._facts(notes, width)
         self.stream.flush()
@@ -69,7 +70,7 @@ class Text(Format):
                 self._start("table")
                 rows = [[cell(value) for value in row] for row in part.rows]
                 print_table(self.stream, part.columns, rows, [_STYLES.get(tone, "") for tone in part.tones], plain=self.plain)
-            else:
+            elif isinstance(part, Facts):
                 self._facts(part.items, width)
         if section.title and self._last == "facts":
             self._last = "titled facts"

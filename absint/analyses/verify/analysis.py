@@ -148,6 +148,12 @@ class Verify(Analysis[VerifyOptions, InstanceResult]):
             return None
         return InstanceResult(item.index, Verdict.UNKNOWN, reason=Reason.TIMEOUT, time_s=failure.time_s, detail="killed")
 
+    def replayed(self, record: InstanceResult, run: Run[VerifyOptions]) -> bool | None:
+        """By onnxruntime, and a proof."""
+        from absint.analyses.verify.replaying import is_counterexample
+
+        return is_counterexample(record, run)
+
     def document(self, records: Sequence[InstanceResult], run: Run[VerifyOptions]) -> Document:
         """Counts, and what was proved of what."""
         counts = Counts.of(records, run.asked)
@@ -156,8 +162,10 @@ class Verify(Analysis[VerifyOptions, InstanceResult]):
         region = claim.get("region") or f"linf eps {claim['eps']}"
         lines = (*counts.lines(classes=run.options.output_range is None), ("seconds", f"{time.monotonic() - run.begin:.2f}"),
                  *counts.note_lines(), ("property", f"{claim['text']}, {region}, {clip}"))
+        from absint.analyses.verify.details import details
+
         return Document(
-            counts.as_dict(), (facts(*lines),), figures_of(records, run),
+            counts.as_dict(), (facts(*lines), *details(records, run)), figures_of(records, run),
             warnings=tuple(filter(None, (_doubt(run), _vast(run), counts.warning))), remarks=tuple(filter(None, (counts.remark,))),
             exit_code=0 if counts.all_verified else 1)
 
