@@ -67,6 +67,8 @@ class Analysis(ABC, Generic[O, R]):
     function: its name in Python; the command's with `_` where empty.  returns: what `value` returns, as 'module:Class', where it
     is not the sequence of records.
     also: other analyses whose options its command takes, too, but for their arguments; `route` says which one is meant.
+    project: whether a project file that lies there, and the environment, give its options; False: only a file named by --config does,
+    and then the environment, too. `asks_project` says it of one command.
     """
 
     Options: ClassVar[type[Any]]
@@ -76,6 +78,7 @@ class Analysis(ABC, Generic[O, R]):
     function: ClassVar[str] = ""
     returns: ClassVar[str] = ""
     also: ClassVar[tuple[str, ...]] = ()
+    project: ClassVar[bool] = True
 
     # ---- what every analysis states --------------------------------------------------------------------------------
 
@@ -110,6 +113,13 @@ class Analysis(ABC, Generic[O, R]):
         """The options with what their defaults stand for."""
         return options
 
+    def asks_project(self, given: Mapping[str, Any]) -> bool:
+        """Whether a project file that lies there, and the environment, count beside these options of the command line.
+
+        Not where they name a file that states the whole question, which means the same in every folder.
+        """
+        return self.project
+
     def default_format(self, options: O) -> str:
         """Where neither --format nor the name of a file says otherwise."""
         return "text"
@@ -121,6 +131,11 @@ class Analysis(ABC, Generic[O, R]):
     def graph(self, options: O) -> Graph | None:
         """The network, where it is not simply the file named by `net`: None leaves it to the run."""
         return None
+
+    def parts(self, options: O) -> Sequence[tuple[str, Any]]:
+        """Runs that this one is made of, each an analysis and its options: `run.parts`, resolved before `prepare`. It then reads no
+        network, data or domain of its own. By default there are none."""
+        return ()
 
     def suits(self, graph: Graph) -> None:
         """Raise what is wrong with the network, whatever the data: before any are read."""
@@ -140,6 +155,14 @@ class Analysis(ABC, Generic[O, R]):
     def apart(self, options: O) -> bool:
         """Whether items can be decided apart from each other: no executor gets those that are decided one after the other, in order."""
         return True
+
+    def files(self, item: Item) -> Sequence[Path]:
+        """Files that `decide` reads for this item, by absolute path: other machines are sent them, and nothing that `prepare` read."""
+        return ()
+
+    def moved(self, item: Item, places: Mapping[Path, Path]) -> Item:
+        """The item, for a machine where its files lie elsewhere. places: where each lies now, by where it lay."""
+        return item
 
     def about(self, run: Run[O]) -> Mapping[str, Json]:
         """What a report says of the question, by key: added to the header."""
@@ -161,6 +184,10 @@ class Analysis(ABC, Generic[O, R]):
     def tone(self, record: R) -> str:
         """'good', 'bad', 'open' or '': how a terminal colours it."""
         return {"verified": "good", "falsified": "bad", "unknown": "open", "likely": "open"}.get(self.word(record), "")
+
+    def row_tone(self, record: R, row: Any) -> tuple[str, str]:
+        """Tone and word of one of its `rows`: the record's own, unless rows have verdicts of theirs."""
+        return self.tone(record), self.word(record)
 
     def cut(self, record: R) -> bool:
         """Whether the limit of the whole run cut it short: a journal leaves it to be tried again."""
@@ -185,6 +212,13 @@ class Analysis(ABC, Generic[O, R]):
     def finish(self, records: Sequence[R], document: Document, run: Run[O]) -> Sequence[str]:
         """Write what was asked for besides the result, such as counterexamples; returns lines for stderr. Also after an interrupt."""
         return ()
+
+    def replayed(self, record: R, run: Run[O]) -> bool | None:
+        """Whether the record's counterexample is one on this run's network; None where it has none, or this analysis replays none.
+
+        run: resolved anew, so that nothing of the run that made the record is trusted.
+        """
+        return None
 
     def overdue(self, options: O) -> tuple[float, Document, R] | None:
         """(seconds, what is said then, the record for formats that show nothing else) where the process must answer in time, whatever

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,11 @@ INPUT_TYPES = "ArrayLike | Mapping[str, ArrayLike] | Region | Dataset | str | Pa
 EPS_TYPES = "float | str | Fraction | ArrayLike | None"
 BOX_TYPES = "tuple[ArrayLike, ArrayLike] | Region | str | Path | None"
 RANGE_TYPES = "tuple[ArrayLike, ArrayLike] | str | Path | None"
+NO_RANGE = re.compile(r"(?!\s*[-+\d.einfty]+\s*,\s*[-+\d.einfty]+\s*$)(.+)", re.DOTALL | re.IGNORECASE)  # anything but LOW,HIGH is a file
 BOX = "Instead of data and radius: least and greatest value of each input, in a CSV, npz or VNN-LIB file."
 CLIP_TYPES = "tuple[float, float] | str | None"
+OF_DATA = ("box", "labels", "key", "label_column", "scale")     # what another file of data leaves without meaning
+OF_BOX = ("data", *OF_DATA[1:], "index", "sample", "clip", "eps", "norm", "brightness", "contrast", "patch")    # what a box says itself
 
 
 @dataclass(frozen=True)
@@ -28,18 +32,25 @@ class RunOptions:
     memory: str | int | None = option(None, "Memory to use, e.g. 8GiB.", group=LIMITS, shown="half of the machine's", binds=False, kind=str,
                                       accepts="int | str | None")
     threads: int | None = option(None, "Threads on the CPU.", group=LIMITS, shown="torch's choice", binds=False)
-    executor: str = option("local", "Where items are decided: local, or processes: a process an item, killed at its limit.", group=LIMITS,
-                           binds=False)
-    processes: int = option(1, "Processes at a time, for --executor processes.", group=LIMITS, binds=False)
-    format: str | None = option(None, "text, json, jsonl, csv or a plug-in's.", group=OUTPUT, shown="text, or what --out ends in",
+    executor: str = option("local", "Where items are decided: local; processes: a process an item, killed at its limit; ray: workers on a "
+                           "cluster.", group=LIMITS, binds=False)
+    processes: int | None = option(None, "Processes at a time, for --executor processes; workers, for ray.", group=LIMITS, binds=False,
+                                   shown="1; of ray, as many as it has CPUs")
+    address: str | None = option(None, "For --executor ray: auto or HOST:PORT of a cluster that runs.", group=LIMITS, binds=False,
+                                 shown="a cluster on this machine, for this run")
+    format: str | None = option(None, "text, json, jsonl, csv, html, junit, sarif, markdown, parquet or a plug-in's; options follow a "
+                                "colon: junit:unknown=failure.", group=OUTPUT, shown="text, or what --out ends in",
                                 common=True, python=False, binds=False)
     out: tuple[Path, ...] = option((), "File for the result instead of stdout; .json, .jsonl, .csv, ... choose the format; repeatable.",
                                    group=OUTPUT, common=True, python=False, binds=False, writes="result")
     journal: Path | None = option(None, "File that keeps each record the moment it is decided.", group=OUTPUT, common=True, binds=False,
                                  writes="result")
     resume: bool = option(False, "Continue the journal.", group=OUTPUT, common=True, binds=False)
+    bundle: Path | None = option(None, "Evidence pack: a zip file of report, journal, inputs, model, counterexamples, versions and hashes.",
+                                group=OUTPUT, python=False, binds=False, writes="file")
+    bundle_model: str = option("copy", "copy or hash: the model itself in the pack, or its hash.", group=OUTPUT, python=False, binds=False)
     quiet: bool = option(False, "No progress.", group=OUTPUT, python=False, binds=False)
-    debug: bool = option(False, "Show tracebacks.", group=OUTPUT, python=False, binds=False)
+    debug: bool = option(False, "Show tracebacks.", group=OUTPUT, python=False, binds=False, project=False)
 
 
 @dataclass(frozen=True)
@@ -53,8 +64,8 @@ class NetworkOptions(RunOptions):
                                  word="--no-normalisation")
     compose: Any = option((), "Network that runs before it, such as a generator; repeatable, in order. Inputs are those of the first one.",
                           group=MODEL, many=True, kind=Path, accepts=f"Sequence[{MODEL_TYPES}] | {MODEL_TYPES}", binds=False)
-    rescale: bool = option(False, "Map the range of the composed network's output to --classifier-range.", group=MODEL)
-    as_is: bool = option(False, "Leave the composed network's output as it is, whatever its range.", group=MODEL)
+    rescale: bool = option(False, "Map the range of the composed network's output to --classifier-range.", group=MODEL, instead=("as_is",))
+    as_is: bool = option(False, "Leave the composed network's output as it is, whatever its range.", group=MODEL, instead=("rescale",))
     classifier_range: Any = option("0,1", "With --compose: the range that the network expects, or none.", group=MODEL, kind=str,
                                    accepts=CLIP_TYPES)
 
@@ -74,7 +85,7 @@ class DataOptions(ModelOptions):
     """Of analyses of a network on data."""
 
     data: Any = option(None, "Inputs: IDX, npz, npy, mat, CSV, a picture or a folder of them. Default: a bundled sample that fits.",
-                       group=DATA, common=True, kind=Path, keyword="inputs", accepts=INPUT_TYPES, binds=False)
+                       group=DATA, common=True, kind=Path, keyword="inputs", accepts=INPUT_TYPES, binds=False, instead=OF_DATA)
     labels: Any = option(None, "Labels, where they lie in a file of their own.", group=DATA, common=True, kind=Path,
                          accepts="ArrayLike | str | Path | None", binds=False)
     index: str | None = option(None, "Which inputs: 0:100 (half open) or 3,5,8. Default: all.", group=DATA, common=True, binds=False)

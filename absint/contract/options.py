@@ -5,6 +5,7 @@ The command line, the keyword arguments of the Python function, docs/cli.md and 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Iterator
 from dataclasses import Field, dataclass, field, fields
 from functools import cache
@@ -35,6 +36,10 @@ class Words:
     "result": the result itself, the journal or a picture of it. Every other file that an option names is read, and never written over.
     replaces: the option whose file, which the run reads, that file may replace; no other one.
     secret: no repr of the options shows it.
+    instead: options that it takes the place of where a source of lower rank states them (`absint.cli.settings`): the two exclude
+    each other, or they say how the other one's file is read.
+    file: of text that may hold the name of a file, a pattern whose first group is that name; a project file states it relative to itself.
+    project: whether a project file and the environment may state it.
     """
 
     help: str
@@ -56,6 +61,9 @@ class Words:
     binds: bool = True
     writes: str = ""
     replaces: str = ""
+    instead: tuple[str, ...] = ()
+    file: re.Pattern[str] | None = None
+    project: bool = True
 
 
 @dataclass(frozen=True)
@@ -75,6 +83,16 @@ class Option:
         if self.words.argument:
             return self.words.metavar or self.name.upper()
         return self.words.word or f"--{self.name.replace('_', '-')}"
+
+    @property
+    def key(self) -> str:
+        """As it is written in a project file: the word without its dashes, or the name of an argument."""
+        return self.name.replace("_", "-") if self.words.argument else self.word.lstrip("-")
+
+    @property
+    def opposite(self) -> str:
+        """Of a flag, what switches it back, without dashes: 'no-rescale' of '--rescale', 'rounding' of '--no-rounding'."""
+        return self.key.removeprefix("no-") if self.key.startswith("no-") else f"no-{self.key}"
 
     @property
     def keyword(self) -> str:

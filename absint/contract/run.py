@@ -31,11 +31,12 @@ class Run(Generic[O]):
 
     analysis: its name.  options: with what their defaults stand for.  stated: as the user gave them, to resolve them elsewhere.
     command: what repeats it; empty in Python.  begin: on the monotonic clock.
+    config: where options come from that the command line did not state, JSON-ready; empty where it stated all.
     graph: the network, from raw input units.  whole, data: all inputs, and the chosen ones.  region: given in place of inputs.
     domain: or a strategy, with its options.  timeout: seconds an instance, inf for none.  end: of the whole run, on the monotonic clock.
     problem: what `Analysis.prepare` made of it.  header: JSON-ready, for reports.  binding: all that its records depend on.
     done: records that a journal holds already, by index.  asked: the index of every item.
-    stage: tells what is going on to whoever watches.
+    stage: tells what is going on to whoever watches.  parts: the runs it is made of, where the analysis says so.
     """
 
     analysis: str
@@ -56,6 +57,8 @@ class Run(Generic[O]):
     asked: tuple[int, ...] = ()
     stated: O | None = None
     stage: Callable[[str], None] = _nothing
+    parts: tuple[Run[Any], ...] = ()
+    config: Mapping[str, Json] = field(default_factory=dict)
 
     @property
     def network(self) -> Graph:

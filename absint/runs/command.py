@@ -6,35 +6,45 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import replace
 from math import inf, isfinite
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absint.contract.analysis import Analysis, analysis_of
 from absint.contract.document import Document, Heading, Row
 from absint.contract.options import options_of
 from absint.contract.record import cells_of, columns_of, row_of, shown_of
+from absint.contract.run import Run
 from absint.errors import ResourceError, UsageError, printable
 from absint.registry import load_plugin
 from absint.reports.interface import Format, drawing, format_for, format_of
 from absint.reports.outputs import Outputs
 from absint.runs.interrupts import INTERRUPTED, interruptible
 from absint.runs.output import check_out, check_writable, interrupts_deferred
+from absint.runs.packing import Packing
 from absint.runs.progress import Progress
 from absint.runs.resolve import check_types, resolve
 from absint.runs.session import RunSession, guarded, journal_of
 from absint.runs.written import Drawings, prepare_written
+
+if TYPE_CHECKING:
+    from absint.problem.dataset import Dataset
 
 Chosen = list[tuple[Path | None, type[Format]]]
 
 _GRACE = 0.2    # seconds past a promised limit before the watch answers in place of the run
 
 
-def execute(name: str, options: Any, command: str, begin: float, loaded: Collection[Path] = ()) -> int:
-    """Run; returns the exit code. What cannot be written is refused before anything is computed. loaded: plug-ins that are already."""
+def execute(
+    name: str, options: Any, command: str, begin: float, loaded: Collection[Path] = (), config: Mapping[str, Any] | None = None
+) -> int:
+    """Run; returns the exit code. What cannot be written is refused before anything is computed.
+
+    loaded: plug-ins that are already.  config: see `Run`.
+    """
     analysis = analysis_of(name)
     with interruptible(), _watched(name, analysis, options, begin) as gate:
         for file in options.plugin:
@@ -44,10 +54,14 @@ def execute(name: str, options: Any, command: str, begin: float, loaded: Collect
         placed = guarded(analysis, analysis.placed, options)
         drawings = Drawings.of(placed)
         gate.chosen = chosen = outputs_of(analysis, placed)
-        analysis, run = resolve(name, options, command=command, begin=begin)
-        journal = journal_of(analysis, run)
-        with nullcontext() if journal is None else closing(journal), gate.opened(Outputs(chosen)) as outputs:
-            return _Command(RunSession(analysis, run, journal), outputs, gate, drawings).run()
+        analysis, run = resolve(name, options, command=command, begin=begin, config=config)
+        with ExitStack() as stack:
+            packing = None if placed.bundle is None else stack.enter_context(Packing.of(placed))
+            journal = journal_of(analysis, run, None if packing is None else packing.journal)
+            if journal is not None:
+                stack.enter_context(closing(journal))
+            outputs = stack.enter_context(gate.opened(Outputs(chosen)))
+            return _Command(RunSession(analysis, run, journal), outputs, gate, (drawings, packing)).run()
 
 
 def outputs_of(analysis: Analysis[Any, Any], options: Any) -> Chosen:
@@ -63,15 +77,24 @@ def outputs_of(analysis: Analysis[Any, Any], options: Any) -> Chosen:
         check_out(Path(options.journal), read, "--journal")
         read["--journal"] = Path(options.journal)
     prepare_written(options, read)
-    stated = None if options.format is None else format_of(options.format)
+    plot = getattr(options, "plot", None)
+    return chosen_outputs(options.out, options.format, default, read, None if plot is None else Path(plot))
+
+
+def chosen_outputs(out: Sequence[Path], format_: str | None, default: str, read: dict[str, Path | None],
+                   plot: Path | None = None) -> Chosen:
+    """Each file and its format, and stdout where no text goes into a file. read: what is not written over, by word.
+
+    Raises as `outputs_of` does.
+    """
+    stated = None if format_ is None else format_of(format_)
     chosen: Chosen = []
-    for file in map(Path, options.out):
+    for file in map(Path, out):
         chosen.append((file, stated or format_for(file) or format_of(default)))
         _check_file(file, read, "--out")
-    plot = getattr(options, "plot", None)
     if plot is not None:
-        chosen.append((Path(plot), drawing(Path(plot), "--plot")))
-        _check_file(Path(plot), read, "--plot")
+        chosen.append((plot, drawing(plot, "--plot")))
+        _check_file(plot, read, "--plot")
     if all(kind.binary for _, kind in chosen):      # pictures and arrays come beside the text
         beside = stated if stated is not None and not (stated.binary and chosen) else format_of(default)
         chosen.insert(0, (None, beside))
@@ -103,8 +126,9 @@ def _read_files(options: Any) -> dict[str, Path | None]:
 class _Command:
     """Records on their way to journal, outputs and progress. gate: who holds it may write the result."""
 
-    def __init__(self, session: RunSession, outputs: Outputs, gate: _Gate, drawings: Drawings | None) -> None:
-        self.session, self.outputs, self.gate, self.drawings = session, outputs, gate, drawings
+    def __init__(self, session: RunSession, outputs: Outputs, gate: _Gate, besides: tuple[Drawings | None, Packing | None]) -> None:
+        self.session, self.outputs, self.gate = session, outputs, gate
+        self.drawings, self.packing = besides
         self.analysis, self.quiet = session.analysis, session.run.quiet
         self.begun = False
 
@@ -161,11 +185,16 @@ class _Command:
     def _end(self, *, interrupted: bool) -> Document:
         document = self.session.document(interrupted=interrupted)
         self._begin()
-        self.outputs.end(document)
+        try:
+            self.session.ended(document)
+        finally:        # a full disk costs no other place the result
+            self.outputs.end(document)
         if self.drawings is not None:
             self.drawings.draw(self.session.heading(), document)
         for line in guarded(self.analysis, self.analysis.finish, self.session.records, document, self.session.run):
             self.session.run.note(line)
+        if self.packing is not None:
+            self.session.run.note(self.packing.pack(_data_of(self.session.run)))
         return document
 
     def _told(self, document: Document, *, interrupted: bool, failed: Exception | None) -> int:
@@ -175,7 +204,7 @@ class _Command:
         for failure in session.failures:
             sys.stderr.write(f"error[{failure.code}] {printable(failure.name)}: {printable(failure.what)}\n")
         for line in document.warnings:
-            sys.stderr.write(f"{_warning(printable(line))}\n")
+            sys.stderr.write(f"{warning_line(printable(line))}\n")
         for line in document.remarks:
             session.run.note(line)
         if interrupted or failed is not None:
@@ -189,7 +218,16 @@ class _Command:
         return INTERRUPTED if interrupted else document.exit_code
 
 
-def _warning(line: str) -> str:
+def _data_of(run: Run[Any]) -> Dataset | None:
+    """The chosen inputs; of a run that is made of others theirs, where all of them have the same."""
+    if run.data is not None or not run.parts:
+        return run.data
+    found = [part.data for part in run.parts if part.data is not None]
+    same = {(one.sha256, tuple(one.index.tolist()), one.inputs.shape) for one in found}
+    return found[0] if len(found) == len(run.parts) and len(same) == 1 else None
+
+
+def warning_line(line: str) -> str:
     """'warning[E-CODE] text' of what has a code of its own, as an error has; W-CODE where nothing is refused for it."""
     code, colon, text = line.partition(": ")
     return f"warning[{code}] {text}" if colon and code.startswith(("E-", "W-")) and " " not in code else f"warning: {line}"

@@ -1,4 +1,4 @@
-"""Where the items of a run are decided: in this process, or in processes of their own. One class each, and the registry of them."""
+"""Where the items of a run are decided: in this process, in others, on other machines. One class each, and the registry of them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from absint.contract.analysis import Analysis, Failure, Item
 from absint.contract.run import Run
+from absint.errors import UsageError
 from absint.registry import Registry
 
 E = TypeVar("E", bound="type[Executor]")
@@ -18,6 +19,15 @@ class Executor(ABC):
 
     Whatever ends the generator (an interrupt, a closed pipe) leaves no process and no thread behind.
     """
+
+    def check(self, options: Any) -> None:
+        """Raise what is wrong with the options for this executor; nothing is read or started yet. Default: no cluster is spoken of.
+
+        Raises UsageError E-EXECUTOR, and what a subclass says.
+        """
+        if options.address is not None:
+            raise UsageError("E-EXECUTOR", f"the executor '{options.executor}' joins no cluster", where="--address",
+                             hint="add --executor ray, or leave this out")
 
     @abstractmethod
     def records(self, analysis: Analysis[Any, Any], run: Run[Any], items: Sequence[Item]) -> Iterator[Any]:

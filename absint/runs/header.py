@@ -80,6 +80,8 @@ def header_of(run: Run[Any]) -> dict[str, Json]:
         header["numerics"] = {name: plain(getattr(options, name)) for name in (
             "device", "dtype", "semantics", "rounding", "attack", "accept_solver", "batch", "timeout", "total_timeout", "threads")
             if hasattr(options, name)}
+    if run.config:
+        header["config"] = dict(run.config)
     return {**header, "versions": versions()}
 
 
@@ -154,6 +156,8 @@ def origin(header: Mapping[str, Any]) -> tuple[Section, ...]:
         right = data.get("accuracy")
         known = "" if right is None else f", classified correctly: {right['correct']} of {right['of']}"
         lines.append(("data", f"{'bundled sample ' if data['bundled'] else ''}{data['name']} (sha256 {data['sha256'][:12]}){known}"))
+    if header.get("config"):
+        lines.append(("options", ", ".join(f"{name} ({where})" for name, where in header["config"]["origins"].items())))
     if header.get("command"):
         lines.append(("command", header["command"]))
     return (Section("", (Facts(tuple(lines)),)),) if lines else ()

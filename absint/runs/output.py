@@ -104,6 +104,20 @@ def claim(file: BinaryIO, busy: Exception) -> None:
         return  # a file system without locks
 
 
+def in_use(file: BinaryIO) -> bool:
+    """Whether a run holds this file, open for reading here, to write it."""
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_UN)
+    except BlockingIOError:
+        return True
+    except (ImportError, OSError):      # a system or a file system without locks
+        return False
+    return False
+
+
 @contextmanager
 def interrupts_deferred() -> Iterator[None]:
     """Hold a Ctrl-C back until the block is done, so that no line is written by half. Main thread only."""

@@ -28,10 +28,10 @@ from absint.runs.worker_process import WorkerProcess
 
 GRACE = 3.0     # seconds past its limit before a worker, which answers by itself at the limit, is killed
 _LOOK = 0.05    # seconds between two looks at who has died
-_TRIES = 2      # processes that an item may cost
+TRIES = 2       # processes that an item may cost
 # What the run itself does with its records and limits is no business of a worker's.
-_OWN = {"plugin": (), "total_timeout": None, "executor": "local", "processes": 1, "out": (), "format": None, "journal": None,
-        "resume": False, "quiet": True}
+_OWN = {"plugin": (), "total_timeout": None, "executor": "local", "processes": None, "address": None, "out": (), "format": None,
+        "journal": None, "resume": False, "bundle": None, "quiet": True}
 
 
 class Processes(Executor):
@@ -61,7 +61,7 @@ class Orders:
     def threads(self) -> int | None:
         """Processes beside each other share the cores: one thread each, unless the user says otherwise."""
         stated: int | None = self.run.options.threads
-        return 1 if stated is None and self.run.options.processes > 1 else stated
+        return 1 if stated is None and (self.run.options.processes or 1) > 1 else stated
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -78,22 +78,19 @@ class Orders:
             return pickle.dumps(options)
         except Exception as error:  # whatever a user's object raises
             bad = [one.name for one in fields(options) if _unpicklable(getattr(options, one.name))]
-            raise _unsendable(", ".join(bad) or "options", error) from error
+            raise unsendable(", ".join(bad) or "options", error) from error
 
     @cached_property
     def plugins(self) -> list[str]:
         """Files, by absolute path: those of the options, and those that define what is sent."""
-        loaded = {name: module for name, module in sys.modules.items() if name.startswith("absint_plugin_")}
-        files = [module.__file__ for name, module in loaded.items()
-                 if module.__file__ and (name.encode() in self.options or name == type(self.analysis).__module__)]
-        return list(dict.fromkeys(os.path.abspath(file) for file in (*self.run.options.plugin, *files)))
+        return needed_plugins(self.analysis, self.run, self.options)
 
     def order(self, item: Item, limit: float) -> Sequence[bytes]:
         """The frames. limit: seconds that the item may take from now on; inf for none."""
         try:
             packed = pickle.dumps(item)
         except Exception as error:
-            raise _unsendable(f"item {item.index} {item.name}".rstrip(), error) from error
+            raise unsendable(f"item {item.index} {item.name}".rstrip(), error) from error
         head = {"analysis": self.run.analysis, "plugins": self.plugins, "begin": time.monotonic(),
                 "limit": None if limit == inf else limit, "total": None if self.run.left == inf else self.run.left}
         return [part for frame in (json.dumps(head).encode(), self.options, packed) for part in (len(frame).to_bytes(8, "big"), frame)]
@@ -107,9 +104,29 @@ def _unpicklable(value: Any) -> bool:
     return False
 
 
-def _unsendable(what: str, error: Exception) -> UsageError:
+def needed_plugins(analysis: Analysis[Any, Any], run: Run[Any], sent: bytes) -> list[str]:
+    """Plug-in files of the options, and those that define the analysis or what is sent, pickled; by absolute path."""
+    loaded = {name: module for name, module in sys.modules.items() if name.startswith("absint_plugin_")}
+    files = [module.__file__ for name, module in loaded.items()
+             if module.__file__ and (name.encode() in sent or name == type(analysis).__module__)]
+    return list(dict.fromkeys(os.path.abspath(file) for file in (*run.options.plugin, *files)))
+
+
+def unsendable(what: str, error: Exception, where: str = "--executor processes") -> UsageError:
+    """The refusal of what cannot be pickled."""
     return UsageError("E-EXECUTOR", f"{what} cannot be sent to another process: {type(error).__name__}: {error}".splitlines()[0],
-                      where="--executor processes", hint="give files instead of live objects, or use --executor local")
+                      where=where, hint="give files instead of live objects, or use --executor local")
+
+
+def restored(analysis: Analysis[Any, Any], row: Mapping[str, Any]) -> Any:
+    """The record of an answer; None for one that the limit of the whole run cut short, where it cannot be told so: it is not decided.
+
+    Raises ValueError, TypeError, KeyError or AttributeError for what is no record.
+    """
+    record = record_of(analysis.Record, row["record"])
+    if not row["cut"] or analysis.cut(record):
+        return record
+    return replace(record, cut=True) if hasattr(record, "cut") else None    # no part of a row
 
 
 class _Pool:
@@ -142,7 +159,7 @@ class _Pool:
     def _fill(self) -> bool:
         """Start what may start; False where nothing runs any more."""
         started = False
-        while self.waiting and len(self.running) < self.run.options.processes and not self.run.over:
+        while self.waiting and len(self.running) < (self.run.options.processes or 1) and not self.run.over:
             item, attempt = self.waiting.popleft()
             order = self.orders.order(item, self._limit(item))
             deadline = time.monotonic() + min(self._limit(item), self.run.left) + GRACE
@@ -171,7 +188,7 @@ class _Pool:
             *rows, last = [json.loads(line) for line in worker.lines]
             if "error" in last:
                 return [self._failure(worker, str(last["error"]["code"]), str(last["error"]["what"]))]
-            records = [record for row in rows if (record := self._restored(row)) is not None]
+            records = [record for row in rows if (record := restored(self.analysis, row)) is not None]
             wrong = [record.index for record in records if record.index != worker.item.index]
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             return [self._failure(worker, "E-WORKER-ANSWER", f"the process did not answer with a record: {type(error).__name__}: {error}")]
@@ -181,18 +198,11 @@ class _Pool:
             return [self._failure(worker, "E-WORKER-ANSWER", f"the process gave {len(records)} records for one item")]
         return records
 
-    def _restored(self, row: Mapping[str, Any]) -> Any:
-        """The record; None for one that the limit of the whole run cut short, where it cannot be told so: it is not decided."""
-        record = record_of(self.analysis.Record, row["record"])
-        if not row["cut"] or self.analysis.cut(record):
-            return record
-        return replace(record, cut=True) if hasattr(record, "cut") else None    # no part of a row
-
     def _died(self, worker: WorkerProcess) -> list[Any]:
-        if worker.attempt < _TRIES:
+        if worker.attempt < TRIES:
             self.waiting.append((worker.item, worker.attempt + 1))
             return []
-        return [self._failure(worker, "E-WORKER-DIED", f"its process died, {_TRIES} times: {worker.death()}")]
+        return [self._failure(worker, "E-WORKER-DIED", f"its process died, {TRIES} times: {worker.death()}")]
 
     def _killed(self, worker: WorkerProcess) -> list[Any]:
         """Past its own limit; or the whole run's, and then the item is one that was not decided."""

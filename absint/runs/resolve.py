@@ -20,10 +20,11 @@ _VAST = 1 << 62                             # beyond it, counts overflow somewhe
 _LONGEST, _LONGEST_PART = 4096, 255
 
 
-def resolve(name: str, options: Any, *, command: str = "", begin: float | None = None) -> tuple[Analysis[Any, Any], Run[Any]]:
+def resolve(name: str, options: Any, *, command: str = "", begin: float | None = None,
+            config: Mapping[str, Any] | None = None) -> tuple[Analysis[Any, Any], Run[Any]]:
     """The analysis and its run. Usage errors come before files are read; nothing is written. Plug-ins are loaded before.
 
-    command: the line that repeats it.  begin: when it began, on the monotonic clock; None for now.
+    command: the line that repeats it.  begin: when it began, on the monotonic clock; None for now.  config: see `Run`.
     Raises every coded error that model, data, domain and options can cause.
     """
     analysis = analysis_of(name)
@@ -31,11 +32,12 @@ def resolve(name: str, options: Any, *, command: str = "", begin: float | None =
     begin = time.monotonic() if begin is None else begin
     meant = analysis.resolved(analysis.placed(options))
     run = Run(name, meant, command, begin, timeout=seconds_of(getattr(meant, "timeout", None), "--timeout"),
-              end=begin + seconds_of(meant.total_timeout, "--total-timeout"), stated=options)
-    EXECUTORS.get(meant.executor)
-    if meant.processes < 1:
+              end=begin + seconds_of(meant.total_timeout, "--total-timeout"), stated=options, config=config or {})
+    executor = EXECUTORS.get(meant.executor)()
+    if meant.processes is not None and meant.processes < 1:
         raise UsageError("E-PROCESSES", f"at least one process is needed, not {meant.processes}", where="--processes", hint="for example 2")
     analysis.check(options)
+    executor.check(meant)
     if meant.executor != "local" and not analysis.apart(meant):
         raise UsageError("E-EXECUTOR", "with these options, each answer rests on those before it", where=f"--executor {meant.executor}",
                          hint="leave it away: all items are decided in this process")
@@ -64,6 +66,10 @@ def _filled(analysis: Analysis[Any, Any], run: Run[Any]) -> Run[Any]:
         run = replace(run, options=replace(options, memory=backend.parse_memory(options.memory)))
         options = run.options
     inputs.set_up_device(options)
+    parts = analysis.parts(options)
+    if parts:       # each reads what it needs, and all are checked before the first one is decided
+        made = tuple(resolve(name, one, command=run.command, begin=run.begin)[1] for name, one in parts)
+        return replace(run, parts=made)
     if isinstance(options, DomainChoice):
         from absint.runs.chosen_domain import domain_of
 

@@ -18,6 +18,7 @@ from absint.numeric.allocator import give_back, kept_pages
 from absint.runs.executors import EXECUTORS
 from absint.runs.header import origin
 from absint.runs.journal import Journal
+from absint.runs.opening import Opening
 from absint.runs.output import interrupts_deferred
 
 
@@ -33,6 +34,8 @@ class RunSession:
         self.run = replace(run, done=done, asked=asked)
         self.found: dict[int, Any] = {}
         self.failures: list[Failure] = []
+        if journal is not None:
+            journal.begin(Opening.of(self.heading(), asked, self.run.options))
 
     @property
     def remaining(self) -> tuple[int, ...]:
@@ -105,10 +108,10 @@ class RunSession:
 
     def rows(self, record: Any) -> Iterator[Row]:
         """Of one record."""
-        tone = self.analysis.tone(record)
         for one in guarded(self.analysis, self.analysis.rows, record, self.run):
+            tone, word = guarded(self.analysis, self.analysis.row_tone, record, one)
             lines = lines_of(one) or [{}]
-            yield Row(row_of(one), lines[0], tone, tuple(lines[1:]))
+            yield Row(row_of(one), lines[0], tone, tuple(lines[1:]), word, self.analysis.cut(record))
 
     def document(self, *, interrupted: bool = False) -> Document:
         """What the analysis says of the records there are, with what holds for every run."""
@@ -126,9 +129,15 @@ class RunSession:
         return replace(document, sections=sections, summary=summary, values=values, exit_code=code)
 
 
-def journal_of(analysis: Analysis[Any, Any], run: Run[Any]) -> Journal | None:
-    """The journal that the options ask for, opened."""
-    path = run.options.journal
+    def ended(self, document: Document) -> None:
+        """What the run says at its end, into the journal, so that it can be shown again. Raises ResourceError E-JOURNAL-WRITE."""
+        if self.journal is not None:
+            self.journal.end(document, self.records)
+
+
+def journal_of(analysis: Analysis[Any, Any], run: Run[Any], otherwise: Path | None = None) -> Journal | None:
+    """The journal that the options ask for, opened. otherwise: where it lies if they ask for none."""
+    path = run.options.journal or otherwise
     return None if path is None else Journal.open(Path(path), analysis.Record, run.binding, resume=run.options.resume)
 
 
