@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 
 class Invocation(tuple[str, ...]):
-    """The words of a command line, when it began on the monotonic clock, and the plug-ins that defined its command."""
+    """The words of a command line, when it began on the monotonic clock, and the plug-ins that defined its command.
+
+    explain: what is done with the settled options instead of running the command.
+    """
 
     begin: float
     loaded: tuple[Path, ...] = ()
+    explain: Callable[[Any], int] | None = None
 
     @staticmethod
     def of(words: list[str], begin: float | None) -> Invocation:

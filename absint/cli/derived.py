@@ -11,17 +11,28 @@ from typing import Annotated, Any
 
 import typer
 
+from absint.cli.clock import Invocation
+from absint.cli.settings import CONFIG, NO_CONFIG, PROFILE, Choice, settle, tell
 from absint.contract.analysis import ANALYSES, Analysis, analysis_of
 from absint.contract.options import GROUPS, LIMITS, Option, options_of
 from absint.errors import AbsintError, UsageError
 
+_BACK = "__back"        # of the name of a parameter: the flag that switches an option's flag back
+_CHOICE = (             # which project file counts: parameters of every command
+    ("project_file", CONFIG, Path, "Project file to take options from. Default: the nearest absint.toml, here or above."),
+    ("project_profile", PROFILE, str, "Its table [profile.NAME], before the rest of it."),
+    ("no_project", NO_CONFIG, bool, "Take no option from a project file or the environment."),
+)
 _FIRST = ("verify", "query", "radius", "bounds", "inspect")    # the order of `absint --help`; others follow by name
 
 
-def add_commands(app: typer.Typer, *, everything: bool) -> None:
-    """A command for each analysis; 'validate.run' is the command `run` of the group `validate`. everything: uncommon options, too."""
+def add_commands(app: typer.Typer, *, everything: bool, only: str = "") -> None:
+    """A command for each analysis; 'validate.run' is the command `run` of the group `validate`.
+
+    everything: uncommon options, too.  only: one command or group alone.
+    """
     groups: dict[str, typer.Typer] = {}
-    for name in ordered(ANALYSES.names()):
+    for name in ordered([name for name in ANALYSES.names() if only in ("", name.partition(".")[0])]):
         group, _, command = name.rpartition(".")
         target = app if not group else _group(app, groups, group)
         try:
@@ -76,36 +87,80 @@ def _place(group: str) -> float:
 def function(name: str, analysis: Analysis[Any, Any], *, everything: bool) -> Callable[..., Callable[[], int]]:
     """What typer makes a command of: its signature is the options."""
     options = all_options(analysis)
+    back = _switched_back(options)
 
     def command(context: typer.Context, **values: Any) -> Callable[[], int]:
         given = {one.name: _value(one, value) for one in options if _stated(value := values[one.name])}
         _spell_out(options, given)
-        words = list(context.find_root().obj or [name])
-        _check_twice(options, words)
-        line = shlex.join(["absint", *words])
+        invocation = context.find_root().obj or Invocation.of([name], None)
+        _check_twice(name, options, invocation)
+        off = {one.name: one.default for one in back if values[f"{one.name}{_BACK}"]}
+        _check_both(back, given, off)
+        choice = Choice(values.get("project_file"), values.get("project_profile"), bool(values.get("no_project")))
         other, stated = analysis.route(given)
-        invocation = context.find_root().obj
-        return lambda: _execute(other or name, stated, line, invocation)
+        return lambda: _execute(other or name, {**stated, **off}, choice, invocation)
 
     parameters = [inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)]
     parameters += [_parameter(one, everything=everything) for one in options]
+    parameters += [_flag(f"{one.name}{_BACK}", f"--{one.opposite}", f"Not {one.word}.", hidden=True) for one in back]
+    parameters += _choice_parameters(options, everything=everything)
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in parameters}
     command.__doc__ = analysis.help()
     return command
 
 
-def _execute(name: str, given: Mapping[str, Any], line: str, invocation: Any) -> int:
-    """Options of the analysis that is meant; what it does not know is refused."""
-    from absint.runs.command import execute
-
+def _execute(name: str, given: Mapping[str, Any], choice: Choice, invocation: Invocation) -> int:
+    """Options of the analysis that is meant, with what others state of them; what it does not know is refused."""
     kind = analysis_of(name).Options
     known = {one.name for one in options_of(kind)}
     strange = [one for one in given if one not in known]
     if strange:
         raise UsageError("E-USAGE", f"--{strange[0].replace('_', '-')} has no meaning for absint {name.replace('.', ' ')}",
                          hint=f"see absint {name.replace('.', ' ')} --help-all")
-    return execute(name, kind(**given), line, getattr(invocation, "begin", 0.0), getattr(invocation, "loaded", ()))
+    settings = settle(name, given, choice)
+    if invocation.explain is not None:
+        return invocation.explain(settings)
+    from absint.runs.command import execute
+
+    tell(settings)
+    loaded = (*invocation.loaded, *settings.loaded)
+    try:
+        settings.check_kept()
+        return execute(name, kind(**settings.given), settings.line(invocation), invocation.begin, loaded, settings.header())
+    except AbsintError as error:
+        settings.place(error)
+        raise
+
+
+def _switched_back(options: Sequence[Option]) -> list[Option]:
+    """Flags that can be taken back: a project file may have set them."""
+    words = {one.word for one in options}
+    return [one for one in options
+            if one.kind is bool and one.words.stands is None and one.words.project and f"--{one.opposite}" not in words]
+
+
+def _check_both(back: Sequence[Option], given: Mapping[str, Any], off: Mapping[str, Any]) -> None:
+    """Raise UsageError E-USAGE for a flag that is given and taken back."""
+    both = next((one for one in back if one.name in given and one.name in off), None)
+    if both is not None:
+        raise UsageError("E-USAGE", f"{both.word} and --{both.opposite} exclude each other", where=both.word, hint="give one of them")
+
+
+def _flag(name: str, word: str, text: str, *, hidden: bool) -> inspect.Parameter:
+    info = typer.Option(word, help=text, hidden=hidden, show_default=False)
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Annotated[bool, info])
+
+
+def _choice_parameters(options: Sequence[Option], *, everything: bool) -> Iterator[inspect.Parameter]:
+    """What says which project file counts; a stranger's option of the same word comes before."""
+    words = {one.word for one in options}
+    for name, word, kind, text in _CHOICE:
+        if word not in words:
+            info = typer.Option(word, help=text, rich_help_panel="Project file", hidden=not everything, show_default=False)
+            taken: Any = kind if kind is bool else kind | None
+            yield inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False if kind is bool else None,
+                                    annotation=Annotated[taken, info])
 
 
 def _parameter(one: Option, *, everything: bool) -> inspect.Parameter:
@@ -150,12 +205,30 @@ def _value(one: Option, value: Any) -> Any:
     return not one.default if one.kind is bool else value
 
 
-def _check_twice(options: Sequence[Option], words: Sequence[str]) -> None:
+def _check_twice(name: str, options: Sequence[Option], words: Sequence[str]) -> None:
     """The last of two would silently win. Raises UsageError E-USAGE."""
     counts = Counter(word.partition("=")[0] for word in words if word.startswith("--"))
-    twice = [one.word for one in options if not one.many and one.kind is not bool and counts[one.word] > 1]
-    if twice:
-        raise UsageError("E-USAGE", f"{twice[0]} is given twice", where=twice[0], hint="one value a run; repeat the command for another")
+    once = [CONFIG, PROFILE, *(one.word for one in options if not one.many and one.kind is not bool)]
+    twice = [word for word in once if counts[word] > 1]
+    if not twice:
+        return
+    other = _taking_several(twice, set(counts))
+    if other and list(words[: 1 + name.count(".")]) == name.split("."):
+        line = shlex.join(["absint", *other.split("."), *words[1 + name.count(".") :]])
+        raise UsageError("E-USAGE", f"{twice[0]} is given twice", where=twice[0], hint=f"several values in one run: {line}")
+    raise UsageError("E-USAGE", f"{twice[0]} is given twice", where=twice[0], hint="one value a run; repeat the command for another")
+
+
+def _taking_several(twice: Sequence[str], words: set[str]) -> str:
+    """The name of an analysis that takes each of these several times, and all of the words; '' for none."""
+    for name in ANALYSES.names():
+        try:
+            known = {one.word: one for one in all_options(analysis_of(name))}
+        except AbsintError:     # a broken plug-in
+            continue
+        if words <= known.keys() and all(known[word].many for word in twice):
+            return name
+    return ""
 
 
 def plugin_files(words: Sequence[str]) -> Iterator[Path]:

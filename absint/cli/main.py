@@ -12,29 +12,36 @@ import errno
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from absint.cli import doctor, domains, supports
+from absint.cli import config, doctor, domains, init, reporting, supports
 from absint.cli.clock import Invocation, process_start
 from absint.cli.derived import add_commands, plugin_files
+from absint.cli.settings import choice_of, project_plugins
 from absint.contract.analysis import ANALYSES
 from absint.errors import AbsintError, InternalError, PluginError, ResourceError, UsageError
 from absint.registry import load_plugin, own_version
 
 INTERRUPTED, BROKEN_PIPE = 130, 141
 _ALL = "--help-all"
-OWN = ("domains", "doctor", "supports")      # commands that are no analysis
+OWN: Mapping[str, Callable[..., Any]] = {      # commands that are no analysis
+    "report": reporting.report, "merge": reporting.merge, "config": config.config, "init": init.init, "domains": domains.domains,
+    "doctor": doctor.doctor, "supports": supports.supports,
+}
 
 _DISK = (errno.ENOSPC, errno.EIO, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
-def build(*, everything: bool = False) -> typer.Typer:
-    """The application with its subcommands. Imports nothing of the engine. everything: `--help` shows uncommon options, too."""
+def build(*, everything: bool = False, only: str = "") -> typer.Typer:
+    """The application with its subcommands. Imports nothing of the engine.
+
+    everything: `--help` shows uncommon options, too.  only: the first word of the commands that are made, none for all.
+    """
     plain = os.environ.get("LC_ALL") in ("C", "POSIX") or os.environ.get("TERM") == "dumb"
     app = typer.Typer(
         add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None if plain else "rich",
@@ -42,10 +49,10 @@ def build(*, everything: bool = False) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_options)
-    add_commands(app, everything=everything)
-    app.command("domains")(domains.domains)
-    app.command("doctor")(doctor.doctor)
-    app.command("supports")(supports.supports)
+    add_commands(app, everything=everything, only=only)
+    for name, function in OWN.items():
+        if only in ("", name):
+            app.command(name, context_settings=config.CONTEXT if function is config.config else None)(function)
     return app
 
 
@@ -122,7 +129,8 @@ def _dispatch(arguments: list[str], begin: float | None) -> int:
     words = ["--help" if word == _ALL else word for word in arguments] or ["--help"]
     invocation = Invocation.of(words, begin)
     invocation.loaded = _load_command(words)
-    app = build(everything=_ALL in arguments)
+    # To make a command of each analysis takes longer than to parse one; usage errors and the help of no command need them all.
+    app = build(everything=_ALL in arguments, only=words[0] if words[0] in commands() else "")
     action: Callable[[], int] | Any = app(words, prog_name="absint", standalone_mode=False, obj=invocation)
     return action() if callable(action) else int(action or 0)
 
@@ -130,7 +138,9 @@ def _dispatch(arguments: list[str], begin: float | None) -> int:
 def _load_command(words: list[str]) -> tuple[Path, ...]:
     """The plug-ins, loaded, where the command is none of those known: one of them may define it."""
     command = next((word for word in words if not word.startswith("-")), "")
-    files = tuple(plugin_files(words)) if command and command not in commands() else ()
+    if not command or command in commands():
+        return ()
+    files = (*plugin_files(words), *project_plugins(choice_of(words)))
     for file in files:
         load_plugin(file)
     return files
@@ -160,7 +170,7 @@ def _coded(error: Exception, arguments: list[str]) -> AbsintError:
         return exhausted
     message = getattr(error, "format_message", None)  # typer's usage errors
     if message is not None:
-        command = next((word for word in arguments if word in commands()), "")
+        command = _named(arguments)
         return UsageError("E-USAGE", message().rstrip(".") or "Missing command", hint=f"see absint {command} --help".replace("  ", " "))
     text = str(error)
     if isinstance(error, OSError) and error.errno in _DISK:
@@ -169,6 +179,12 @@ def _coded(error: Exception, arguments: list[str]) -> AbsintError:
         "E-INTERNAL", f"{type(error).__name__}: {text}".rstrip(": "),
         hint="this is a bug in absint, and no verdict: run again with --debug and report what it prints",
     )
+
+
+def _named(arguments: list[str]) -> str:
+    """The command that is meant, with the second word of one in a group; '' where there is none."""
+    first = next((word for word in arguments if word in commands()), "")
+    return next((f"{first} {word}" for word in arguments if f"{first}.{word}" in ANALYSES), first)
 
 
 def _complain(message: str, code: int, debug: bool) -> int:

@@ -19,7 +19,7 @@ _FIXED = {
     "vnnlib_versions": ("1.0", "2.0"),
     "onnx_element_types": ("real", "float32", "float64"),
     "hidden_node_theories": ("NH",),
-    "multiple_input_output_theories": ("SIO",),
+    "multiple_input_output_theories": ("SIO", "MIO * several inputs; one output"),
     "multiple_network_theories": ("SNET",),
     "multiple_node_comparison_theories": ("SNC",),
     "arithmetic_complexity_theories": ("BND", "OUTC", "LIN * over outputs; an input is compared with constants only"),
@@ -40,7 +40,7 @@ def supports(
     vnnlib_versions: Annotated[bool, _flag("Versions of VNN-LIB.", "--vnnlib-versions")] = False,
     hidden_node_theories: Annotated[bool, _flag("NH: no hidden nodes in a query.", "--hidden-node-theories")] = False,
     multiple_input_output_theories: Annotated[
-        bool, _flag("SIO: a single input and output tensor.", "--multiple-input-output-theories")] = False,
+        bool, _flag("SIO: a single input and output tensor; MIO: several.", "--multiple-input-output-theories")] = False,
     multiple_network_theories: Annotated[bool, _flag("SNET: a single network.", "--multiple-network-theories")] = False,
     multiple_node_comparison_theories: Annotated[
         bool, _flag("SNC: a constraint compares entries of one tensor.", "--multiple-node-comparison-theories")] = False,
