@@ -99,6 +99,7 @@ def _called(name: str, options: Any, on_record: Any, *, shown: bool) -> Any:
                 if on_record is not None:
                     on_record(record)
         document = session.document()
+        session.ended(document)
         guarded(analysis, analysis.finish, session.records, document, session.run)
         return guarded(analysis, analysis.value, session.records, document, session.run)
 

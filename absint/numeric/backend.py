@@ -225,9 +225,10 @@ def in_bytes(size: float) -> str:
     return f"{size / (1 << 20):.0f} MiB" if size < GIB else f"{size / GIB:.2g} GiB" if size < 10 * GIB else f"{size / GIB:.0f} GiB"
 
 
-def default_memory(device: torch.device = _CPU) -> int:
+def default_memory(device: torch.device = _CPU, threads: int | None = None) -> int:
     """Bytes that an analysis may use of a device when nobody says: half of a card's free memory, what torch holds there for later use
-    included; on the CPU half of the machine's memory, at most 16 GiB.
+    included; on the CPU half of the machine's memory, at most 16 GiB. threads: of many processes beside each other on all cores, those that
+    this one has: its share of that half, at least 256 MiB.
     """
     if device.type != "cpu":
         card: Any = torch.get_device_module(device)
@@ -237,7 +238,8 @@ def default_memory(device: torch.device = _CPU) -> int:
         total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (ValueError, OSError, AttributeError):
         total = 8 * GIB
-    return min(total // 2, 16 * GIB)
+    share = 1.0 if threads is None else min(1.0, threads / (os.cpu_count() or 1))
+    return min(max(int(total * share) // 2, GIB // 4), 16 * GIB)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

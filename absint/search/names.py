@@ -117,6 +117,11 @@ def strategy_of(choice: object) -> Strategy:
     return method if isinstance(method, Strategy) else Alone(method)
 
 
+def searches(method: Method) -> bool:
+    """Whether it goes on beyond the bounds of a domain, so that one instance may take long."""
+    return any(stage.beyond is not None or stage.exhaustive or stage.one_by_one for stage in strategy_of(method).stages())
+
+
 def walker_of(choice: object) -> Domain[Any]:
     """What `domain_of` gives, a strategy as the domain that stands for it."""
     method = domain_of(choice)

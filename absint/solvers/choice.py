@@ -23,7 +23,7 @@ def solvers_of(name: str) -> tuple[str, ...]:
     if not found.usable:
         code = "E-SOLVER-LICENCE" if found.limited else "E-SOLVER-MISSING"
         raise SolverError(code, f"the solver '{name}' cannot be used: {found.found}", where=name,
-                          hint=found.mend or "see absint doctor; --solver auto takes one that is there")
+                          hint=found.mend or "absint doctor lists those that are there; --solver auto takes one of them")
     return (name, *(other for other in _OPEN if other != name))
 
 

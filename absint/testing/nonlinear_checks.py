@@ -126,6 +126,15 @@ def _values(op: Nonlinear, table: IntervalTable) -> tuple[ExactTensor, ExactTens
     return ExactTensor.of(value64) - error, ExactTensor.of(value64) + error
 
 
+def _best_planes(op: Nonlinear, table: IntervalTable) -> Relaxation:
+    """`planes` without a free slope: what takes longest is asked for once by the checks of a table."""
+    held = table.memory.get("planes")
+    if held is None or held[0] is not table.intervals or held[1] != table.num:
+        held = table.memory["planes"] = (table.intervals, table.num, op.planes(table.intervals, table.num, None))
+    found: Relaxation = held[2]
+    return found
+
+
 def _lines(slopes: tuple[Tensor, ...], offset: Tensor, table: IntervalTable) -> ExactTensor:
     """Exact values of an affine function at all points, flattened."""
     first = ExactTensor.of(offset.reshape(-1))
@@ -156,7 +165,7 @@ def _check_planes(op: Nonlinear, table: IntervalTable) -> Failures:
     free = op.free_slope(table.intervals)
     for choice in (None,) if free is None else (None, 0.0, 0.35, 1.0):
         chosen = None if choice is None or free is None else torch.full_like(free, choice)
-        found = op.planes(table.intervals, table.num, chosen)
+        found = _best_planes(op, table) if chosen is None else op.planes(table.intervals, table.num, chosen)
         problems = list(_finite_planes(found))
         yield from problems
         if problems:
@@ -246,7 +255,7 @@ def _check_undecided(op: Nonlinear, table: IntervalTable) -> Failures:
     if len(masks) != len(table.intervals) or any(m.shape != i.lower.shape for m, i in zip(masks, table.intervals, strict=True)):
         yield "undecided must give one mask per input, of the input's shape"
         return
-    found = op.planes(table.intervals, table.num)
+    found = _best_planes(op, table)
     open_ = torch.zeros(found.lower_offset.shape, dtype=torch.bool)
     size = torch.zeros_like(found.lower_offset)
     for mask, interval, slope in zip(masks, table.intervals, found.upper, strict=True):

@@ -19,7 +19,7 @@ from absint.errors import InputError, UsageError
 from absint.numeric import backend
 from absint.numeric.decimal import exact_text, parse_eps
 from absint.search.error_rates import Descent
-from absint.search.names import Method, domains_of, strategy_of
+from absint.search.names import Method, domains_of, searches
 
 QUICK = 20      # steps of the attack that comes before all proofs
 
@@ -76,7 +76,7 @@ def asked_of(run: Run[ErrorsOptions]) -> ErrorsTask:
     quick = None if attack is None else Descent(min(QUICK, attack.steps), 1, attack.seed, attack.rate)
     proof = ProofSettings(None, dtype=options.dtype, device=options.device, batch=options.batch, memory=memory, attack=None)
     labels = dict(zip(map(int, data.index), map(int, data.labels), strict=True))
-    return ErrorsTask(eps, exact_text(eps), domains, frozenset(name for name, one in domains.items() if _searches(one)),
+    return ErrorsTask(eps, exact_text(eps), domains, frozenset(name for name, one in domains.items() if searches(one)),
                       options.only_open, quick, attack, labels, device, memory, proof)
 
 
@@ -88,10 +88,6 @@ def images(run: Run[ErrorsOptions], index: tuple[int, ...]) -> Tensor:
 def called(run: Run[ErrorsOptions]) -> str:
     """The network in a title."""
     return Path(run.network.source.path).name or "the network"
-
-
-def _searches(method: Method) -> bool:
-    return any(stage.beyond is not None or stage.exhaustive or stage.one_by_one for stage in strategy_of(method).stages())
 
 
 def _check_radius(eps: Fraction, clip: tuple[float, float] | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,13 +26,16 @@ class GlobalOptions(RunOptions):
                       accepts=f"Sequence[{MODEL_TYPES}] | {MODEL_TYPES}")
     generator: Any = option((), "What draws a class: 8=G.onnx; repeatable. A class's second one is of a second set of generators, judged "
                             "side by side with the first.", group=MODEL, many=True, common=True, kind=str, binds=False,
-                            shown="bundled ones", accepts=f"Mapping[int, {MODEL_TYPES}] | Sequence[str] | str")
+                            shown="bundled ones", accepts=f"Mapping[int, {MODEL_TYPES}] | Sequence[str] | str",
+                            file=re.compile(r"[^=]*=(.+)", re.DOTALL), instead=("conditional",))
     conditional: Any = option(None, "One generator of all classes, whose input has a part that is 1 for the class and 0 for the others.",
-                              group=MODEL, common=True, kind=Path, binds=False, accepts=f"{MODEL_TYPES} | None")
+                              group=MODEL, common=True, kind=Path, binds=False, accepts=f"{MODEL_TYPES} | None",
+                              instead=("generator",))
     one_hot: str = option("last", "With --conditional: whether that part comes first or last.", group=MODEL)
     classes: str | None = option(None, "With --conditional: which classes, such as 3,8.", group=MODEL, shown="all")
-    rescale: bool = option(False, "Map the range of the generators' images to --classifier-range.", group=MODEL, common=True)
-    as_is: bool = option(False, "Leave the images as they are, whatever their range.", group=MODEL, common=True)
+    rescale: bool = option(False, "Map the range of the generators' images to --classifier-range.", group=MODEL, common=True,
+                           instead=("as_is",))
+    as_is: bool = option(False, "Leave the images as they are, whatever their range.", group=MODEL, common=True, instead=("rescale",))
     classifier_range: Any = option("0,1", "The range that the classifier expects, or none.", group=MODEL, kind=str, accepts=CLIP_TYPES)
     mean: str | None = option(None, "Normalisation the classifier expects before it: a or a,b,c by channel.", group=MODEL,
                               accepts="str | Sequence[float] | None")

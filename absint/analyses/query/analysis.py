@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _NAMED = re.compile(r"([A-Za-z_][\w.-]*)=(.+)", re.DOTALL)
 _OF_ONE = ("network", "output", "normalisation", "serialise_assignments", "witness")      # options that mean nothing for a list
-_OF_LISTS = ("journal", "resume", "processes")                 # and for a single query
+_OF_LISTS = ("journal", "resume", "processes", "address")                 # and for a single query
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,7 @@ class QueryAnalysis(Analysis[QueryOptions, AnswerRecord]):
     positional: ClassVar[tuple[str, ...]] = ("network", "query")
     function: ClassVar[str] = "verify_query"
     returns: ClassVar[str] = "absint.analyses.query.answering:QueryResult"
+    project: ClassVar[bool] = False     # by a standard's interface, the same command is the same question wherever it is given
 
     # ---- what is asked ---------------------------------------------------------------------------------------------
 
@@ -145,6 +146,16 @@ class QueryAnalysis(Analysis[QueryOptions, AnswerRecord]):
         if isinstance(run.problem, Listing):
             return [Item(line.index, f"{line.onnx} {line.vnnlib}", line.timeout, line) for line in run.problem.lines]
         return [Item(0, run.problem.query.path or "query")]
+
+    def files(self, item: Item) -> Sequence[Path]:
+        """Of a line, network and query; weights that lie beside a network have to lie on every machine."""
+        return () if item.payload is None else tuple(one for one in (item.payload.network, item.payload.query) if one.is_file())
+
+    def moved(self, item: Item, places: Mapping[Path, Path]) -> Item:
+        """The line, as written, about the files where they lie now."""
+        line = item.payload
+        return replace(item, payload=replace(line, network=places.get(line.network, line.network),
+                                             query=places.get(line.query, line.query)))
 
     def about(self, run: Run[QueryOptions]) -> Mapping[str, Json]:
         """Network and query."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ class QueryOptions(ProofChoice):
     query: Any = option(None, "The query, VNN-LIB 1.0 or 2.0.", group=MODEL, argument=True, metavar="[QUERY.vnnlib]", common=True,
                         kind=Path, accepts="Query | str | Path | None", binds=False)
     network: Any = option(None, "The network of the query: net.onnx, or NAME=net.onnx.", group=QUERY, common=True, kind=str, many=True,
-                          keyword="graph", accepts=f"{MODEL_TYPES} | None", binds=False)
+                          keyword="graph", accepts=f"{MODEL_TYPES} | None", binds=False,
+                          file=re.compile(r"(?:[A-Za-z_][\w.-]*=)?(.+)", re.DOTALL))
     output: str | None = option(None, "Which of several outputs of the network Y is, or a tensor inside, where the network then ends.",
                                 group=MODEL)
     normalisation: bool = option(True, "Leave out the normalisation that the network's file states (.nnet).", group=MODEL,
@@ -32,7 +34,7 @@ class QueryOptions(ProofChoice):
     timeout: float | str | None = option(60.0, "Seconds, from the start of the process; of a list, at most so many a line; or none.",
                                          group=LIMITS, unit="s", shown="60; of a list, the lines' own", common=True, kind=str,
                                          accepts="float | str | None", binds=False)
-    executor: str = option("", "Where it is answered: local, or processes: a process a query, killed at its limit.", group=LIMITS,
+    executor: str = option("", "Where it is answered: local; processes: one a query, killed at its limit; ray: a cluster.", group=LIMITS,
                            shown=f"{ALONE}; {LISTED} for a list", binds=False)
     batch: int | None = option(None, "Boxes analysed together.", group=LIMITS, shown="by memory", binds=False)
     rounding: bool = option(True, "Ignore rounding errors; proves nothing.", group=METHOD, word="--no-rounding")

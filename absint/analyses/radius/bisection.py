@@ -77,12 +77,13 @@ class BisectionSettings:
             raise UsageError("E-RADIUS", "upper is beyond every float64", where="--upper", hint="give a smaller one")
         if self.halvings > _MOST_HALVINGS:
             raise UsageError("E-RADIUS", f"a tolerance of {float_above(self.tolerance):g} below {float_above(self.upper):g} "
-                             f"takes {self.halvings} halvings", where="--tolerance", hint=f"at most {_MOST_HALVINGS} are possible")
+                             f"takes {self.halvings} halvings", where="--tolerance",
+                             hint=f"a larger --tolerance, or a smaller --upper: at most {_MOST_HALVINGS} halvings are possible")
         if self.fan is not None and not 1 <= self.fan <= _MOST_FAN:
             raise UsageError("E-RADIUS", f"{self.fan} levels at once", where="--fan", hint=f"1 to {_MOST_FAN}")
         if self.verify.accept_solver:
             raise UsageError("E-USAGE", "a certified radius needs proofs, not a solver's word", where="accept_solver",
-                             hint="leave --accept-solver away")
+                             hint="leave accept_solver away")
         if not self.verify.rounding:
             raise UsageError("E-USAGE", "a certified radius needs rounding", where="rounding", hint="leave rounding on")
 

@@ -17,9 +17,9 @@ class RadiusOptions(ProofOptions):
     """See `Radius`."""
 
     domain: Any = option(None, "Abstract domain, with options after a colon: zonotope:max_generators=500.", group=METHOD, shown=DOMAIN,
-                         common=True, kind=str, accepts="str | Domain[Any] | Strategy | None", binds=False)
+                         common=True, kind=str, accepts="str | Domain[Any] | Strategy | None", binds=False, instead=("exact",))
     exact: bool = option(False, f"Both ends meet: short for --domain {EXACT_DOMAIN} --attack {EXACT_ATTACK}.", group=METHOD, common=True,
-                         binds=False)
+                         binds=False, instead=("domain", "attack"))
     attack: str | None = option("", "Search for counterexamples as well: pgd or none.", group=METHOD, shown="none; pgd with --exact",
                                 common=True)
     upper: Any = option("0.256", "Radii below this one are tried; raw input units, taken exactly.", group=PROPERTY, common=True, kind=str,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from absint.contract.common_options import INPUT_TYPES, DataOptions, ProofOptions
+from absint.contract.common_options import INPUT_TYPES, OF_DATA, DataOptions, ProofOptions
 from absint.contract.options import DATA, LIMITS, METHOD, OUTPUT, PROPERTY, option
 
 _TRAP, _THRESHOLDS = "Taboo trap", "Thresholds"
@@ -20,7 +20,7 @@ class TabooCalibrateOptions(DataOptions):
     """See `TabooCalibrate`."""
 
     data: Any = option(None, "Training inputs: IDX, npz, npy or CSV, or a folder with a training and a test part.", group=DATA, common=True,
-                       kind=Path, keyword="inputs", accepts=INPUT_TYPES, shown="bundled images, where they fit")
+                       kind=Path, keyword="inputs", accepts=INPUT_TYPES, shown="bundled images, where they fit", instead=OF_DATA)
     held_out: Any = option(None, "Other inputs of the same kind, for false alarms and accuracy.", group=DATA, common=True, kind=Path,
                            accepts=INPUT_TYPES, shown="the test part of --data, if it has one", binds=False)
     held_labels: Any = option(None, "Their labels, where they lie in a file of their own.", group=DATA, kind=Path,

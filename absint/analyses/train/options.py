@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ class TrainOptions(RunOptions):
     """See `Train`."""
 
     model: Any = option("small", "small, medium, large, lenet5, lenet5-pool, or FILE.py:FUNCTION, called with (shape, classes).",
-                        group=MODEL, common=True, binds=False, kind=str, accepts="Module | Callable[[tuple[int, ...], int], Module] | str")
+                        group=MODEL, common=True, binds=False, kind=str, accepts="Module | Callable[[tuple[int, ...], int], Module] | str",
+                        file=re.compile(r"(.+\.py):.*", re.DOTALL))
     data: Path | None = option(None, "Folder or file to train on: IDX, npz, CIFAR batches, SVHN .mat, folders of images.", group=DATA,
                                common=True, shown="bundled images", binds=False)
     test: Path | None = option(None, "File or folder to test on, where --data has no test part.", group=DATA, binds=False)

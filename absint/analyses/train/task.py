@@ -125,12 +125,12 @@ def check_options(options: TrainOptions) -> None:
 def check_scale(eps: Fraction, clip: DataRange, where: str) -> None:
     """Raise UsageError E-EPS for a radius that is not in units of the data: at half the range an input says nothing any more."""
     if eps > _FARTHEST:
-        raise UsageError("E-EPS", "no input differs so much from another", where=where, hint="radii are in raw input units")
+        raise UsageError("E-EPS", "no input differs so much from another", where=where, hint="radii are in raw input units, such as 8/255")
     if clip is None:
         return
     span = Fraction(clip[1]) - Fraction(clip[0])
     if span > 0 and eps >= span / 2:
-        hint = f"give {exact_text(eps)}/255" if eps > 1 and span == 1 else "radii are in raw input units"
+        hint = f"give {exact_text(eps)}/255" if eps > 1 and span == 1 else "radii are in raw input units, such as 8/255"
         raise UsageError("E-EPS", f"eps {exact_text(eps)} is half of the data's range [{clip[0]:g}, {clip[1]:g}] or more: grey is then "
                          "within reach of every input", where=where, hint=hint)
 
@@ -167,7 +167,7 @@ def schedule_of(options: TrainOptions, inputs: int) -> Schedule:
     if not isfinite(ramp / options.ramp_speed):
         raise UsageError("E-TRAIN-OPTION", "the ramp never ends", where="--ramp-speed", hint="1 is the ramp as it is, 2.5 a steeper one")
     if options.drop_factor > 1 and log10(options.drop_factor) * len(drops) + log10(options.rate) > _DECADES:
-        raise UsageError("E-TRAIN-OPTION", "the learning rate would rise beyond all numbers", where="--drop-factor", hint="0.1")
+        raise UsageError("E-TRAIN-OPTION", "the learning rate would rise beyond all numbers", where="--drop-factor", hint="for example 0.1")
     return Schedule(float(parse_eps(eps)), steps, steps_of(options.warm_up, round(steps / 30), epoch_steps, "--warm-up"),
                     round(ramp / options.ramp_speed), options.kappa, options.curve, options.rate, drops, options.drop_factor)
 
