@@ -9,6 +9,7 @@ import os
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported; programs that tests start inherit it
 
+import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -40,6 +41,8 @@ REGISTRIES = (ANALYSES, ATTACKS, DATA, DOMAINS, EXECUTORS, FORMATS, FRONTENDS, M
               TRANSFORMS)
 for _registry in REGISTRIES:
     _registry.load_all()
+for _name in [name for name in os.environ if name.startswith("ABSINT_")]:    # whoever runs the tests has options of their own
+    del os.environ[_name]
 
 
 @pytest.fixture(autouse=True)
@@ -74,6 +77,14 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     monkeypatch.setattr(time, "monotonic", made)
     monkeypatch.setattr(time, "sleep", made.sleep)
     return made
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Started in the background of a shell, tests inherit an ignored SIGINT; a user's terminal delivers it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @dataclass(frozen=True)

@@ -175,8 +175,7 @@ def test_lockstep_is_one_by_one(domain: str) -> None:
     assert len(set(certified(together))) > 4
 
 
-@pytest.mark.parametrize("attack", [None, "pgd"])
-@pytest.mark.parametrize("fan", [2, 3, 5])
+@pytest.mark.parametrize(("fan", "attack"), [(2, None), (3, None), (5, None), (3, "pgd")])
 def test_several_levels_at_once_are_one_after_the_other(fan: int, attack: str | None) -> None:
     graph, inputs = digits(2)
 

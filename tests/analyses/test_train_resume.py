@@ -13,23 +13,26 @@ from contextlib import suppress
 
 import pytest
 import torch
+from journals import kept
 from trainings import data_file, options_in, trainer_in, words_in
 
 from absint.analyses.train import checkpoint
 from absint.analyses.train.task import task_of
 from absint.analyses.train.trainer import Trainer
+from absint.cli.main import main
 from absint.errors import InputError
 from absint.numeric.backend import numeric_mode
 
 FILES = ("best.onnx", "best.safetensors", "last.onnx")
 CLOCK = ("seconds", "time_s", "started", "command")
-START = "from absint.cli.main import run; run()"
+# Started in the background of a shell, tests inherit an ignored SIGINT.
+START = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from absint.cli.main import run; run()"
 
 
 def bits(folder):
     """What a training leaves, without what the clock says."""
     found = {name: (folder / name).read_bytes() for name in FILES}
-    rows = [json.loads(line) for line in (folder / "journal.jsonl").read_text().splitlines()[1:]]
+    rows = kept(folder / "journal.jsonl")
     found["journal"] = sorted(json.dumps({k: v for k, v in row.items() if k not in CLOCK}) for row in rows)
     return found | {"checkpoint": state(folder)}
 
@@ -60,37 +63,36 @@ def process(words, *, stop=None, kind=signal.SIGKILL, until=None):
     return running.returncode, out.decode(), err.decode()
 
 
-LONG = ("--epochs", "40", "--checkpoint", "0.01", "--every", "20", "--threads", "1")
+LONG = ("--epochs", "20", "--checkpoint", "0.01", "--every", "10", "--threads", "1")
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A training of 120 steps that nothing disturbs."""
+    """A training of 60 steps that nothing disturbs."""
     folder = tmp_path_factory.mktemp("whole")
-    code, _, err = process(words_in(folder, *LONG))
-    assert code == 0, err
+    assert main(words_in(folder, *LONG)) == 0
     return bits(folder / "out")
 
 
-def test_a_killed_training_goes_on_to_the_same_bits(tmp_path, whole):
-    """kill -9 at a random moment of the steps."""
+def test_a_killed_training_goes_on_to_the_same_bits(cli, tmp_path, whole):
+    """kill -9 at a random moment of the steps; another process goes on."""
     rng, kept = random.Random(os.urandom(8)), tmp_path / "out" / "checkpoint.safetensors"
     words = words_in(tmp_path, *LONG)
-    code, _, err = process(words, stop=rng.uniform(0.0, 0.8), until=kept)
+    code, _, err = process(words, stop=rng.uniform(0.0, 0.4), until=kept)
     assert code in (0, -signal.SIGKILL), err
-    code, _, err = process([*words, "--resume"])
-    assert code == 0, err
+    again = cli(*words, "--resume")
+    assert again.code == 0, again.err
     assert bits(tmp_path / "out") == whole
 
 
-def test_an_interrupted_training_keeps_what_is_done(tmp_path, whole):
+def test_an_interrupted_training_keeps_what_is_done(cli, tmp_path, whole):
     words = words_in(tmp_path, *LONG)
-    code, _, err = process(words, stop=0.2, kind=signal.SIGINT, until=tmp_path / "out" / "checkpoint.safetensors")
+    code, _, err = process(words, stop=0.1, kind=signal.SIGINT, until=tmp_path / "out" / "checkpoint.safetensors")
     assert code in (0, 130), err
     assert "Traceback" not in err
     assert code == 0 or state(tmp_path / "out")[1]["step"] > 0
-    code, _, err = process([*words, "--resume"])
-    assert code == 0, err
+    again = cli(*words, "--resume")
+    assert again.code == 0, again.err
     assert bits(tmp_path / "out") == whole
 
 

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from journals import kept
 from trainings import batch_of, options_in, trainer_in, words_in
 
 import absint
@@ -152,7 +153,7 @@ def test_what_is_written_says_the_same(cli, tmp_path):
     log = read_log(out / "log.csv")
     assert [one.phase for one in log][-1] is Phase.FINAL
     assert len(log) == len(document["epochs"]) == 3
-    rows = [json.loads(line) for line in (out / "journal.jsonl").read_text().splitlines()[1:]]
+    rows = kept(out / "journal.jsonl")
     assert [row["verified_error"] for row in rows if "verified_error" in row] == [one.verified_error for one in log]
     assert document["summary"]["verified_error"] == log[-1].verified_error
     assert document["summary"]["test_n"] == 12

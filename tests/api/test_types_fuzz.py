@@ -59,19 +59,22 @@ def arguments(name, net):
             del good["eps"]
         else:
             good["detector"] = detector
+    if name == "sweep":
+        good |= {"graphs": good["graph"], "domains": "box"}
     if name.startswith("global"):
         pair = {"classifier": sign_classifier(net.parent, 6.0), "generator": {0: identity_generator(net.parent)}}
         good |= {**pair, "as_is": True, "draws": 2}
     return {key: value for key, value in good.items() if key in known}
 
 
+@pytest.mark.parametrize("share", [3, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", NAMES)
-def test_one_wrong_value_at_a_time(name, net, tmp_path, monkeypatch):
+def test_one_wrong_value_at_a_time(name, share, net, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)     # a text may be taken for the name of a file
     function, good = getattr(absint, name), arguments(name, net)
     outcomes = {"fine": 0, "coded": 0, "asked": 0}
     for place, key in enumerate(inspect.signature(function).parameters):
-        for value in NASTY[place % 2 :: 2]:     # every value meets half of the parameters
+        for value in NASTY[place % share :: share]:     # every value meets that share of the parameters
             if key == "on_record" and callable(value):
                 continue    # what a caller's own function raises is the caller's
             given = {**good, key: value}

@@ -23,6 +23,7 @@ from onnx import TensorProto, helper, numpy_helper
 from places import ROOT
 
 from absint import samples
+from absint.verdict import InstanceResult, Verdict
 
 PAGE = ROOT / "docs" / "faults.md"
 ROWS = [tuple(cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]) for line in PAGE.read_text(encoding="utf-8").splitlines()
@@ -57,6 +58,7 @@ def folder(tmp_path_factory):
     (here / "folder.png").mkdir()
     write_data(here)
     write_pickles(here)
+    write_journals(here)
     return here
 
 
@@ -94,6 +96,17 @@ def write_data(here: Path) -> None:
     np.savez(here / "dätä 1.npz", images=np.zeros((1, 3, 4, 5)))
     (here / "labels-idx1-ubyte").write_bytes(struct.pack(">BBBBI", 0, 0, 8, 1, 2) + b"\x01\x02")
     (here / "short-images-idx3-ubyte").write_bytes(struct.pack(">BBBBIII", 0, 0, 8, 3, 2, 28, 28) + bytes(999))
+
+
+def write_journals(here: Path) -> None:
+    """Of an older format, which say no more of their run than what they are bound to; and no pack."""
+    first = '{{"absint_journal": 2, "binding": {{"analysis": "verify", "eps": "{}"}}}}\n'
+    row = json.dumps(InstanceResult(3, Verdict.UNKNOWN, margin=-1.0).as_dict()) + "\n"
+    texts = {"a": first.format("0.1"), "b": first.format("0.2"), "one": first.format("0.1") + row,
+             "two": first.format("0.1") + row.replace("-1.0", "-2.0"), "damaged": first.format("0.1") + row[:40] + "\n" + row}
+    for name, text in texts.items():
+        (here / f"{name}.jsonl").write_text(text)
+    (here / "pack.zip").write_bytes(b"no zip file")
 
 
 def write_pickles(here: Path) -> None:

@@ -76,7 +76,7 @@ def test_a_witness_survives_csv_and_json(verify):
 def test_json_document(verify):
     done = verify("--index", "1,0", "--format", "json", "--max-generators", "900")
     document = json.loads(done.out)
-    assert set(document) == {"schema", "header", "instances", "summary", "notes"}
+    assert set(document) == {"schema", "header", "instances", "summary", "tables", "notes"}
     assert document["schema"].startswith("absint-verify/")
     assert [row["index"] for row in document["instances"]] == [0, 1]
     header, summary = document["header"], document["summary"]

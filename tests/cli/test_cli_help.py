@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from absint.cli import derived
 from absint.cli.main import BROKEN_PIPE, main
 
 PROGRAM = """
@@ -18,7 +19,8 @@ sys.exit(code or (9 if {"torch", "numpy", "onnx"} & set(sys.modules) else 0))
 """
 
 
-@pytest.mark.parametrize("words", [["--help"], ["verify", "--help"], ["domains", "--help"], ["doctor", "--help"], ["--version"]])
+@pytest.mark.parametrize("words", [["--help"], ["verify", "--help"], ["domains", "--help"], ["doctor", "--help"], ["--version"],
+                                   ["config", "verify"], ["init", "--help"]])
 def test_help_answers_without_loading_torch(words):
     done = subprocess.run([sys.executable, "-c", PROGRAM, *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -73,3 +75,14 @@ def test_a_closed_pipe_ends_quietly(capsys, monkeypatch, words):
         monkeypatch.setattr(sys, "stdout", pipe)
         assert main(words) == BROKEN_PIPE
     assert capsys.readouterr().err == ""
+
+
+def test_a_command_makes_no_others(monkeypatch, cli):
+    """What takes long is to make a command of every analysis; --help of the whole makes them all, whatever stands behind it."""
+    made = []
+    monkeypatch.setattr(derived, "function", lambda name, analysis, *, everything, of=derived.function: made.append(name) or of(
+        name, analysis, everything=everything))
+    assert cli("taboo", "certify", "--help").code == 0
+    assert {name.partition(".")[0] for name in made} == {"taboo"}
+    assert "radius" in cli("--help", "verify").out
+    assert {"verify", "radius"} <= set(made)

@@ -173,5 +173,5 @@ def test_work_is_linear_in_the_number_of_nodes(cli, tmp_path):
         assert f"{count} nodes" in done.out
 
     inspected(2)            # whatever is imported at the first use
-    once, twice = (work(lambda count=count: inspected(count)) for count in (1250, 2500))
+    once, twice = (work(lambda count=count: inspected(count)) for count in (500, 1000))
     assert twice < 2.2 * once

@@ -72,6 +72,7 @@ def test_while_the_model_loads(verify, monkeypatch):
     verify().fails(130, "E-INTERRUPTED]")
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_a_signal_waits_for_the_end_of_a_line():
     done = []
 

@@ -6,6 +6,7 @@ import json
 
 import pytest
 import torch
+from journals import kept
 
 from absint.analyses.verify.portfolio import Portfolio
 
@@ -46,7 +47,7 @@ def test_what_was_decided_stands(verify, third_fails, tmp_path, error, code):
     result = json.loads(out.read_text())
     assert [row["index"] for row in result["instances"]] == [0, 1]
     assert result["summary"]["remaining"] == [2, 3]
-    assert [json.loads(line)["index"] for line in journal.read_text().splitlines() if '"index"' in line] == [0, 1]
+    assert [row["index"] for row in kept(journal)] == [0, 1]
 
 
 def test_a_resumed_run_goes_on_where_the_card_was_lost(verify, third_fails, monkeypatch, tmp_path):

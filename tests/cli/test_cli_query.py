@@ -195,7 +195,8 @@ def test_a_counterexample_as_files(ask, tmp_path):
 
 CAPABILITIES = {
     "--vnnlib-versions": ["1.0", "2.0"], "--onnx-element-types": ["real", "float32", "float64"], "--hidden-node-theories": ["NH"],
-    "--multiple-input-output-theories": ["SIO"], "--multiple-network-theories": ["SNET"], "--multiple-node-comparison-theories": ["SNC"],
+    "--multiple-input-output-theories": ["SIO", "MIO * several inputs; one output"],
+    "--multiple-network-theories": ["SNET"], "--multiple-node-comparison-theories": ["SNC"],
     "--optimised-disjunctive-reasoning": ["true"], "--serialise-assignments": ["true"],
 }
 

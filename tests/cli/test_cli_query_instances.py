@@ -13,6 +13,7 @@ import textwrap
 import time
 
 import pytest
+from journals import kept, killed
 from test_cli_query import BOX, DECLARED, UNSAFE
 
 from absint.analyses.query.record import ANSWERS, AnswerRecord
@@ -63,13 +64,13 @@ def test_every_line_gets_its_row(benchmark, cli, tmp_path):
     assert out.read_text().splitlines()[0] == "onnx,vnnlib,verdict,time_s,stage,reason,margin,notes"
     assert "error[E-VNNLIB-SYNTAX]" in done.err
     # A torn last line, as a kill leaves it: the rest is kept, that instance is answered again; so is the one that met an error.
-    lines = journal.read_bytes().splitlines(keepends=True)
+    lines = killed(journal)
     assert len(lines) == 1 + 3
     journal.write_bytes(b"".join(lines[:-1]) + lines[-1][:20])
     again = cli(*options, "--processes", "2", "--resume")
     assert "answering 2 queries" in again.err
     assert verdicts(out.read_text()) == ALL
-    assert len(journal.read_bytes().splitlines()) == 1 + 3
+    assert len(kept(journal)) == 3
     assert cli(*options).code == 3
     # Answers belong to the contents of the files, not to their names.
     (tmp_path / "q1.vnnlib").write_text(DECLARED + BOX + UNSAFE["sat"])

@@ -74,7 +74,7 @@ def test_help_shows_what_a_newcomer_needs_and_help_all_the_rest(cli):
         assert len(common) <= 24, name
         assert all(_shown(one.word, few) == one.words.common for one in options), name
         assert all(_shown(one.word, every) for one in options), name
-        assert cli(*name.split("."), "-h").out == few
+    assert cli(*name.split("."), "-h").out == few
 
 
 def _shown(word, text):

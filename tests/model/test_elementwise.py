@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from functools import partial
+from functools import cache, partial
 from math import inf
 
 import mpmath
@@ -133,7 +133,7 @@ def boxes(op, vector):
 
 @pytest.mark.parametrize("name", ELEMENTWISE)
 def test_ranges_lines_and_bands_enclose_exact_values(name):
-    op, f = ELEMENTWISE[name](), exact(ELEMENTWISE[name]())
+    op, f = ELEMENTWISE[name](), cache(exact(ELEMENTWISE[name]()))      # two of the formats have the same points
     for num in (FLOAT64, MIXED, SINGLE):
         box, x = boxes(op, num.vector)
         image, planes, band = op.range((box,), num), op.planes((box,), num), op.band((box,), num)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from absint.errors import printable
 from absint.reports import csv as csv_module
-from absint.reports import figures, jsonl, npz, outputs, text
+from absint.reports import figures, jsonl, npz, outputs, spool, text
 from absint.reports import json as json_module
 from absint.reports.json import Json
 from absint.reports.outputs import Outputs
@@ -87,18 +87,18 @@ def numbers_that_json_does_not_know(patch):
 
 @mutant(("test_the_document_has_every_part_for_machines",))
 def records_in_the_order_of_decision(patch):
-    patch(json_module, "ordered", list)
+    patch(spool, "place_of", lambda row: (False, 0))
 
 
 @mutant(("test_rows_of_one_index_stay_as_they_came",))
 def rows_of_one_index_by_name(patch):
-    real = json_module.ordered
-    patch(json_module, "ordered", lambda rows: real(sorted(rows, key=lambda row: row.values["name"])))
+    real = spool.RowSpool.texts
+    patch(spool.RowSpool, "texts", lambda self: iter(sorted(real(self), key=lambda text: json.loads(text).get("name") or "")))
 
 
 @mutant(("test_a_run_that_fails_before_its_end_leaves_nothing",))
 def a_document_begun_too_early(patch):
-    patch(Json, "begin", lambda self, heading: self.stream.write("{"))
+    patch(Json, "begin", lambda self, heading, real=Json.begin: (real(self, heading), self.stream.write("{")))
 
 
 @mutant(("test_what_an_analysis_names_like_a_part_is_not_lost",))

@@ -7,7 +7,7 @@ import re
 from places import ROOT
 
 PLUGIN = ROOT / "tests/plugins/absint_example_plugin"
-FILES = ("thrifty.py", "noise.py", "markdown_table.py", "shuffled_executor.py", "median.py", "four_arrays.py",
+FILES = ("thrifty.py", "noise.py", "asciidoc_table.py", "shuffled_executor.py", "median.py", "four_arrays.py",
          "trades.py")
 
 

@@ -10,13 +10,15 @@ from places import ROOT
 
 FOLDERS = ("absint", "domains", "frontends")
 
-CALLS = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "torch.load", "pickle.load", "pickle.loads", "np.frompyfunc"}
+CALLS = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "torch.load", "pickle.load", "pickle.loads", "cloudpickle.loads",
+         "np.frompyfunc"}
 MODULES = {"pickle", "marshal", "shelve", "yaml", "dill", "joblib", "runpy", "code", "sympy"}
 STARTERS = {"subprocess", "multiprocessing", "pty", "concurrent.futures.process"}
 STARTING = {"os.fork", "os.execv", "os.execve", "os.posix_spawn", "os.spawnv", "ProcessPoolExecutor", "sys.executable"}
 MAY_START = {"absint/runs/worker_process.py", "absint/solvers/isolated_process.py", "absint/solvers/child_interpreter.py"}
 # A run and a process that it has started, over a pipe that nobody else holds: options may be live objects.
-PICKLING = {("pickle", "absint/runs/processes.py"), ("pickle", "absint/runs/worker.py")}
+# The same between a run and the workers that it has started in a cluster of the user's.
+PICKLING = {("pickle", "absint/runs/processes.py"), ("pickle", "absint/runs/worker.py"), ("cloudpickle", "absint/runs/parcel.py")}
 # Modules imported by a name that is computed: where from it comes, never from a file of the user's.
 COMPUTED = {**dict.fromkeys(("absint/__init__.py", "absint/analyses/bounds/__init__.py", "absint/analyses/taboo/__init__.py",
                              "absint/analyses/validate/__init__.py"),

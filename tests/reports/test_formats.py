@@ -7,6 +7,7 @@ import io
 import json
 import re
 from dataclasses import replace
+from importlib.util import find_spec
 from math import inf, nan
 
 import numpy as np
@@ -22,6 +23,8 @@ from absint.reports.jsonl import JsonLines
 from absint.reports.text import Text
 
 TEXTS = (Text, Json, JsonLines, Csv)
+PARQUET = pytest.param("parquet", marks=pytest.mark.skipif(find_spec("pyarrow") is None, reason="pyarrow is not installed"))
+WRITERS = ("text", "json", "jsonl", "csv", "npz", "junit", "sarif", "markdown", PARQUET)
 COMMANDS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # what a terminal obeys
 SHOWN = "a\\x1b[2J|\\u202e\\n,\"é漢\\t\\r$x_1^2$\\ud800"
 
@@ -54,8 +57,9 @@ def read_csv(text: str) -> list[dict[str, str]]:
 def test_every_format_is_known_by_name_and_suffix() -> None:
     suffixes = {name: format_of(name).suffixes for name in FORMATS}
     assert suffixes == {"text": (".txt",), "json": (".json",), "jsonl": (".jsonl", ".ndjson"), "csv": (".csv",), "npz": (".npz",),
-                        "pictures": (".png", ".svg", ".pdf", ".jpg", ".jpeg")}
-    assert len({suffix for several in suffixes.values() for suffix in several}) == 11
+                        "pictures": (".png", ".svg", ".pdf", ".jpg", ".jpeg"), "html": (".html", ".htm"), "junit": (".xml",),
+                        "sarif": (".sarif",), "markdown": (".md", ".markdown"), "parquet": (".parquet",)}
+    assert len({suffix for several in suffixes.values() for suffix in several}) == sum(map(len, suffixes.values()))
 
 
 def test_the_page_on_formats_has_each_of_them() -> None:
@@ -64,12 +68,12 @@ def test_the_page_on_formats_has_each_of_them() -> None:
     assert told == {name: (format_of(name).suffixes, format_of(name).streams) for name in FORMATS}
 
 
-@pytest.mark.parametrize("name", ["text", "json", "jsonl", "csv", "npz"])
+@pytest.mark.parametrize("name", WRITERS)
 def test_every_format_ends_a_run_that_was_interrupted_at_once(name: str) -> None:
     written(format_of(name), Document(), ())
 
 
-@pytest.mark.parametrize("name", ["text", "json", "jsonl", "csv", "npz"])
+@pytest.mark.parametrize("name", WRITERS)
 @pytest.mark.parametrize("value", [nan, inf, -inf, np.float32(2), np.int64(3), np.ones(2), object(), {nan: 1}, {(1, 2): {3}}, 2**70])
 def test_no_value_stops_a_report(name: str, value: object) -> None:
     """What slips in at the end of a long run is shown somehow; numbers come out as such."""

@@ -122,6 +122,7 @@ def test_a_format_that_has_no_pictures_to_draw_costs_another_nothing(tmp_path) -
     with pytest.raises(UsageError) as caught:
         run((tmp_path / "p.png", Pictures), (tmp_path / "r.json", Json), document=Document())
     assert caught.value.code == "E-FORMAT-FIGURES"
+    assert not (tmp_path / "p.png").exists()
     assert (tmp_path / "r.json").read_text().endswith("}\n")
 
 

@@ -16,6 +16,7 @@ import absint
 from absint import samples
 from absint.attacks import prove_witness
 from absint.attacks import witness_files as module
+from absint.attacks.panels import panels_of
 from absint.attacks.witness_files import Saved, WitnessInfo, check_folder, counterexample_text, save_witnesses
 from absint.errors import InputError, ResourceError, UsageError
 from absint.model.graph import Graph
@@ -139,7 +140,7 @@ def test_the_picture_shows_three_panels(tmp_path: Path, mnist: Any, rows: list[I
     ((2, 8, 8), Layout.CHW, False), ((12,), None, False), ((48,), Axes((3, 4, 4), 0), True), ((1, 1, 5), None, False),
     ((3, 0, 4), Layout.CHW, False), ((8, 8), None, True)])
 def test_images_are_told_by_shape_and_layout(shape: tuple[int, ...], axes: Known, image: bool) -> None:
-    panels = module._panels(np.zeros(shape), np.ones(shape) * 3, axes)
+    panels = panels_of(np.zeros(shape), np.ones(shape) * 3, axes)
     assert (panels is not None) == image
     if panels is not None:
         assert [float(p.min()) for p in panels] == [1.0, 0.0, 0.0]
@@ -147,7 +148,7 @@ def test_images_are_told_by_shape_and_layout(shape: tuple[int, ...], axes: Known
 
 def test_colours_stay_in_place_in_both_orders() -> None:
     image = np.random.default_rng(0).random((3, 6, 5))
-    first, last = module._panels(image, image, Layout.CHW), module._panels(np.moveaxis(image, 0, 2), None, Layout.HWC)
+    first, last = panels_of(image, image, Layout.CHW), panels_of(np.moveaxis(image, 0, 2), None, Layout.HWC)
     assert first is not None
     assert last is not None
     assert len(first) == 3

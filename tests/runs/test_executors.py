@@ -226,6 +226,7 @@ def test_the_end_of_the_run_leaves_items_undecided(records, clock, tmp_path):
 # ---- ends ------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_kills_every_worker(records, tmp_path):
     pids = tmp_path / "pids"
     when(pids, lambda: os.kill(os.getpid(), signal.SIGINT))

@@ -15,9 +15,11 @@ POLITE = [signal.SIGTERM, signal.SIGHUP]
 
 @pytest.fixture(autouse=True)
 def restored():
-    """The handlers that were there."""
+    """The handlers that were there. Inside, a polite kill is heard, whatever the suite was started by: nohup ignores SIGHUP."""
     numbers = (signal.SIGINT, *POLITE)
     before = [signal.getsignal(number) for number in numbers]
+    for number in POLITE:
+        signal.signal(number, signal.SIG_DFL)
     yield
     for number, handler in zip(numbers, before, strict=True):
         signal.signal(number, handler)

@@ -15,6 +15,7 @@ import sys
 import time
 
 import pytest
+from journals import kept
 from small_runs import query_list
 from trainings import words_in
 
@@ -40,6 +41,7 @@ WORDS = {
     "global.robustness": ["--draws", "30", "--eps", "0.003,0.01", "--timeout", "none", "--batch", "4"],
     "inspect": [CONV],
     "clever": [NET, "--index", "0:12", "--radius", "2", "--batches", "20", "--samples", "40"],
+    "sweep": [NET, "--index", "0:30", "--eps", "0.01", "--eps", "0.03", "--domain", "box", "--domain", "deeppoly"],
     "errors": [NET, "--index", "0:40", "--domains", "box,auto", "--attack-steps", "40", "--restarts", "2", "--eps", "0.03"],
 }
 TIMES = ("time_s", "seconds", "started", "command", "calls", "median_s")
@@ -117,8 +119,8 @@ def killed(name, folder, kills, seed):
         shutil.rmtree(folder / "out", ignore_errors=True)   # a training is not begun over another one
         code, shown, _ = run([*words, "--format", "jsonl", "--journal", str(journal)], stop=rng.uniform(0.2, 1.0) * length)
         alive += code < 0
-        kept = indices(journal.read_text().split("\n", 1)[-1]) if journal.exists() else set()
-        assert indices(shown) <= kept, "what was shown is on disk"
+        held = {row["index"] for row in kept(journal)} if journal.exists() else set()
+        assert indices(shown) <= held, "what was shown is on disk"
         code, resumed, err = run([*words, "--format", "json", "--journal", str(journal), "--resume"])
         assert code in (0, 1), err
         assert same(resumed) == same(whole, slack=True)

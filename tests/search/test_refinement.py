@@ -180,7 +180,7 @@ def test_bounds_of_one_instance_do_not_reach_another():
         case = agreement_nets.case(seed)
         for domain in ("refine", "exact:nodes=200,boxes=64"):
             alone = [ask(case, domain, k)[0] for k in range(2)]
-            for order in ((0, 1), (1, 0), (1, 1, 0)):
+            for order in ((0, 1), (1, 1, 0)):
                 for got, k in zip(ask(case, domain, *order), order, strict=True):
                     assert got.verdict is alone[k].verdict
                     assert (got.margin is None) == (alone[k].margin is None)

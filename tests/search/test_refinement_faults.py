@@ -311,7 +311,7 @@ def test_a_word_that_an_input_contradicts_is_not_taken():
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_where_a_solver_fails_the_next_one_decides(domain, code):
     """At the start, at the first solve, or in the middle of a search: same verdicts as without it, and the failure is told."""
-    for seed in (NEEDS_BRANCHING, NEEDS_A_SEARCH):
+    for seed in (NEEDS_BRANCHING, NEEDS_A_SEARCH) if code == "E-SOLVER-CRASH" else (NEEDS_BRANCHING,):
         case = agreement_nets.case(seed)
         expected = [r.verdict for r in ask(case, f"{domain}:solver=highs")]
         for where, after in (("start", 0), ("run", 0), ("run", 2)):
@@ -416,7 +416,7 @@ def test_a_program_that_is_no_solver(program, tmp_path, monkeypatch):
     """PuLP runs what is called `cbc`: whatever that does, the verdicts are those of the next solver, or sound."""
     if not solver("pulp").check().usable:
         pytest.skip("needs PuLP")
-    monkeypatch.setattr(pulp_solver, "_GRACE", 4.0)
+    monkeypatch.setattr(pulp_solver, "_GRACE", 2.5 if program == "hangs" else 4.0)     # seconds that pass in vain
     place = tmp_path / "cbc"
     place.write_text(f"#!{sys.executable} -I\nimport sys\n{PROGRAMS[program]}\n", encoding="utf-8")
     place.chmod(0o755)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from counting import until
+from journals import kept
 from test_refinement import EASY, HARD, NET
 
 from absint.solvers import Limits, Session, highs, solver
@@ -60,7 +61,7 @@ class Run:
 
     @property
     def kept(self):
-        return [json.loads(line) for line in self.journal.read_text(encoding="utf-8").splitlines()[1:]]
+        return kept(self.journal)
 
     @property
     def files(self):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,9 +14,12 @@ import numpy as np
 import onnx
 import onnx.utils
 import onnx.version_converter
+import pytest
 import torch
 
 import absint
+from absint.region import BoxRegion
+from absint.testing.pytest_plugin import verified
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,11 @@ class LiveCase:
     hints: tuple[str, ...]
     bad: Callable[[dict[str, str]], Any]
     good: Callable[[dict[str, str]], Any]
+
+
+def rows(code: str, *given: tuple[str, Callable[[dict[str, str]], Any], Callable[[dict[str, str]], Any]]) -> list[LiveCase]:
+    """(hint, bad, good) of one code."""
+    return [LiveCase(code, (hint,), bad, good) for hint, bad, good in given]
 
 
 class Net(torch.nn.Module):
@@ -55,7 +64,7 @@ def _read():
     return absint.load(Net().eval(), example_input=X)
 
 
-def _imports(words):
+def imports(words):
     assert _read().output.shape == (3,)
 
 
@@ -182,6 +191,22 @@ def radius_of_words(words):
     _verify(words, eps="small")
 
 
+def seeds_of_halves(words):
+    return _sweep(words, ROWS, sample=1, seeds=[0.5])
+
+
+def sweep_of_no_radius(words):
+    return absint.sweep(words["NET"], ROWS, eps=np.zeros(0), domains="box", attack=None)
+
+
+def sweep_of_a_region(words):
+    return _sweep(words, BoxRegion(torch.zeros(1, 4), torch.ones(1, 4)))
+
+
+def _sweep(words, inputs, **given):
+    return absint.sweep(words["NET"], inputs, eps="0.1", domains="box", attack=None, **given)
+
+
 def norm_of_three(words):
     _verify(words, norm="l3")
 
@@ -190,13 +215,30 @@ def no_inputs(words):
     absint.verify(words["NET"], "these", [0, 1], 0.01)
 
 
+def _tested(words, **options):
+    return verified(words["NET"], ROWS, (0, 1), eps=0.01, domain="box", attack="none", **options)
+
+
+def _fixture_of_tests(words):
+    with suppress(pytest.fail.Exception, pytest.skip.Exception):     # what the network is proved to be is another question
+        _tested(words, unknown="skip", allow_unknown=0.05)
+
+
+def unknown_as_a_word(words):
+    _tested(words, unknown="ignore")
+
+
+def more_than_all(words):
+    _tested(words, allow_unknown=5)
+
+
 LIVE = [
     LiveCase("E-MODEL-TRAINING", ("call module.eval() first: absint proves what the deployed network does, and changes no module",),
-             in_training, _imports),
+             in_training, imports),
     LiveCase("E-EXAMPLE-INPUT", ("absint.load(module, example_input=torch.zeros(1, 3, 32, 32)), with your shape",),
-             without_example, _imports),
+             without_example, imports),
     LiveCase("E-EXAMPLE-INPUT", ("one batch of inputs, such as torch.zeros(1, 3, 32, 32)",),
-             example_of_words, _imports),
+             example_of_words, imports),
     LiveCase("E-MODEL-INPUTS", ("example_input=(a, b, ...), one batch for each in this order; or wrap the module so that its "
           "forward takes one tensor",),
              two_inputs, one_example_each),
@@ -206,14 +248,14 @@ LIVE = [
     LiveCase("E-MODEL-PICKLE", ("load it where it was made: a torch module (weights in their module) goes into "
           "absint.load(module.eval(), example_input=x) or torch.onnx.export(module.eval(), (x,), 'net.onnx'), "
           "a scikit-learn model into skl2onnx.to_onnx",),
-             saved_module, _imports),
+             saved_module, imports),
     LiveCase("E-MODEL-PICKLE", ("in Python: torch.onnx.export(torch.jit.load('{}').eval(), (x,), 'net.onnx', dynamo=False), then "
           "give net.onnx",),
              saved_script, by_the_other_exporter),
     LiveCase("E-MODEL-TYPE", ("give the path of a model file, a torch.nn.Module, or what absint.load returned",),
              no_model, _verifies),
     LiveCase("E-MODEL-TYPE", ("give the path of a model file, or a torch.nn.Module together with example_input",),
-             strange_object, _imports),
+             strange_object, imports),
     LiveCase("E-MODEL-INPUTS", ("start at the embedding's output, and give embedded inputs: onnx.utils.extract_model(source, target, "
           "['{}'], ['{}'])",),
              embedding, _behind("EMBEDDING")),
@@ -243,4 +285,14 @@ LIVE = [
              norm_of_three, _verifies),
     LiveCase("E-DATA-MISSING", ("check the path of the data file",),
              no_inputs, _verifies),
+    LiveCase("E-OPTION", ("for example 0, or 0, 1 and 2 for a sample each",),
+             seeds_of_halves, lambda words: _sweep(words, ROWS, sample=1, seeds=[0, 1, 2])),
+    LiveCase("E-EPS", ("give one at least, such as 0.01",),
+             sweep_of_no_radius, lambda words: _sweep(words, ROWS)),
+    LiveCase("E-USAGE", ("give arrays, or a file of data",),
+             sweep_of_a_region, lambda words: _sweep(words, ROWS)),
+    LiveCase("E-TEST-OPTION", ('unknown="fail" or unknown="skip"',),
+             unknown_as_a_word, _fixture_of_tests),
+    LiveCase("E-TEST-OPTION", ("a share from 0 to 1, such as allow_unknown=0.05",),
+             more_than_all, _fixture_of_tests),
 ]

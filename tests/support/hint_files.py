@@ -20,24 +20,27 @@ _SEVEN = _HEAD + "".join(f"(declare-const Y_{k} Real)\n" for k in range(3, 7)) +
 
 def made(folder: Path) -> dict[str, str]:
     """Write all; word -> path."""
-    paths = {**_networks(folder), **_data(folder), **_queries(folder), **_plugins(folder)}
-    return {word: str(path) for word, path in paths.items()}
+    from hint_more_files import more_files
+
+    makers = (_networks, _data, _queries, _plugins, _journals, _sweeps, _projects)
+    paths = {word: path for make in makers for word, path in make(folder).items()}
+    return {word: str(path) for word, path in {**paths, **more_files(folder, paths)}.items()}
 
 
-def _value(name: str, value: Any) -> onnx.TensorProto:
+def value_of(name: str, value: Any) -> onnx.TensorProto:
     return numpy_helper.from_array(np.asarray(value), name)
 
 
 def _weights() -> list[onnx.TensorProto]:
     draw = np.random.default_rng(0)
-    return [_value("a", draw.normal(size=(4, 4)).astype("f4")), _value("b", draw.normal(size=(4, 3)).astype("f4"))]
+    return [value_of("a", draw.normal(size=(4, 4)).astype("f4")), value_of("b", draw.normal(size=(4, 3)).astype("f4"))]
 
 
 _NODES = [helper.make_node("Gemm", ["x", "a"], ["h"], name="h"), helper.make_node("Relu", ["h"], ["r"], name="r"),
           helper.make_node("Gemm", ["r", "b"], ["y"], name="y")]
 
 
-def _model(nodes: Sequence[Any], stored: Sequence[Any], inputs: Any = ("n", 4), outputs: Any = ("n", 3), *, kind: int = TensorProto.FLOAT,
+def model_of(nodes: Sequence[Any], stored: Sequence[Any], inputs: Any = ("n", 4), outputs: Any = ("n", 3), *, kind: int = TensorProto.FLOAT,
            opset: int = 17, more_in: Sequence[Any] = (), more_out: Sequence[Any] = ()) -> onnx.ModelProto:
     given = [helper.make_tensor_value_info("x", kind, inputs), *more_in]
     asked = [helper.make_tensor_value_info("y", TensorProto.FLOAT, outputs), *more_out]
@@ -47,38 +50,53 @@ def _model(nodes: Sequence[Any], stored: Sequence[Any], inputs: Any = ("n", 4), 
 
 def _networks(folder: Path) -> dict[str, Path]:
     node, weights = helper.make_node, _weights()
-    short, one = [weights[0]], _value("b", np.ones((4, 1), "f4"))
-    flat = _value("shape", np.array([-1, 4], "i8"))
-    tokens = [_value("table", np.ones((9, 4), "f4")), weights[0], weights[1]]
+    short, one = [weights[0]], value_of("b", np.ones((4, 1), "f4"))
+    flat = value_of("shape", np.array([-1, 4], "i8"))
+    tokens = [value_of("table", np.ones((9, 4), "f4")), weights[0], weights[1]]
     behind = [node("ReduceMean", ["e"], ["m"], axes=[1]), node("Squeeze", ["m", "one"], ["s"]), node("Gemm", ["s", "b"], ["y"], name="y")]
     cast = node("Cast", ["x"], ["i"], to=TensorProto.INT64)
-    squeeze = _value("one", np.array([1], "i8"))
+    squeeze = value_of("one", np.array([1], "i8"))
     second = helper.make_tensor_value_info("h", TensorProto.FLOAT, ["n", 4])
     models = {
-        "NET": _model(_NODES, weights),
-        "ONE": _model([*_NODES[:2], node("Gemm", ["r", "b"], ["y"])], [weights[0], one], outputs=("n", 1)),
-        "SAMESIZE": _model([node("Gemm", ["x", "a"], ["y"])], short, outputs=("n", 4)),
-        "REPEATS": _model([*_NODES[:2], node("Gemm", ["r", "b"], ["s"]), node("Concat", ["s", "x"], ["y"], axis=1)], weights,
+        "NET": model_of(_NODES, weights),
+        "ONE": model_of([*_NODES[:2], node("Gemm", ["r", "b"], ["y"])], [weights[0], one], outputs=("n", 1)),
+        "SAMESIZE": model_of([node("Gemm", ["x", "a"], ["y"])], short, outputs=("n", 4)),
+        "REPEATS": model_of([*_NODES[:2], node("Gemm", ["r", "b"], ["s"]), node("Concat", ["s", "x"], ["y"], axis=1)], weights,
                           outputs=("n", 7)),
-        "PICTURE": _model([node("Reshape", ["x", "shape"], ["f"]), node("Gemm", ["f", "a"], ["h"]), node("Relu", ["h"], ["r"]),
+        "PICTURE": model_of([node("Reshape", ["x", "shape"], ["f"]), node("Gemm", ["f", "a"], ["h"]), node("Relu", ["h"], ["r"]),
                            node("Gemm", ["r", "b"], ["y"])], [*weights, flat], ("n", 1, 2, 2)),
-        "INTEGERS": _model([node("Cast", ["x"], ["f"], to=TensorProto.FLOAT), node("Gemm", ["f", "a"], ["y"])], short, outputs=("n", 4),
+        "INTEGERS": model_of([node("Cast", ["x"], ["f"], to=TensorProto.FLOAT), node("Gemm", ["f", "a"], ["y"])], short, outputs=("n", 4),
                            kind=TensorProto.INT64),
-        "EMBEDDING": _model([node("Gather", ["table", "x"], ["e"]), *behind], [*tokens, squeeze], ("n", 5), kind=TensorProto.INT64),
-        "TOKENS": _model([cast, node("Gather", ["table", "i"], ["e"]), *behind], [*tokens, squeeze], ("n", 5)),
-        "BEHIND": _model([node("ReduceMean", ["x"], ["m"], axes=[1]), *behind[1:]], [*tokens[1:], squeeze], ("n", 5, 4)),
-        "TWOOUT": _model(_NODES, weights, more_out=[second]),
-        "OPEN": _model(_NODES, weights, ("n", "m")),
-        "LONE": _model([node("Identity", ["x"], ["y"])], [], (), ()),
-        "OLD": _model([node("Relu", ["x"], ["y"])], [], outputs=("n", 4), opset=6),
-        "CUSTOM": _model([node("Gizmo", ["x"], ["y"], domain="com.example")], [], outputs=("n", 4)),
-        "STRANGE": _model([node("Det", ["x"], ["y"])], [], ("n", 4, 4), ("n",)),
-        "RANDOM": _model([node("RandomNormalLike", ["x"], ["y"])], [], outputs=("n", 4)),
-        "CONSTANT": _model([node("Identity", ["a"], ["y"])], short, outputs=(4, 4)),
-        "NAN": _model([node("Gemm", ["x", "a"], ["y"])], [_value("a", np.full((4, 4), np.nan, "f4"))], outputs=("n", 4)),
-        "UNDEFINED": _model([node("Add", ["x", "nowhere"], ["y"])], [], outputs=("n", 4)),
-        "CYCLE": _model([node("Add", ["x", "q"], ["p"]), node("Relu", ["p"], ["q"]), node("Relu", ["q"], ["y"])], [], outputs=("n", 4)),
-        "DUPLICATE": _model([node("Relu", ["x"], ["y"]), node("Abs", ["x"], ["y"])], [], outputs=("n", 4)),
+        "EMBEDDING": model_of([node("Gather", ["table", "x"], ["e"]), *behind], [*tokens, squeeze], ("n", 5), kind=TensorProto.INT64),
+        "TOKENS": model_of([cast, node("Gather", ["table", "i"], ["e"]), *behind], [*tokens, squeeze], ("n", 5)),
+        "BEHIND": model_of([node("ReduceMean", ["x"], ["m"], axes=[1]), *behind[1:]], [*tokens[1:], squeeze], ("n", 5, 4)),
+        "TWOOUT": model_of(_NODES, weights, more_out=[second]),
+        "OPEN": model_of(_NODES, weights, ("n", "m")),
+        "LONE": model_of([node("Identity", ["x"], ["y"])], [], (), ()),
+        "OLD": model_of([node("Relu", ["x"], ["y"])], [], outputs=("n", 4), opset=6),
+        "CUSTOM": model_of([node("Gizmo", ["x"], ["y"], domain="com.example")], [], outputs=("n", 4)),
+        "STRANGE": model_of([node("Det", ["x"], ["y"])], [], ("n", 4, 4), ("n",)),
+        "RANDOM": model_of([node("RandomNormalLike", ["x"], ["y"])], [], outputs=("n", 4)),
+        "CONSTANT": model_of([node("Identity", ["a"], ["y"])], short, outputs=(4, 4)),
+        "NAN": model_of([node("Gemm", ["x", "a"], ["y"])], [value_of("a", np.full((4, 4), np.nan, "f4"))], outputs=("n", 4)),
+        "UNDEFINED": model_of([node("Add", ["x", "nowhere"], ["y"])], [], outputs=("n", 4)),
+        "CYCLE": model_of([node("Add", ["x", "q"], ["p"]), node("Relu", ["p"], ["q"]), node("Relu", ["q"], ["y"])], [], outputs=("n", 4)),
+        "SOFTMAX": model_of([*_NODES[:2], node("Gemm", ["r", "b"], ["s"], name="s"), node("Softmax", ["s"], ["y"], axis=1)], weights),
+        "SEVENFOUR": model_of([node("Gemm", ["x", "c"], ["y"])], [value_of("c", np.full((7, 4), 0.1, "f4"))], ("n", 7), ("n", 4)),
+        "TWOFOUR": model_of([node("Gemm", ["x", "c"], ["y"])], [value_of("c", np.full((2, 4), 0.1, "f4"))], ("n", 2), ("n", 4)),
+        "HUGE": model_of([node("Cast", ["x"], ["d"], to=TensorProto.DOUBLE), node("Mul", ["d", "e"], ["f"]), node("Mul", ["f", "g"], ["m"]),
+                          node("Cast", ["m"], ["y"], to=TensorProto.FLOAT)], [value_of("e", np.full((4,), 1e-60)),
+                                                                             value_of("g", np.full((4,), 1e60))], outputs=("n", 4)),
+        "CUBE": model_of([node("Reshape", ["x", "shape"], ["f"]), node("Gemm", ["f", "c"], ["y"])],
+                         [value_of("shape", np.array([-1, 27], "i8")), value_of("c", np.ones((27, 3), "f4") * np.arange(3, dtype="f4"))],
+                         ("n", 3, 3, 3)),
+        "COLOURS": model_of([node("Reshape", ["x", "shape"], ["f"]), node("Gemm", ["f", "c"], ["y"])],
+                            [value_of("shape", np.array([-1, 18], "i8")), value_of("c", np.ones((18, 3), "f4") * np.arange(3, dtype="f4"))],
+                            ("n", 2, 3, 3)),
+        "CONSTANTS": model_of([node("Gemm", ["x", "c"], ["y"])], [value_of("c", np.ones((4, 3), "f4"))]),
+        "UNBOUNDEDNET": model_of([node("Exp", ["x"], ["e"]), node("Exp", ["e"], ["y"])], [], outputs=("n", 4)),
+        "ONELAYER": model_of(_NODES, weights),
+        "DUPLICATE": model_of([node("Relu", ["x"], ["y"]), node("Abs", ["x"], ["y"])], [], outputs=("n", 4)),
     }
     paths = {}
     for word, model in models.items():
@@ -99,12 +117,14 @@ def _data(folder: Path) -> dict[str, Path]:
         "DATA": (rows, labels), "PICTURES": (rows.reshape(3, 1, 2, 2), labels), "BYTES255": (np.round(rows * 255), labels),
         "NORMALISED": (rows * 4 - 2, labels), "NANS": (rows * np.nan, labels), "WIDE": (np.ones((3, 5), "f4"), labels),
         "UNLABELLED": (rows, None), "NOROWS": (rows[:0], labels[:0]),
+        "CUBES": (np.full((2, 3, 3, 3), 0.5, "f4"), labels[:2]),
     }
-    paths = {}
+    paths = {"TRAIN": folder / "train.npz"}
+    np.savez(paths["TRAIN"], x_train=rows, y_train=labels)
     for word, (inputs, given) in arrays.items():
         paths[word] = folder / f"{word.lower()}.npz"
         np.savez(paths[word], images=inputs, **({} if given is None else {"labels": given}))
-    for word, value in (("LABELS", labels), ("SHORT", labels[:2])):
+    for word, value in (("LABELS", labels), ("SHORT", labels[:2]), ("LARGE", labels + 7), ("HALVES", labels + 0.5)):
         paths[word] = folder / f"{word.lower()}.npy"
         np.save(paths[word], value)
     return paths
@@ -121,6 +141,12 @@ def _queries(folder: Path) -> dict[str, Path]:
         "FUNCTION": _GOOD + "(define-fun f ((t Real)) Real (+ t 1))(assert (>= (f Y_0) 1))", "PAREN": _GOOD + "(assert (>= Y_0 9)",
         "COMMAND": _GOOD + "(maximize Y_0)", "COEFFICIENT": _GOOD + "(assert (<= (+ (* 1e300 Y_0) (* 0.3333333333333333333333 Y_1)) 1))",
         "NAMEQ": _GOOD + "(assert (let ((Y_0 5)) (>= Y_0 4)))", "ZEROSQ": "(declare-const X_00 Real)" + _GOOD,
+        "SATQ": _GOOD + "(assert (>= Y_0 -900))",
+        "NOOUTQ": _GOOD.replace("(declare-const Y_0 Real)\n(declare-const Y_1 Real)\n(declare-const Y_2 Real)\n", ""),
+        "FIVEQ": "(declare-const X_4 Real)" + _GOOD + "(assert (<= X_4 1))(assert (>= X_4 0))(assert (>= Y_0 900))",
+        "GAPQ": _GOOD.replace("(declare-const Y_1 Real)\n", "") + "(assert (>= Y_0 900))",
+        "OPENQ": _GOOD + "(assert (>= Y_0 9)\n(assert (>= Y_1 9)))",
+        "BRANCHESQ": _GOOD + "(assert (or (>= Y_0 1) (>= Y_1 1) (>= Y_2 1)))\n" * 14,
         "AFTER": _GOOD + "(assert (>= Y_0 900))(check-sat)(assert (>= Y_1 900))",
     }
     paths = {}
@@ -133,6 +159,33 @@ def _queries(folder: Path) -> dict[str, Path]:
     paths["GZQ"].write_text(texts["QUERY"])
     paths["CUTGZ"] = folder / "cut.vnnlib.gz"
     paths["CUTGZ"].write_bytes(gzip.compress(texts["QUERY"].encode())[:-12])
+    return paths
+
+
+def _journals(folder: Path) -> dict[str, Path]:
+    first = '{"absint_journal": 2, "binding": {"analysis": "verify"%s}}\n'
+    paths = {}
+    for word, text in (("JOURNAL", first % ""), ("JOURNALBAD", first % "" + "{\n"), ("JOURNALOTHER", first % ', "eps": "0.1"')):
+        paths[word] = folder / f"{word.lower()}.jsonl"
+        paths[word].write_text(text)
+    return paths
+
+
+def _sweeps(folder: Path) -> dict[str, Path]:
+    good = 'nets = ["net.onnx"]\ndata = "data.npz"\neps = [0.1, "1/3"]\ndomains = ["box"]\nattack = "none"\n'
+    paths = {}
+    for word, text in (("SWEEP", good), ("SLIPPED", good.replace("domains", "domian")), ("NOTOML", "eps = [")):
+        paths[word] = folder / f"{word.lower()}.toml"
+        paths[word].write_text(text)
+    return paths
+
+
+def _projects(folder: Path) -> dict[str, Path]:
+    texts = {"MISSPELT": "epz = 1\n", "PLAIN": "eps = 0.01\n", "PROFILED": "eps = 0.01\n[profile.nightly]\ntimeout = 9\n",
+             "RADIUS": "radius = 2.0\n", "TABLED": "[clever]\nradius = 2.0\n"}
+    paths = {word: folder / f"{word.lower()}.toml" for word in texts}
+    for word, text in texts.items():
+        paths[word].write_text(text)
     return paths
 
 

@@ -11,10 +11,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 _ROOMS = ("absint", "domains", "frontends")
-_PLACE = {"NodeProblemError": 1, "NotAffineError": 1, "fail": 3, "refuse": 3}      # which argument is the hint, where it has no name
+_PLACE = {"NodeProblemError": 1, "NotAffineError": 1, "refuse": 3}      # which argument is the hint, where it has no name
+_BEHIND = ("fail",)     # of these, the one after the code and what is wrong
 _TABLES = ("_KINDS", "_REFUSED", "_QUANTISED", "_RANDOM", "_CONTROL", "_RECURRENT", "_CHOICE")    # of pairs: what is wrong, what to do
 _WRITERS = ("start_behind",)      # functions that write advice, under other names than ..._hint
 _HOLE = "{}"
+_WORDS = re.compile("|".join(("hint", *_BEHIND, *_PLACE, *_TABLES, *_WRITERS)))
 
 
 @dataclass(frozen=True)
@@ -33,18 +35,30 @@ class Hint:
         return f"{self.code}\t{self.template}"
 
 
-@cache
 def all_hints() -> list[Hint]:
     """Of the whole source, each once; hints that are passed on from elsewhere are found there."""
-    texts = [file.read_text(encoding="utf-8") for room in _ROOMS for file in sorted((ROOT / room).rglob("*.py"))]
-    made = {name: texts for text in texts for name, texts in _returned(text).items()}
-    return sorted({hint for text in texts for hint in hints_of(text, made)}, key=str)
+    return sorted({hint for found in hints_by_file().values() for hint in found}, key=str)
+
+
+@cache
+def hints_by_file() -> dict[str, list[Hint]]:
+    """File, from the repository's root -> its advice. Files without any of the words that advice is written by are not looked through."""
+    files = [file for room in _ROOMS for file in sorted((ROOT / room).rglob("*.py"))]
+    texts = {str(file.relative_to(ROOT)): file.read_text(encoding="utf-8") for file in files}
+    texts = {file: text for file, text in texts.items() if _WORDS.search(text)}
+    made = {name: texts for text in texts.values() for name, texts in _returned(text).items()}
+    return {file: list(hints_of(text, made)) for file, text in texts.items()}
+
+
+@cache
+def _parsed(text: str) -> ast.Module:
+    return ast.parse(text)
 
 
 def _returned(text: str) -> dict[str, list[ast.expr]]:
     """What the functions of a file that write advice return, by name."""
     found: dict[str, list[ast.expr]] = {}
-    for function in ast.parse(text).body:
+    for function in _parsed(text).body:
         if isinstance(function, ast.FunctionDef) and (function.name.endswith("_hint") or function.name in _WRITERS):
             found[function.name] = [node.value for node in ast.walk(function) if isinstance(node, ast.Return) and node.value is not None]
     return found
@@ -52,7 +66,7 @@ def _returned(text: str) -> dict[str, list[ast.expr]]:
 
 def hints_of(text: str, made: dict[str, list[ast.expr]] | None = None) -> Iterator[Hint]:
     """Those of one file. made: what functions that write advice return."""
-    tree = ast.parse(text)
+    tree = _parsed(text)
     outer = {**(made or {}), **_returned(text), **_assigned(tree.body)}
     yield from (Hint("?", template) for pair in _pairs(tree) for template in _texts(pair.elts[1], outer, 0))
     for scope in ast.walk(tree):
@@ -104,13 +118,17 @@ def _hint_of(call: ast.Call) -> ast.expr | None:
     if named is not None:
         return named
     name = getattr(call.func, "id", getattr(call.func, "attr", ""))
-    place = _PLACE.get(name)
+    codes = [k for k, one in enumerate(call.args) if _is_code(one)] if name in _BEHIND else []
+    place = codes[0] + 2 if codes else _PLACE.get(name)
     return call.args[place] if place is not None and len(call.args) > place else None
 
 
+def _is_code(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str) and re.fullmatch(r"E-[A-Z0-9-]+", node.value) is not None
+
+
 def _code_of(call: ast.Call) -> str:
-    words = (a.value for a in call.args if isinstance(a, ast.Constant) and isinstance(a.value, str))
-    return next((word for word in words if re.fullmatch(r"E-[A-Z0-9-]+", word)), "?")
+    return next((str(one.value) for one in call.args if isinstance(one, ast.Constant) and _is_code(one)), "?")
 
 
 def _texts(node: ast.expr, names: dict[str, list[ast.expr]], depth: int) -> list[str]:

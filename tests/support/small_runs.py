@@ -25,6 +25,7 @@ _WORDS = {
     "inspect": [NET],
     "clever": [NET, "--index", "0:3", "--radius", "2", "--batches", "10", "--samples", "10"],
     "errors": [NET, "--index", "0:3", "--domains", "box,deeppoly", "--attack-steps", "20", "--restarts", "2", "--eps", "0.03"],
+    "sweep": [NET, "--index", "0:3", "--domain", "box,deeppoly", "--eps", "0.01", "--eps", "0.03", "--attack", "none"],
     "global.correctness": ["--draws", "60", "--block", "20"],
     "global.robustness": ["--draws", "2", "--eps", "0.003", "--timeout", "none"],
     "validate.calibrate": [NET, "--index", "0:60", "--rate", "0.05"],
@@ -39,7 +40,7 @@ NAMES = sorted({*_WORDS, "query", "train"})
 
 
 def words_of(name: str, folder: Path, *, few: bool = False) -> list[str]:
-    """The command; files that it needs are made in the folder. few: at most two items."""
+    """The command; files that it needs are made in the folder. few: an item, of `verify` two."""
     if name == "query":
         return ["verify", "--instances", str(query_list(folder, 1 if few else 2))]
     if name == "train":
@@ -49,7 +50,7 @@ def words_of(name: str, folder: Path, *, few: bool = False) -> list[str]:
         return words
     words = [*name.split("."), *_WORDS[name]]
     if few and "--index" in words:
-        words[words.index("--index") + 1] = "0:2"
+        words[words.index("--index") + 1] = "0:2" if name == "verify" else "0:1"
     if few and "--draws" in words:      # of two classes
         words[words.index("--draws") + 1] = "1"
     if name == "taboo.calibrate":

@@ -1,0 +1,99 @@
+"""Pages that break one promise each, with the tests that must notice it."""
+
+from __future__ import annotations
+
+from math import ceil
+
+import jinja2
+
+from absint.analyses.verify import details, shown_witnesses
+from absint.contract.document import Section
+from absint.reports import html, html_parts, seen_rows, text
+from absint.reports.seen_rows import SeenRows
+from mutants.planting import into
+
+MUTANTS = {}
+mutant = into(MUTANTS)
+
+
+@mutant(("test_names_are_text_whatever_they_hold", "hostile"))
+def names_are_written_as_they_are(patch):
+    real = jinja2.Environment
+    patch(jinja2, "Environment", lambda **options: real(**{**options, "autoescape": False}))
+
+
+@mutant(("test_every_part_is_shown",))
+def control_characters_reach_the_page(patch):
+    patch(html, "one_line", lambda text: text.encode("utf-8", "replace").decode())
+
+
+@mutant(("test_the_worst_rows_are_kept_and_all_are_counted",))
+def the_first_rows_are_kept(patch):
+    patch(seen_rows, "TONES", ("good", "bad", "open", ""))
+
+
+@mutant(("test_memory_does_not_grow_with_the_number_of_rows",))
+def every_row_is_kept(patch):
+    real = SeenRows.__init__
+    patch(SeenRows, "__init__", lambda self, heading, most=0: real(self, heading, 10**9))
+
+
+@mutant(("test_the_worst_rows_are_kept_and_all_are_counted",))
+def only_kept_rows_are_counted(patch):
+    real = SeenRows.add
+
+    def add(self, row):
+        if self.count < 10:
+            real(self, row)
+
+    patch(SeenRows, "add", add)
+
+
+@mutant(("test_figures_take_the_ink_of_the_page", "hostile"))
+def figures_keep_their_black(patch):
+    patch(html_parts, "_embedded", lambda file: file[file.index("<svg") :])
+
+
+@mutant(("test_what_must_not_be_overlooked_comes_first",))
+def no_alerts(patch):
+    patch(html, "_alerts", lambda heading, document: iter(()))
+
+
+@mutant(("test_details_are_left_out_of_lines_and_kept_as_data",))
+def lines_show_details(patch):
+    patch(text, "Section", Section)
+    real = text.Text.end
+
+    def end(self, document):
+        for section in document.sections:
+            object.__setattr__(section, "detail", False)
+        real(self, document)
+
+    patch(text.Text, "end", end)
+
+
+@mutant(("test_a_picture_is_the_pixels", "COLOUR"))
+def rows_of_pixels_of_one_byte(patch):
+    real = html_parts.png_of
+
+    def shifted(picture):
+        return real(type(picture)(picture.title, picture.size, picture.pixels[1:] + picture.pixels[:1]))
+
+    patch(html_parts, "png_of", shifted)
+
+
+@mutant(("test_intervals_are_exact_and_rounded_outward",))
+def ends_are_rounded_to_the_nearest(patch):
+    patch(details, "floor", round)
+    patch(details, "ceil", round)
+
+
+@mutant(("test_intervals_are_exact_and_rounded_outward",))
+def upper_ends_are_rounded_inward(patch):
+    patch(details, "ceil", lambda value: ceil(value) - 1)
+
+
+@mutant(("test_counterexamples_of_images_are_three_pictures",))
+def the_counterexample_stands_in_for_the_input(patch):
+    real = shown_witnesses.panels_of
+    patch(shown_witnesses, "panels_of", lambda point, original, known: real(point, point, known))

@@ -1,0 +1,24 @@
+"""Every broken promise of a page is noticed by the tests named for it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pages
+import pytest
+import test_html
+import test_verify_details
+from mutants.pages import MUTANTS
+from mutants.planting import assert_killed, calls
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_mutant_is_killed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    test_verify_details.answered()      # the run itself is no mutant
+    given = {"hostile": lambda: pages.page(replace(pages.SHOWN, figures=())), "COLOUR": lambda: pages.COLOUR}
+
+    def run(killer) -> None:
+        test, *words = killer
+        calls(test_html, test_verify_details)((test, *(given[word]() for word in words)))
+
+    assert_killed(MUTANTS[name], run, monkeypatch)

@@ -1,0 +1,365 @@
+"""Who decides what in a cluster: whatever happens to a worker, no item is lost, becomes another's record, or is counted twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fake_ray import Death, FakeRay
+
+from absint.contract.analysis import Failure, Item
+from absint.contract.run import Run
+from absint.errors import AbsintError, InputError, ResourceError, UnsupportedError, UsageError
+from absint.registry import load_plugin
+from absint.runs import parcel, ray_cluster, ray_executor, ray_worker
+from absint.runs.executors import EXECUTORS
+from absint.runs.processes import GRACE
+from absint.runs.ray_pool import AIM, START
+
+PLUGIN = Path(__file__).with_name("tiny_analysis.py")
+
+
+@pytest.fixture
+def ray(monkeypatch):
+    made = FakeRay()
+    monkeypatch.setitem(sys.modules, "ray", made)
+    monkeypatch.setattr(ray_executor, "version", lambda name: "2.60.0")
+    monkeypatch.setattr(parcel, "load_plugin", made.loaded.append)     # it is loaded here already
+    return made
+
+
+@pytest.fixture
+def tiny():
+    """With deeds whose processes die."""
+    load_plugin(PLUGIN)
+    module = sys.modules["absint_plugin_tiny_analysis"]
+    marks = set()
+
+    def die(item, run):
+        yield module.TinyRecord(item.index, "too early") if item.payload[1] == "late" else module.TinyRecord(-1)
+        raise Death
+
+    def die_once(item, run):
+        if item.index not in marks:
+            marks.add(item.index)
+            raise Death
+        yield module.TinyRecord(item.index, "at last")
+
+    def die_at_once(item, run):
+        raise Death
+        yield
+
+    def fail(item, run):
+        yield Failure(item.index, item.name, "E-MINE", "is none")
+
+    module.DEEDS.update(die_late=die, die_once=die_once, die=die_at_once, fail=fail)
+    yield module
+    del sys.modules["absint_plugin_tiny_analysis"]
+
+
+@pytest.fixture
+def records(tiny, ray):
+    """What comes of items, `(deed, *what it needs)`, one by one."""
+
+    def start(*deeds, limits=(), run=None, **options):
+        stated = tiny.TinyOptions(**{"plugin": (PLUGIN,), "executor": "ray", "threads": 1, **options})
+        made = replace(run or Run("tiny", stated), options=stated)
+        items = [Item(k, f"item {k}", limit=dict(limits).get(k), payload=(*map(str, deed), "")) for k, deed in enumerate(deeds)]
+        return EXECUTORS.get("ray")().records(tiny.Tiny(), made, items)
+
+    return start
+
+
+def said(found):
+    return sorted((one.index, one.code if isinstance(one, Failure) else one.said) for one in found)
+
+
+# ---- fates -----------------------------------------------------------------------------------------------------------------
+
+
+FATES = {"answer": "well", "die_once": "at last", "die": "E-WORKER-DIED", "stumble": "E-WORKER-DIED", "complain": "E-TINY",
+         "fail": "E-MINE", "cut": "cut", "stray": "E-WORKER-ANSWER"}
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_each_fate_of_a_worker(records, ray, tmp_path, workers):
+    """Between items that are answered: each costs its own item an answer, and no other one's."""
+    fates = [fate for name in FATES if name not in ("stumble", "complain") for fate in ("answer", "answer", name)]
+    found = list(records(*((fate,) for fate in fates), processes=workers))
+    assert said(found) == [(k, FATES[fate]) for k, fate in enumerate(fates)]
+    assert not ray.alive
+
+
+@pytest.mark.parametrize("name", ["stumble", "complain"])
+def test_an_error_after_a_record_takes_nothing_back(records, tmp_path, name):
+    """The record was on its way before: a second one of this item, or a failure, would count it twice."""
+    found = list(records(("answer",), (name, tmp_path / "mark"), ("answer",)))
+    assert said(found) == [(0, "well"), (1, "too early"), (2, "well")]
+
+
+def test_an_item_without_a_record_stays_undecided(records):
+    assert said(records(("silent",), ("answer",))) == [(1, "well")]
+
+
+def test_a_dead_workers_records_are_kept(records, ray):
+    found = list(records(("die_late", "late"), ("answer",), processes=1))
+    assert said(found) == [(0, "too early"), (1, "well")]
+    assert ray.started == 2
+
+
+def test_deaths_are_told(records):
+    (failure,) = records(("die",))
+    assert (failure.name, failure.code) == ("item 0", "E-WORKER-DIED")
+    assert "2 times" in failure.what
+    assert "10.0.0.1" in failure.what
+    assert "killed by SIGKILL" in failure.what
+    assert "\n" not in failure.what
+
+
+def test_a_batch_with_an_error_costs_one_item(records, ray, tmp_path):
+    """Its other items are asked about alone."""
+    deeds = [("answer",)] * 8 + [("complain", tmp_path / "mark")] + [("answer",)] * 8
+    ray.cpus = 1
+    found = list(records(*deeds))
+    assert [one.index for one in found if isinstance(one, Failure)] in ([], [8])
+    assert len(found) == len(deeds)
+    assert max(ray.orders) > 1
+
+
+# ---- batches ---------------------------------------------------------------------------------------------------------------
+
+
+def test_batches_grow_to_what_they_should_cost(records, ray, tiny, clock):
+    """A second an item: after a batch of one, as many as take five seconds; at the end smaller ones, for all workers end together."""
+
+    def slow(item, run):
+        clock.sleep(1.0)
+        yield tiny.TinyRecord(item.index, "well")
+
+    tiny.DEEDS["slow"] = slow
+    ray.cpus = 1
+    assert len(list(records(*[("slow",)] * 60))) == 60
+    assert ray.orders[0] == 1
+    assert max(ray.orders) == AIM
+    assert ray.orders[-1] == 1
+    assert ray.calls.count("put Parcel") == 1
+
+
+def test_as_many_workers_as_there_is_room_for(records, ray):
+    ray.cpus = 7
+    list(records(*[("answer",)] * 30, threads=2))
+    assert ray.started == 3
+    assert ray.asked["num_cpus"] == 2
+    assert ray.asked["max_restarts"] == ray.asked["max_task_retries"] == 0      # what is tried again is decided here
+
+
+def test_progress_names_nodes(records):
+    told = []
+    run = Run("tiny", None, stage=told.append)
+    list(records(("answer",), ("answer",), run=run))
+    assert "ray: 1 at 2 workers on 1 node" in told or "ray: 2 at 2 workers on 1 node" in told
+
+
+# ---- limits ----------------------------------------------------------------------------------------------------------------
+
+
+def test_an_item_past_its_limit_is_killed(records, ray, clock):
+    def tick():
+        clock.now += 5.0
+
+    ray.hung = tick
+    found = list(records(("hang",), ("answer",), limits=[(0, 5.0)], processes=1))
+    assert said(found) == [(0, "E-TIMEOUT"), (1, "well")]
+    assert found[0].time_s >= 5.0 + GRACE
+    assert not ray.alive
+
+
+def test_the_end_of_the_run_leaves_items_undecided(records, ray, clock):
+    def tick():
+        clock.now += 5.0
+
+    ray.hung = tick
+    assert list(records(("hang",), ("answer",), processes=1, run=Run("tiny", None, end=clock.now + 20.0))) == []
+    assert not ray.alive
+
+
+def test_nobody_waits_for_ever_for_a_first_worker(records, ray, clock):
+    def tick():
+        clock.now += 5.0
+
+    ray.deaf, ray.hung = True, tick
+    with pytest.raises(ResourceError, match=r"E-RAY-BUSY.*each needs 1 CPU; the cluster has 1 node, 2 CPU"):
+        list(records(("answer",)))
+    assert clock.now >= 1000.0 + START
+    assert not ray.alive
+
+
+# ---- what cannot be ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_node_without_absint(records, ray):
+    ray.stillborn = "The actor died because of an error raised in its creation task, ip=10.0.0.3\n" \
+        "ModuleNotFoundError: No module named 'absint'"
+    with pytest.raises(ResourceError, match=r"E-RAY-NODE.*10\.0\.0\.3.*No module named 'absint'"):
+        list(records(("answer",)))
+
+
+def test_a_node_with_another_version(records, monkeypatch):
+    real = parcel.packed
+    monkeypatch.setattr(parcel, "packed", lambda *a: replace(real(*a), versions={"absint": "0.0.1"}))
+    with pytest.raises(ResourceError, match=r"E-RAY-NODE.*node 10\.0\.0\.1.*E-RAY-VERSIONS.*0\.0\.1"):
+        list(records(("answer",)))
+
+
+def test_other_bytes_than_were_sent_are_refused(records, monkeypatch):
+    real = parcel.packed
+    monkeypatch.setattr(parcel, "packed", lambda *a: replace(real(*a), sha256="0" * 64))
+    with pytest.raises(ResourceError, match=r"E-RAY-NODE.*E-RAY-HASH"):
+        list(records(("answer",)))
+
+
+def test_workers_that_die_again_and_again_while_they_start(records, ray):
+    ray.stillborn = "killed by the kernel"
+    with pytest.raises(ResourceError, match=r"E-RAY-BUSY.*killed by the kernel"):
+        list(records(("answer",), processes=1))
+    assert ray.started == 4
+
+
+def test_a_cluster_that_is_gone(records, ray):
+    ray.breaks = "the head is gone"
+    with pytest.raises(ResourceError, match=r"E-RAY-LOST.*the head is gone"):
+        list(records(("answer",)))
+
+
+def test_what_cannot_be_sent_is_named_before_anything_starts(records, ray, tiny):
+    with pytest.raises(UsageError, match=r"E-EXECUTOR.*given cannot be sent"):
+        list(records(("answer",), given=(k for k in range(3))))
+    run = Run("tiny", tiny.TinyOptions(executor="ray", threads=1))
+    with pytest.raises(UsageError, match=r"E-EXECUTOR.*item 4 four cannot be sent"):
+        list(EXECUTORS.get("ray")().records(tiny.Tiny(), run, [Item(4, "four", payload=lambda: 0)]))
+    assert "init" not in ray.calls
+
+
+def test_nothing_is_started_for_no_items(records, ray):
+    ray.initialised = False
+    assert list(records()) == []
+    assert ray.calls == []
+
+
+# ---- files of items --------------------------------------------------------------------------------------------------------
+
+
+def test_files_are_sent_once_and_lie_where_they_are_read(records, ray, tiny, tmp_path, monkeypatch):
+    """Taken away after they were sent, they are read from a copy; where they lie still, from there."""
+    file = tmp_path / "net.txt"
+    file.write_text("weights")
+
+    def read(item, run):
+        yield tiny.TinyRecord(item.index, json.dumps([Path(item.payload[1]).read_text(), item.payload[1] == str(file)]))
+
+    tiny.DEEDS["read"] = read
+    monkeypatch.setattr(tiny.Tiny, "files", lambda self, item: (file,))
+    monkeypatch.setattr(tiny.Tiny, "moved", lambda self, item, places: replace(item, payload=("read", str(places[file]))))
+    (one,) = records(("read", ""))
+    assert json.loads(one.said) == ["weights", True]
+    real = parcel.sent_file
+
+    def gone(path):
+        found = real(path)
+        path.unlink()
+        return found
+
+    monkeypatch.setattr("absint.runs.ray_pool.sent_file", gone)
+    found = list(records(("read", ""), ("read", "")))
+    assert [json.loads(one.said) for one in found] == [["weights", False]] * 2
+    assert ray.calls.count("put SentFile") == 2     # one in each run
+
+
+def test_a_copy_that_the_disk_changed_is_refused(tmp_path, monkeypatch):
+    sent = parcel.SentFile(str(tmp_path / "there"), parcel.digest(b"weights"), b"other weights")
+    with pytest.raises(InputError, match="E-RAY-HASH"):
+        parcel.here(sent, tmp_path / "copies")
+
+
+# ---- joining ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_cluster_of_our_own_ends_with_the_run(records, ray, tmp_path):
+    ray.initialised = False
+    before, handler = dict(os.environ), signal.getsignal(signal.SIGTERM)
+    with closing(records(("answer",), ("answer",), processes=2)) as arriving:
+        assert next(arriving).said == "well"
+        folder = Path(ray.words["_temp_dir"])
+        assert folder.is_dir()
+        assert (ray.words["address"], ray.words["num_cpus"]) == ("local", 2)
+        assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
+    assert ray.calls[-1] == "shutdown"
+    assert not folder.exists()
+    assert not ray.alive
+    assert dict(os.environ) == before
+    assert signal.getsignal(signal.SIGTERM) is handler
+    assert ray._private.ray_constants.ENABLE_RAY_CLUSTER is True
+
+
+def test_a_programs_own_connection_is_left_alone(records, ray):
+    list(records(("answer",)))
+    assert "init" not in ray.calls
+    assert "shutdown" not in ray.calls
+
+
+@pytest.mark.parametrize(("error", "kind", "code"), [
+    (ConnectionError("could not find any running Ray instance"), ResourceError, "E-RAY-ADDRESS"),
+    (RuntimeError("Version mismatch: The cluster was started with: Ray: 2.9.0"), UnsupportedError, "E-RAY-VERSION"),
+    (SystemExit("no raylet"), ResourceError, "E-RAY-ADDRESS")])
+def test_no_cluster(records, ray, error, kind, code):
+    ray.initialised, ray.refuses = False, error
+    with pytest.raises(kind, match=code):
+        list(records(("answer",), address="auto"))
+
+
+def test_an_address_that_nobody_answers(records, ray, monkeypatch):
+    def never(place, timeout):
+        assert (place, timeout) == (("10.0.0.9", 6379), ray_cluster.ANSWER)
+        raise TimeoutError("timed out")
+
+    monkeypatch.setattr("socket.create_connection", never)
+    ray.initialised = False
+    with pytest.raises(ResourceError, match=r"E-RAY-ADDRESS.*10\.0\.0\.9:6379.*nobody answers within 20 s"):
+        list(records(("answer",), address="10.0.0.9:6379"))
+
+
+# ---- options ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("installed", "options", "code"), [
+    (None, {}, "E-RAY-MISSING"), ("3.0.1", {}, "E-RAY-VERSION"), ("2.60.0", {"address": "ray://10.0.0.1:10001"}, "E-RAY-ADDRESS"),
+    ("2.60.0", {"address": "nowhere"}, "E-RAY-ADDRESS"), ("2.60.0", {"device": "cuda:1"}, "E-EXECUTOR"),
+    ("2.60.0", {"executor": "local", "address": "auto"}, "E-EXECUTOR"),
+    ("2.60.0", {"executor": "processes", "address": "auto"}, "E-EXECUTOR")])
+def test_options_that_make_no_sense(tiny, monkeypatch, installed, options, code):
+    def version(name):
+        if installed is None:
+            raise ray_executor.PackageNotFoundError(name)
+        return installed
+
+    monkeypatch.setattr(ray_executor, "version", version)
+    stated = tiny.TinyOptions(**{"executor": "ray", **options})
+    with pytest.raises(AbsintError, match=code):
+        EXECUTORS.get(stated.executor)().check(stated)
+
+
+@pytest.mark.parametrize("address", [None, "auto", "10.0.0.1:6379", "head.cluster.local:6379", "[::1]:6379"])
+def test_addresses(tiny, ray, address):
+    EXECUTORS.get("ray")().check(tiny.TinyOptions(executor="ray", address=address))
+
+
+def test_a_worker_says_what_is_wrong_with_its_node(monkeypatch):
+    """It does not die of it: what a dead one says is a traceback."""
+    monkeypatch.setattr(ray_worker, "opened", lambda *a: 1 / 0)
+    assert ray_worker.RayWorker(None)._refused["code"] == "E-EXECUTOR"
