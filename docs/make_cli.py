@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from inspect import signature
+from inspect import Parameter, signature
 from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
-from typer.models import OptionInfo
+from typer.models import ArgumentInfo, OptionInfo
 
 from absint.cli import main
 from absint.cli.derived import all_options, ordered, shown_default
@@ -24,6 +24,8 @@ _INTRO = """# Command line
 stdout carries the result, stderr the progress, notes and errors. An error is one message with a stable code
 ([faults.md](faults.md)); `--debug` adds the traceback. A crash, a timeout or a NaN is never a verdict.
 `--help` (`-h`) shows the options in bold, `--help-all` all of them. An option given twice is an error, unless it may be repeated.
+Options of analyses come from `absint.toml` and from variables such as `ABSINT_EPS`, too ([project-file.md](project-file.md)):
+`--config FILE`, `--profile NAME` and `--no-config` say which count, and every flag can be taken back (`--no-rescale`, `--rounding`).
 
 | exit code | meaning |
 |---|---|
@@ -89,10 +91,11 @@ def _option(one: Option) -> str:
 
 def _command(name: str, function: Callable[..., Any]) -> Iterator[str]:
     """A command that is no analysis, from the signature that typer reads."""
-    yield from _head(name, [], function.__doc__ or "")
+    hints = get_type_hints(function, include_extras=True)
+    stated = [info for hint in hints.values() for info in getattr(hint, "__metadata__", ())]
+    yield from _head(name, [info.metavar or "" for info in stated if isinstance(info, ArgumentInfo)], function.__doc__ or "")
     yield "| Option | default | |"
     yield "|---|---|---|"
-    hints = get_type_hints(function, include_extras=True)
     for parameter in signature(function).parameters.values():
         infos = [i for i in getattr(hints[parameter.name], "__metadata__", ()) if isinstance(i, OptionInfo)]
         if infos:
@@ -112,7 +115,7 @@ def _row(name: str, kind: str, default: Any, info: OptionInfo) -> str:
     names = [word for word in given if isinstance(word, str) and word.startswith("-")] or [f"--{name.replace('_', '-')}"]
     words = ", ".join(f"`{word}{' ' + kind if kind else ''}`" for word in names)
     shown = _escaped(info.show_default) if isinstance(info.show_default, str) else (
-        "" if default is None or isinstance(default, bool) else f"`{default}`")
+        "" if default is None or default is Parameter.empty or isinstance(default, bool) else f"`{default}`")
     return f"| {words} | {shown} | {_escaped(info.help or '')} |"
 
 
