@@ -20,6 +20,8 @@ from hint_files import made
 from hint_files_read import DATA_FILES, NETWORKS
 from hint_more_commands import MORE
 from hint_python import PYTHON
+from hint_runs import RUNS
+from hint_scores import SCORES
 from hint_training import TRAINING
 from hints import Hint, all_hints, hints_of
 
@@ -28,7 +30,7 @@ from absint.contract.analysis import ANALYSES
 from absint.errors import AbsintError
 
 _LEFT = Path(__file__).with_name("hints_not_followed.txt")
-_CASES = (*CASES, *COMMANDS, *MORE)
+_CASES = (*CASES, *COMMANDS, *MORE, *RUNS, *SCORES)
 _LIVE = (*LIVE, *TRAINING, *PYTHON, *DATA_FILES, *NETWORKS)
 _QUIET = ("verify", "query", "radius", "bounds", "clever", "errors", "global", "taboo", "train", "validate", "inspect")
 
