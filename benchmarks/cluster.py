@@ -88,19 +88,23 @@ def cpu_of(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def whole(options: argparse.Namespace, folder: Path) -> dict[int, str]:
-    """The verdicts of one process."""
-    journal = folder / f"local-{options.count}.jsonl"
+def whole(options: argparse.Namespace, folder: Path) -> tuple[dict[int, str], float | None]:
+    """The verdicts of one process, and the wall time that it took if it ran now."""
+    journal, took = folder / f"local-{options.count}.jsonl", None
     if not journal.exists():
+        start = time.monotonic()
         subprocess.run([*words(options, journal, "--executor", "local"), "--quiet"], check=False, stdout=subprocess.DEVNULL)
-    return verdicts(journal)
+        took = round(time.monotonic() - start, 1)
+    return verdicts(journal), took
 
 
 def measured(options: argparse.Namespace, folder: Path) -> dict[str, object]:
     """A run through the cluster: verdicts, and what handing out cost."""
+    expected, alone = whole(options, folder)
     nodes, journal = Nodes(), folder / "ray.jsonl"
     journal.unlink(missing_ok=True)
     try:
+        start = time.monotonic()
         run = subprocess.Popen([*words(options, journal, "--executor", "ray", "--address", nodes.address), "--quiet"],
                                stdout=subprocess.DEVNULL)
         workers: dict[int, tuple[float, float]] = {}
@@ -115,12 +119,13 @@ def measured(options: argparse.Namespace, folder: Path) -> dict[str, object]:
             if journal.exists() and journal.read_bytes().count(b"\n") > 1:
                 handing.append(cpu_of(run.pid))
             time.sleep(0.2)
+        took = time.monotonic() - start
     finally:
         nodes.close()
     at_work = sum(last - first for first, last in workers.values())
     spent = handing[-1] - handing[0] if handing else 0.0
-    return {"kind": "bookkeeping", "count": options.count, "equal": verdicts(journal) == whole(options, folder),
-            "workers_cpu_s": round(at_work, 1),
+    return {"kind": "bookkeeping", "count": options.count, "equal": verdicts(journal) == expected,
+            "local_wall_s": alone, "ray_wall_s": round(took, 1), "workers_cpu_s": round(at_work, 1),
             "handing_out_cpu_s": round(spent, 2), "share": round(spent / at_work, 4) if at_work else None,
             "code": run.returncode}
 
@@ -155,7 +160,7 @@ def killed(options: argparse.Namespace, folder: Path, what: str, draw: random.Ra
     finally:
         nodes.close()
     return {"kind": what, "count": options.count, "kept_at_the_kill": kept, "codes": codes, "runs": len(codes),
-            "equal": verdicts(journal) == whole(options, folder)}
+            "equal": verdicts(journal) == whole(options, folder)[0]}
 
 
 def main() -> None:
