@@ -1,14 +1,19 @@
 """What an import costs: onnx's own load beside absint's, the import check included, on networks with random weights.
 
     python benchmarks/imports.py [--repeats 3]
+    python benchmarks/imports.py --beside OTHER/.venv/bin/python --nets FOLDER [--repeats 5]    another installation on the same files
 
 A residual convolutional network of 11 million parameters for 3 x 32 x 32 inputs (the shape of ResNet-18), and a small dense one.
-One process, one thread; the least CPU seconds of the repetitions.
+One process, one thread; the least CPU seconds of the repetitions. Beside another installation each file is loaded by both, one after the
+other and in turn, in processes that have loaded something else before; a file that the other one refuses is left out and counted.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -81,6 +86,60 @@ def dense(path: Path) -> Path:
     return w.save(path, [1, 784], x, 10)
 
 
+LOADER = """
+import json, sys, time
+import torch
+import absint
+torch.set_num_threads(1)
+absint.load(sys.argv[1])
+for line in sys.stdin:
+    begin = time.process_time()
+    try:
+        absint.load(line.strip())
+        print(json.dumps(time.process_time() - begin), flush=True)
+    except Exception as error:
+        print(json.dumps(str(error).splitlines()[0]), flush=True)
+"""
+
+
+class Installation:
+    """A process that loads the files it is told."""
+
+    def __init__(self, python: str, first: Path) -> None:
+        folder = Path(python).parents[2]        # a checkout's own .venv/bin/python
+        self.process = subprocess.Popen([python, "-c", LOADER, str(first)], cwd=folder, text=True, stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+    def load(self, path: Path) -> float | str:
+        """CPU seconds, or why not."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(f"{path}\n")
+        self.process.stdin.flush()
+        answer: float | str = json.loads(self.process.stdout.readline())
+        return answer
+
+
+def beside(other: str, files: list[Path], repeats: int) -> None:
+    """Least CPU seconds of both installations for each file."""
+    with tempfile.TemporaryDirectory() as folder:
+        first = dense(Path(folder) / "first.onnx")
+        pair = Installation(other, first), Installation(sys.executable, first)
+        rows, refused = [], 0
+        for path in files:
+            found = [[one.load(path) for one in pair] for _ in range(repeats)]
+            if isinstance(found[0][0], str):
+                refused += 1
+                continue
+            if isinstance(found[0][1], str):
+                rows.append([path.name, "", found[0][1], ""])
+                continue
+            old, new = (min(float(row[side]) for row in found) for side in (0, 1))
+            rows.append([path.name, f"{old:.3f}", f"{new:.3f}", f"{new / old:.2f}"])
+            print(*rows[-1], file=sys.stderr, flush=True)
+    print(table(f"{len(rows)} files beside {other}; {refused} refused by it", ["network", "other, CPU s", "this, CPU s", "ratio"], rows))
+
+
 def least(work: Callable[[], object], repeats: int) -> float:
     """Least CPU seconds."""
     found = []
@@ -95,7 +154,13 @@ def main() -> None:
     """Build, load, print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--repeats", type=int, default=3)
-    repeats = parser.parse_args().repeats
+    parser.add_argument("--beside", help="Python of another installation")
+    parser.add_argument("--nets", type=Path, action="append", default=[], help="folder of ONNX files, searched whole")
+    options = parser.parse_args()
+    repeats = options.repeats
+    if options.beside:
+        beside(options.beside, sorted(path for folder in options.nets for path in folder.rglob("*.onnx*")), repeats)
+        return
     torch.set_num_threads(1)
     rows: list[list[object]] = []
     with tempfile.TemporaryDirectory() as folder:
