@@ -75,7 +75,8 @@ def _check_labels(labels: AnyArray, classes: int, source: DataSource) -> None:
     bad = np.flatnonzero((labels < 0) | (labels >= classes))
     if bad.size:
         what = f"{bad.size} of {len(labels)} labels outside 0..{classes - 1}, first {labels[bad[0]]} of input {bad[0]}"
-        raise source.fail("E-DATA-LABEL", what, "is the file damaged, or not of CIFAR?")
+        raise source.fail("E-DATA-LABEL", what,
+                          "fetch the file again; other data is read from .npz files: numpy.savez(path, images=..., labels=...)")
 
 
 class _Batches:

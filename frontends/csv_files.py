@@ -4,14 +4,17 @@
     label,p0,p1,...         a header; a column that it calls label, class, target or y holds the labels, wherever it stands
     ,p0,p1,...,target       as pandas writes it: the index, a column without a name, is left out
     file,label              pictures, by their paths beside the table
+    7 0.25 1                numpy.savetxt: cells apart by spaces, its header behind "# "
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -55,7 +58,8 @@ def read_csv(source: DataSource) -> Content:
     """One row an input: label, then values; whole values in 0..255 are divided by 255, others kept.
 
     A first line without numbers is a header. The label stands in the column that is asked for, else in the one whose name says so, else
-    in the first; nowhere where there are as many columns as an input has numbers. A table of paths of pictures holds these.
+    in the first of a table without names, or beside a numbered series; nowhere where there are as many columns as an input has numbers.
+    A table of paths of pictures holds these.
     """
     table = _table_of(source)
     place = _pictures(table)
@@ -100,9 +104,11 @@ def _label_place(table: _Table, source: DataSource, *, pictures: int | None) -> 
     named = _named_label(table.names or (), source)
     if named is not None:
         return named, (f"labels read from column {_called(table, named)}",)
-    if pictures is None:
+    if pictures is None and (table.names is None or _series(table.names[1:])):
         return 0, ()
-    if table.width > 2:
+    if pictures is None and _series((table.names or ())[:-1]):
+        return table.width - 1, (f"labels read from column {_called(table, table.width - 1)}",)
+    if pictures is None or table.width > 2:
         raise UsageError("E-DATA-COLUMN", f"{table.width} columns, and none is called label", where=str(source.path),
                          hint="say which holds the labels: --label-column NAME, or a place from 0; or none")
     return (1 - pictures if table.width == 2 else None), ()
@@ -139,6 +145,13 @@ def _named_label(names: Sequence[str], source: DataSource) -> int | None:
         if found:
             return found[0]
     return None
+
+
+def _series(names: Sequence[str]) -> bool:
+    """Whether columns are numbered in turn, as p0, p1, p2 are: what stands beside them is something else."""
+    parts = [re.fullmatch(r"(.*?)[ _.]*(\d+)", name.strip()) for name in names]
+    found = [(part[1], int(part[2])) for part in parts if part is not None]
+    return len(found) == len(names) > 1 and all(a == c and d == b + 1 for (a, b), (c, d) in pairwise(found))
 
 
 def _called(table: _Table, place: int) -> str:
@@ -197,7 +210,10 @@ def _table_of(source: DataSource) -> _Table:
 def csv_lines(source: DataSource) -> list[Line]:
     """Every line that is not blank."""
     try:
-        text = source.data.decode("utf-8-sig")
+        text = _without_comments(source.data.decode("utf-8-sig"))
+        spaced = _spaced(text)
+        if spaced is not None:
+            return spaced
         start = text.lstrip().partition("\n")[0]
         comma = next((mark for mark in ",;\t" if mark in start), ",")
         reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=comma)
@@ -206,7 +222,32 @@ def csv_lines(source: DataSource) -> list[Line]:
         what = f"not a text file: byte {error.start} is not UTF-8"
         raise source.fail("E-DATA-FORMAT", what, "is the extension right?") from error
     except csv.Error as error:
-        raise source.fail("E-DATA-FORMAT", f"not a CSV file: {error}", "separate cells by commas") from error
+        raise source.fail("E-DATA-FORMAT", f"not a CSV file: {error}",
+                          "write numbers without quotes, and separate cells by commas") from error
+
+
+def _spaced(text: str) -> list[Line] | None:
+    """The lines of a table of numbers with spaces between them, as numpy.savetxt writes it; None where it is none."""
+    lines = [(number, line.split()) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    first, last = (lines[0][1], lines[-1][1]) if lines else ([], [])
+    marked = any(mark in text for mark in ",;\t")
+    return None if marked or len(first) != len(last) or len(last) < 2 or any(_number(cell) is None for cell in last) else lines
+
+
+def _without_comments(text: str) -> str:
+    """Without the lines in front that start with #, of which the last is a header where it has as many cells as the line behind it."""
+    lines = text.split("\n")
+    count = next((k for k, line in enumerate(lines) if line.strip() and not line.startswith("#")), 0)
+    if count == 0:
+        return text
+    header, first = lines[count - 1].removeprefix("#").lstrip(), lines[count]
+    named = any(len(one) == len(other) > 1 for one, other in zip(_cells(header), _cells(first), strict=True))
+    return "\n" * (count - 1) + (header if named else "") + "\n" + "\n".join(lines[count:])
+
+
+def _cells(line: str) -> list[list[str]]:
+    """As commas, semicolons, tabs or runs of spaces divide it."""
+    return [line.strip().split(mark) for mark in (",", ";", "\t")] + [line.split()]
 
 
 def _is_header(cells: list[str]) -> bool:
@@ -232,12 +273,19 @@ def _numbers_of(table: _Table, source: DataSource) -> FloatArray:
         for place, cell in zip(table.places, cells, strict=True):
             value = _number(cell)
             if value is None:
-                raise source.fail("E-DATA-CELL", f"line {number}, column {place + 1}: '{cell[:30]}' is not a number",
-                                  "cells are numbers separated by commas, classes are numbered from 0; labels in another column: "
-                                  "--label-column NAME")
+                raise source.fail("E-DATA-CELL", f"line {number}, column {place + 1}: '{cell[:30]}' is not a number", _cell_hint(cell))
             values.append(value)
         found.append(values)
     return np.array(found, dtype=np.float64)
+
+
+def _cell_hint(cell: str) -> str:
+    """What to do about a cell that is no number."""
+    if cell.strip().lower() in ("", "na", "n/a", "null", "none", "?", "-"):
+        return "a network takes no gaps: fill them in or leave their rows out, such as by pandas.read_csv(path).dropna()"
+    if re.fullmatch(r"\s*[+-]?\d+,\d+\s*", cell):
+        return "write decimals with a point: pandas.read_csv(path, sep=';', decimal=',').to_csv(new, index=False)"
+    return "cells are numbers separated by commas, classes are numbered from 0; labels in another column: --label-column NAME"
 
 
 def _number(cell: str) -> float | None:

@@ -32,6 +32,18 @@ from absint.problem.dataset import Dataset, FloatArray, IntArray
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+_ARRAYS = "numpy.savez(new, images=inputs, labels=labels)"
+CONVERTED = {    # what people have -> what it is, and the line of Python that makes a file of it that is read
+    ".parquet": ("a Parquet table", "pandas.read_parquet(path).to_csv(new, index=False)"),
+    ".feather": ("a Feather table", "pandas.read_feather(path).to_csv(new, index=False)"),
+    **dict.fromkeys((".xlsx", ".xls"), ("an Excel sheet", "pandas.read_excel(path).to_csv(new, index=False)")),
+    ".tsv": ("a table of tabs", "call it .csv, whose cells may stand apart by tabs"),
+    ".json": ("a JSON document", "pandas.read_json(path).to_csv(new, index=False)"),
+    **dict.fromkeys((".pt", ".pth"), ("a file of torch.save, a pickle that may run code", f"inputs, labels = torch.load(path); {_ARRAYS}")),
+    **dict.fromkeys((".h5", ".hdf5"), ("an HDF5 file", f"{_ARRAYS}, with arrays read by h5py.File(path)")),
+    ".tfrecord": ("a file of TensorFlow records", f"{_ARRAYS}, with arrays of its tf.data.TFRecordDataset"),
+}
+_COLUMN = "labels are class numbers counted from 0; in another column: --label-column NAME, or -1 for the last, or none"
 _SIGNATURES = ((b"PK", ".npz"), (b"\x93NUMPY", ".npy"), (b"\x00\x00", ".idx"),
                (b"\x80", ".pickle"))  # first bytes -> reader
 
@@ -91,7 +103,8 @@ def _read(path: Path, labels_path: Path | None, reading: Reading) -> tuple[Conte
     separate = labels_path if labels_path is not None else _idx_sibling(source.path)
     if not reading.labelled:
         return replace(content, labels=None, sha256=sha256, name=content.name or str(path)), ()
-    labels = None if content.labels is None or labels_path is not None else whole_labels(content.labels, source)
+    stored = None if labels_path is not None else content.labels
+    labels = None if stored is None else whole_labels(stored, source, table="label_column" in content.followed)
     if separate is not None:
         labels, raw = _read_labels(separate)
         sha256 = digest(sha256.encode(), raw)
@@ -120,7 +133,7 @@ def _read_with(name: str, source: DataSource) -> Content:
         raise
     except Exception as error:
         what = f"the reader for '{name}' raised {type(error).__name__}: {error}"
-        hint = "use --debug for the traceback"
+        hint = "--debug shows the traceback"
         raise PluginError("E-PLUGIN-RAISED", what, where=str(source.path), hint=hint) from error
     if not isinstance(content, Content) or not isinstance(content.images, np.ndarray):
         what = f"the reader for '{name}' must return Content with arrays, got {type(content).__name__}"
@@ -167,6 +180,9 @@ def _format_of(source: DataSource) -> str:
     suffix = next((s for s in reversed(suffixes) if s != ".gz"), "")
     if suffix in READERS:
         return suffix
+    if suffix in CONVERTED:
+        what, line = CONVERTED[suffix]
+        raise source.fail("E-DATA-FORMAT", f"{what}, which is not read as data", f"convert it: {line}")
     name = format_by_content(source)
     if name is not None:
         return name
@@ -208,19 +224,34 @@ def scaled(values: FloatArray, scale: Fraction) -> FloatArray:
     return values / float(scale.denominator) if scale.numerator == 1 else values * float(scale)
 
 
-def whole_labels(labels: AnyArray, source: DataSource) -> IntArray:
-    """(N,) int64, from whole numbers of any dtype, (N,) or (N, 1), or from rows of which each has one 1 among zeros."""
+def whole_labels(labels: AnyArray, source: DataSource, *, table: bool = False) -> IntArray:
+    """(N,) int64, from whole numbers of any dtype or in text, (N,) or (N, 1), or from rows of which each has one 1 among zeros.
+
+    table: whether they are a column of a table, and so may be another one.
+    """
     flat = labels.reshape(-1) if labels.ndim == 2 and labels.shape[1] == 1 else _one_hot(labels)
     if flat.ndim != 1:
         hint = "store class numbers, or one-hot rows: one 1 among zeros" if flat.ndim == 2 else "store one class number an input"
         raise source.fail("E-DATA-LABELS", f"labels have shape {labels.shape}, expected (N,)", hint)
+    if flat.dtype.kind in "US":
+        flat = _read_numbers(flat, source)
     if flat.dtype.kind not in "uif":
         raise source.fail("E-DATA-LABELS", f"labels are class numbers, got values of type {flat.dtype}", "number the classes from 0")
     broken = np.flatnonzero(~np.isfinite(flat) | (flat != np.trunc(flat)))
     if broken.size:
         what = f"{broken.size} labels are not whole numbers, first {flat[broken[0]]} of input {broken[0]}"
-        raise source.fail("E-DATA-LABELS", what, "labels are class numbers counted from 0")
+        raise source.fail("E-DATA-LABELS", what, _COLUMN if table else "labels are class numbers counted from 0")
     return flat.astype(np.int64)
+
+
+def _read_numbers(labels: AnyArray, source: DataSource) -> AnyArray:
+    """Numbers that are written as text. Raises E-DATA-LABELS for the names of classes, whose order nobody states."""
+    try:
+        return labels.astype(np.float64)
+    except ValueError as error:
+        what = f"labels are class numbers, got text such as '{labels[0]!s:.30}'"
+        raise source.fail("E-DATA-LABELS", what, "number them as the network's outputs are ordered; by the alphabet: "
+                          "numpy.unique(labels, return_inverse=True)[1]") from error
 
 
 def _one_hot(labels: AnyArray) -> AnyArray:
@@ -250,7 +281,7 @@ def _label_array(source: DataSource) -> AnyArray:
         return label_cells(source)
     labels = _read_with(name, source).labels
     if labels is None:
-        raise source.fail("E-DATA-LABELS", "the file holds no labels", "give the file of labels")
+        raise source.fail("E-DATA-LABELS", "the file holds no labels", "give a file that holds labels: IDX, npy, npz or CSV")
     return labels
 
 
@@ -262,7 +293,8 @@ def read_idx(source: DataSource) -> Content:
     """IDX images (big-endian, as MNIST's); the labels lie in a sibling file, which the front end finds by its name."""
     images = _idx_array(source)
     if images.ndim < 2:
-        raise source.fail("E-DATA-FORMAT", "this IDX file has one axis: labels, not images", "give the -images- file")
+        raise source.fail("E-DATA-FORMAT", "this IDX file has one axis: labels, not images",
+                          "give the -images- file; its labels are found beside it")
     return Content(images)
 
 
@@ -273,7 +305,8 @@ def _idx_array(source: DataSource) -> AnyArray:
         raise source.fail("E-DATA-TRUNCATED", f"{len(data)} bytes, shorter than an IDX header", "fetch the file again")
     zero, kind, axes = data[:2], data[2], data[3]
     if zero != b"\x00\x00" or kind not in _IDX_TYPES or axes == 0:
-        raise source.fail("E-DATA-FORMAT", f"not an IDX file: it starts with {data[:4].hex(' ')}", "is it the right file?")
+        raise source.fail("E-DATA-FORMAT", f"not an IDX file: it starts with {data[:4].hex(' ')}",
+                          "give an IDX file, such as MNIST's train-images-idx3-ubyte; other formats go by their endings")
     start = 4 + 4 * axes
     if len(data) < start:
         raise source.fail("E-DATA-TRUNCATED", f"{len(data)} bytes, shorter than its IDX header of {start}", "fetch the file again")

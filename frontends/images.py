@@ -54,7 +54,8 @@ def read_folder(source: DataSource) -> Content:
     """
     files, labels, notes, classes = _listed(source)
     if not files:
-        raise source.fail("E-DATA-EMPTY", "the folder holds no PNG or JPEG files", f"expected {_LABELS}, class folders, or images")
+        raise source.fail("E-DATA-EMPTY", "the folder holds no PNG or JPEG files",
+                          f"put pictures into it, alone, in a folder a class, or beside a {_LABELS} of them")
     return _pictures_of([(file.relative_to(source.path).as_posix(), file) for file in files], labels, notes, classes, source)
 
 
@@ -122,7 +123,8 @@ def _listed(source: DataSource) -> tuple[list[Path], list[int] | None, tuple[str
     numbered = all(name.isascii() and name.isdigit() for name in classes)
     number = {name: int(name) if numbered else k for k, name in enumerate(classes)}
     if len(set(number.values())) < len(number):
-        raise source.fail("E-DATA-LABELS", f"class folders of the same number: {', '.join(classes)}", "rename them")
+        raise source.fail("E-DATA-LABELS", f"class folders of the same number: {', '.join(classes)}",
+                          "name each by a number of its own")
     names = sorted(classes, key=number.__getitem__)
     how = "labels are the folders' numbers" if numbered else f"labels: {', '.join(f'{number[n]} = {n}' for n in names[:_SHOWN])}" + (
         f", ... and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
@@ -168,7 +170,8 @@ def _csv_rows(source: DataSource) -> list[list[str]]:
         text = (source.path / _LABELS).read_bytes().decode("utf-8-sig")
         return list(csv.reader(io.StringIO(text, newline=""), strict=True))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise source.fail("E-DATA-FORMAT", f"{_LABELS} cannot be read: {error}", "store it as UTF-8 text") from error
+        raise source.fail("E-DATA-FORMAT", f"{_LABELS} cannot be read: {error}",
+                          "store it as UTF-8 text, a line an image: its path, comma, its class number") from error
 
 
 def _is_label(text: str) -> bool:

@@ -22,6 +22,7 @@ _STORED = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8
 _CLASSES = {6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13: "u4", 14: "i8", 15: "u8"}    # by class of array
 _COMPLEX = 0x800
 _AGAIN = "fetch the file again"
+_SAVE = "in MATLAB: save data.mat X y -v7, or in Python: scipy.io.savemat('data.mat', {'X': ..., 'y': ...})"
 
 
 class _DamagedError(Exception):
@@ -41,7 +42,7 @@ def mat_arrays(source: DataSource, names: tuple[str, ...] | None) -> dict[str, A
     if version != 0x100:
         later = version == 0x200 or b"\x89HDF" in data[:1024]
         what = "a MATLAB file of version 7.3, which is not read" if later else "no MATLAB file of version 5"
-        raise source.fail("E-DATA-FORMAT", what, "save it with -v7" if later else "is it the right file? save it with -v7")
+        raise source.fail("E-DATA-FORMAT", what, _SAVE)
     found: dict[str, AnyArray] = {}
     try:
         for kind, content in _elements(memoryview(data)[_HEADER:], str(order)):

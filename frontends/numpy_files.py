@@ -150,7 +150,7 @@ def numpy_faults(source: DataSource) -> Iterator[None]:
     except AbsintError:
         raise
     except zipfile.BadZipFile as error:
-        raise source.fail("E-DATA-TRUNCATED", f"truncated or damaged archive: {error}", "fetch it again") from error
+        raise source.fail("E-DATA-TRUNCATED", f"truncated or damaged archive: {error}", "write or fetch it again") from error
     except Exception as error:
         if "pickle" in str(error):
             raise _pickled(source) from error

@@ -5,6 +5,8 @@ from __future__ import annotations
 import onnx
 from onnx import helper
 
+from absint.frontends.onnx_inference import with_shapes
+
 
 def as_cast(node: onnx.NodeProto, model: onnx.ModelProto) -> onnx.NodeProto:
     """The Cast that a CastLike is; the node itself where the type is not to be had. model: of which it is a node, functions expanded."""
@@ -24,7 +26,7 @@ def _types(model: onnx.ModelProto) -> dict[str, int]:
     for node in graph.node:
         found |= {o: int(a.t.data_type) for o in node.output for a in node.attribute if node.op_type == "Constant" and a.name == "value"}
     try:
-        inferred = onnx.shape_inference.infer_shapes(model).graph
+        inferred = with_shapes(model).graph
     except Exception:   # of a model that is damaged elsewhere, which is told there
         inferred = graph
     for value in (*graph.input, *inferred.value_info, *inferred.output):

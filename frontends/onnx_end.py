@@ -37,7 +37,8 @@ class Ending:
         """
         if not -len(shape) <= self.axis < len(shape) or prod(shape) != shape[self.axis]:
             raise UnsupportedError("E-OP-UNSUPPORTED", f"the network ends in {self.node} along axis {self.axis} of {shape}", where=path,
-                                   hint="only one along the classes of a single vector of scores is supported")
+                                   hint="only one along the classes of a single vector of scores is supported; --output NAME takes the "
+                                   "tensor in front of it (output=NAME in Python)")
         axis = self.axis % len(shape)
         return ClassIndex(self.node, self.last, (*shape[:axis], *((1,) if self.keep else ()), *shape[axis + 1 :]), self.model)
 

@@ -35,9 +35,9 @@ def read_external(proto: onnx.ModelProto, file: Path | None) -> list[bytes]:
     if not tensors:
         return []
     if file is None:
-        raise InputError("E-MODEL-EXTERNAL", f"{len(tensors)} tensors of a model in memory have their values in other files",
+        raise InputError("E-MODEL-EXTERNAL", "tensors of a model in memory have their values in other files",
                          where="model", details=[f"'{t.name}'" for t in tensors[:10]],
-                         hint="give the path of its file, or put them into it")
+                         hint="give the path of its file, or put them into it, as onnx.load(path) does")
     places = [_place(tensor, file) for tensor in tensors]
     outside = [f"'{tensor.name}'" for tensor, place in zip(tensors, places, strict=True) if place is None]
     if outside:

@@ -23,6 +23,7 @@ from absint.frontends.onnx_end import Ending, cut
 from absint.frontends.onnx_external import read_external
 from absint.frontends.onnx_functions import STANDARD_DOMAINS, inline_functions
 from absint.frontends.onnx_outputs import choose_output, described
+from absint.frontends.onnx_recurrent import with_batch_second
 from absint.model.digest import digest
 from absint.model.onnx_formats import FLOATS
 from absint.model.op import Shape
@@ -30,7 +31,6 @@ from absint.model.op import Shape
 AnyArray = npt.NDArray[Any]
 
 OLDEST_OPSET = 7  # before, broadcasting was an attribute; onnxruntime promises nothing below either
-_MASKED = "where it masks attention, mask with a finite number and export again: scores.masked_fill(mask, -1e9), or a float attn_mask of it"
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
@@ -110,13 +110,17 @@ def open_model(path: str | Path, content: bytes | None = None, output: str | Non
     file = Path(path)
     proto, data, sha256 = _read(file, content)
     try:
+        turned = with_batch_second(proto)
         opened, (changed, caveats) = _opened(proto), choose_output(proto, output, str(file))
-        if opened or changed:
+        if opened or changed or turned:
             data = bytes(proto.SerializeToString())
         ending = cut(proto, data)
         if ending is not None:
             data = bytes(proto.SerializeToString())
-        return replace(_checked(proto, data, sha256, file, ending), caveats=caveats, chosen=output or "")
+        found = _checked(proto, data, sha256, file, ending)
+        notes = [f"onnxruntime runs no layout=1: {', '.join(map(repr, turned))} is compared and replayed with layout=0 between "
+                 "transpositions, which means the same"] if turned else []
+        return replace(found, caveats=caveats, chosen=output or "", notes=(*found.notes, *notes))
     except AbsintError:
         raise
     except Exception as error:  # damage that the parser let through: whatever onnx raises becomes one coded message
@@ -350,21 +354,22 @@ MARKERS = frozenset({"replaced_value_float"})
 
 
 def _finite(constants: Mapping[str, AnyArray], steps: Iterable[WrittenNode], file: Path) -> None:
-    """Raise E-MODEL-NONFINITE naming every tensor with NaN or infinite entries."""
-    values = dict(constants)
+    """Raise E-MODEL-NONFINITE naming every tensor with NaN or infinite entries. Those of -inf alone may be masks: the nodes tell."""
+    values, masks = dict(constants), set(constants)
     for step in steps:
         for attribute in step.proto.attribute:
             if attribute.type == onnx.AttributeProto.TENSOR:
                 values[f"{step.name} {attribute.name}"] = to_array(attribute.t)
+                masks.update({f"{step.name} {attribute.name}"} if step.proto.op_type in ("Constant", "ConstantOfShape") else ())
             elif attribute.type in (onnx.AttributeProto.FLOAT, onnx.AttributeProto.FLOATS) and attribute.name not in MARKERS:
                 values[f"{step.name} {attribute.name}"] = np.array([attribute.f, *attribute.floats], dtype=np.float64)
+                masks.update({f"{step.name} {attribute.name}"} if step.proto.op_type == "Constant" else ())
     wrong = {name: value for name, value in values.items() if value.dtype.kind == "f" and not np.isfinite(value).all()}
     details = [f"'{name}' {value.shape}: {int(np.isnan(value).sum())} NaN, {int(np.isinf(value).sum())} infinite"
                for name, value in wrong.items()]
-    if details:
-        masks = all(bool((np.isfinite(value) | (value == -np.inf)).all()) for value in wrong.values())
-        raise InputError("E-MODEL-NONFINITE", f"{len(details)} tensors hold NaN or infinity", where=str(file), details=details, hint=_MASKED
-                         if masks else "did the training diverge? repair the weights")
+    if details and not all(name in masks and bool((np.isfinite(value) | np.isneginf(value)).all()) for name, value in wrong.items()):
+        raise InputError("E-MODEL-NONFINITE", f"{len(details)} of {len(values)} tensors hold NaN or infinity", where=str(file),
+                         details=details, hint="did the training diverge? repair the weights")
 
 
 def standard(domain: str) -> bool:

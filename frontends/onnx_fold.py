@@ -48,8 +48,16 @@ def reduces(node: onnx.NodeProto) -> bool:
     return node.op_type.startswith("Scatter") and any(a.name == "reduction" and a.s not in (b"", b"none") for a in node.attribute)
 
 
-def fold(node: onnx.NodeProto, inputs: list[AnyArray | None], opset: int) -> list[AnyArray]:
-    """The values of all outputs. inputs: None for an absent optional one. Raises NotExactError."""
+def moves(op_type: str) -> bool:
+    """Whether an operator is known to move, select or compare entries, or to cast them, and no more."""
+    return op_type in _EXACT or op_type == "Cast"
+
+
+def fold(node: onnx.NodeProto, inputs: list[AnyArray | None], opset: int, *, masks: bool = False) -> list[AnyArray]:
+    """The values of all outputs. inputs: None for an absent optional one.  masks: whether -inf may be among the values.
+
+    A constant that the file states may be -inf. Raises NotExactError.
+    """
     given = [value for value in inputs if value is not None]
     if reduces(node) and any(value.dtype.kind == "f" for value in given):
         raise NotExactError("reduces what it scatters, which rounds")
@@ -66,7 +74,8 @@ def fold(node: onnx.NodeProto, inputs: list[AnyArray | None], opset: int) -> lis
         results = [_arithmetic(node.op_type, given)]
     else:
         raise NotExactError("rounds its constant inputs")
-    if not all(np.isfinite(r).all() for r in results if r.dtype.kind == "f"):
+    masks = masks or node.op_type in ("Constant", "ConstantOfShape")
+    if not all((np.isfinite(r) | (masks & np.isneginf(r))).all() for r in results if r.dtype.kind == "f"):
         raise NotExactError("computes NaN or infinity from constants")
     return results
 

@@ -8,11 +8,13 @@ from math import prod
 
 import onnx
 
+from absint.frontends.onnx_batch import values_read
 from absint.frontends.onnx_computed import charged, fixed
 from absint.frontends.onnx_file import AnyArray, OnnxFile, standard
 from absint.frontends.onnx_inputs import Joined
 from absint.frontends.onnx_integers import guard
 from absint.frontends.onnx_making import with_making
+from absint.frontends.onnx_masks import BoolArray, behind, hidden_in, places, visible
 from absint.frontends.onnx_ml import kind_of
 from absint.frontends.onnx_shapes import inner, leads, told
 from absint.frontends.onnx_values import FOLD_HINT, NodeProblemError, problems, tensor_of, value_of
@@ -32,7 +34,7 @@ class GrowingGraph:
     does not, or an operand has no such axis, all axes count alike, and values of the node's operands are viewed in their full shapes.
     open: whether the batch size is open in the file. Shapes are then those of a batch as long as every node leaves axis 0 alone.
     mixed: the first node that does not, for messages.  enclosed: those constants that were computed with rounding.
-    integers: computed tensors of integers, and their types.
+    integers: computed tensors of integers, and their types.  masks: where tensors are -inf, constants and computed ones.
     """
 
     def __init__(self, file: OnnxFile) -> None:
@@ -46,12 +48,25 @@ class GrowingGraph:
         self.shapes: dict[str, Shape | None] = {self.joined.name: self.joined.shape, **{one.name: one.shape for one in file.inputs}}
         self.joined.parted(self.builder)
         self.integers: dict[str, int] = {}
+        self.masks: dict[str, BoolArray] = {}
+        for name, value in self.constants.items():
+            self._enter(name, value)
+        self.computed_with: dict[str, str] = {}     # constants that nodes compute with -> the first of these, in words
         self._rows: set[str] = set()    # tensors of one axis, the batch's, of a file whose batch size is open
         self._together: dict[str, str] = {}     # the last used output of a node of several results -> the tensor that holds them all
         self._lost: set[str] = set()    # constants of the file whose numbers went into what does not know them by name
 
+    def _enter(self, name: str, value: AnyArray) -> None:
+        """Keep a constant, and where it is -inf."""
+        self.constants[name], hidden = value, places(value)
+        if hidden is not None:
+            self.masks[name] = hidden
+
     def added(self, node: onnx.NodeProto, computed: tuple[str, ...], used: list[int], kind: int) -> Op:
         """Import one node with axis 0 kept apart where every operand has it, else, or where that fails, with all axes alike."""
+        for name in values_read(node, self.constants):
+            self.computed_with.setdefault(name, f"{node.op_type} '{node.name or node.output[0]}'")
+        self.masks.update(hidden_in(node, self.masks, self.constants, self.shapes, self.file.opset))
         apart = all(leads(self.shapes[i] or ()) or i in self._rows for i in computed)
         operands, before = {i: self.builder.nodes[i] for i in computed}, len(self.builder.nodes)
         if apart:
@@ -104,7 +119,8 @@ class GrowingGraph:
         shared: the last output of the node that is used, where there may be several.
         """
         with problems():
-            op = made or self._made(known)
+            hidden = self.masks.get(node.input[0])
+            op = behind(made or self._made(known), node.op_type, hidden, batched=known.batched[0])
             full = self._append(op, known, node, computed, (name, shared or name))
         self.shapes[name] = full
         if self.open and any(known.batched) and full == (1,):
@@ -194,6 +210,7 @@ class GrowingGraph:
         names = tuple(str(i) if i in self.file.constants and self.constants[i].dtype.kind == "f" else "" for i in node.input)
         several = sum(1 for o in node.output if o and o in self.used) != 1
         rounded = any(str(i) in self.enclosed for i in node.input)
+        rounded = rounded or any(str(i) in self.masks for i in node.input)
         if several or rounded or not any(names) or isinstance(op, Each) or any(str(o) in self.integers for o in node.output):
             self._lost.update(map(str, node.input) if rounded else names)
             return
@@ -207,7 +224,7 @@ class GrowingGraph:
         return max((int(o.version) for o in self.file.proto.opset_import if o.domain == domain), default=0)
 
     def _onnx_node(self, node: onnx.NodeProto, *, apart: bool) -> OnnxNode:
-        constants = tuple(tensor_of(self.constants[i]) if i in self.constants else None for i in node.input)
+        constants = tuple(tensor_of(visible(self.constants[i], self.masks.get(i))) if i in self.constants else None for i in node.input)
         shapes = tuple(
             () if not i else tuple(self.constants[i].shape) if i in self.constants else self.shapes[i] or () for i in node.input
         )

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import onnx
 import onnx.helper
-import onnx.shape_inference
 
 from absint.errors import InputError, UsageError
+from absint.frontends.onnx_inference import with_shapes
 from absint.model.alarms import METADATA as ALARM
 from absint.model.onnx_formats import FLOATS, ML_DOMAIN
 from absint.model.pruned import prune
@@ -112,7 +112,7 @@ def _element(info: onnx.ValueInfoProto) -> int:
 def _types(proto: onnx.ModelProto) -> dict[str, int]:
     """Element types of outputs that the file leaves open."""
     try:
-        inferred = onnx.shape_inference.infer_shapes(proto)
+        inferred = with_shapes(proto)
     except Exception:   # a damaged model, of which others will say what is wrong
         return {}
     return {o.name: _element(o) for o in inferred.graph.output}

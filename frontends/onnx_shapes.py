@@ -15,6 +15,7 @@ import onnx.shape_inference
 from onnx import helper, numpy_helper
 
 from absint.frontends.onnx_file import AnyArray, OnnxFile
+from absint.frontends.onnx_inference import check_equations, with_shapes
 from absint.model.op import Shape
 from absint.model.shapes import held
 
@@ -39,6 +40,7 @@ def told(node: onnx.NodeProto, shapes: Mapping[str, Shape], constants: Mapping[s
     """
     version = max((int(v.version) for v in versions if v.domain == node.domain), default=0)
     try:
+        check_equations((node,))
         schema = onnx.defs.get_schema(node.op_type, version, node.domain)
         types = {name: helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, shape) for name, shape in shapes.items()}
         known = {}
@@ -67,7 +69,7 @@ def inferred(file: OnnxFile) -> dict[str, Shape]:
         for dim, size in zip(info.type.tensor_type.shape.dim, full.get(info.name, ()), strict=False):
             dim.dim_value = size
     try:
-        proto = onnx.shape_inference.infer_shapes(proto, data_prop=True)
+        proto = with_shapes(proto, data_prop=True)
     except Exception:   # only better messages depend on it
         return {}
     found = {}

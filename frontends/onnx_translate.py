@@ -17,6 +17,7 @@ from onnx import helper
 
 import absint.model.ops  # noqa: F401  # registers the built-in operators
 from absint.errors import AbsintError, InputError, UnsupportedError
+from absint.frontends.onnx_batch import depends_on_size
 from absint.frontends.onnx_cast import as_cast
 from absint.frontends.onnx_embeddings import looked_up
 from absint.frontends.onnx_enclosed import Constant, enclosable, enclose, stored_as
@@ -24,12 +25,14 @@ from absint.frontends.onnx_file import AnyArray, OnnxFile, WrittenNode, standard
 from absint.frontends.onnx_fold import NotExactError, fold, foldable
 from absint.frontends.onnx_growing import GrowingGraph
 from absint.frontends.onnx_integers import integer_type, reads_integers
+from absint.frontends.onnx_masks import folded, never_nan, unnamed
 from absint.frontends.onnx_ml import REFUSED_ML, kind_of, said_of
 from absint.frontends.onnx_recurrent import OPEN_LENGTH, RECURRENT, fixed_lengths
 from absint.frontends.onnx_reports import REFUSED, NodeReport, Placeholder, foreign
+from absint.frontends.onnx_rounded_ends import spelt
 from absint.frontends.onnx_sequences import SEQUENCES, Sequences
 from absint.frontends.onnx_shapes import inferred, inner, one_at_a_time
-from absint.frontends.onnx_values import FOLD_HINT, NodeProblemError
+from absint.frontends.onnx_values import FOLD_HINT, MASK_HINT, NodeProblemError
 from absint.model.graph import Graph
 from absint.model.node_check import FileNode
 from absint.model.onnx_formats import ML_DOMAIN
@@ -88,7 +91,8 @@ class Translation(GrowingGraph):
                 parts = tuple(self.builder.nodes[name] for name in names)
                 label = f"node {position} '{proto.name or proto.output[0]}' {proto.op_type}"
                 around = calling if (proto.domain, proto.op_type) in called else bare
-                found.append(FileNode(label, proto, constants, inputs, views, outputs, parts, around))
+                hidden = {name: self.masks[name] for name in (*inputs, *outputs) if name in self.masks}
+                found.append(FileNode(label, proto, constants, inputs, views, outputs, parts, around, hidden))
         return found
 
     def graph(self, notes: tuple[str, ...]) -> Graph:
@@ -99,6 +103,9 @@ class Translation(GrowingGraph):
         if file.output_name not in self.builder.nodes:
             raise InputError("E-MODEL-OUTPUTS", f"the output '{file.output_name}' does not depend on the input", where=file.path,
                              hint="is this the right model?")
+        if file.output_name in self.masks:
+            raise InputError("E-MODEL-OUTPUTS", f"the output '{file.output_name}' is -inf where a mask says so", where=file.path,
+                             hint=MASK_HINT)
         scores = self.shapes[file.output_name] or ()
         chooses = None if file.ending is None else file.ending.index(scores, file.path)
         caveats = [*file.caveats, *said_of(step.proto for step in file.steps), *self._fixed_batch(scores)]
@@ -107,7 +114,7 @@ class Translation(GrowingGraph):
         source = Source(file.path, file.sha256, file.model, self.joined.name, self.joined.shape, self.batched,
                         notes=(*file.notes, *said, *notes, *self.joined.notes), chooses=chooses, caveats=tuple(caveats),
                         inputs=self.joined.parts, chosen=file.chosen)
-        found = self.builder.graph(file.output_name, source)
+        found = unnamed(self.builder.graph(file.output_name, source), self.masks)
         reads = read_from((node.op, node.made) for node in found.nodes)
         reads.update(name for name in self._lost if name in file.constants)
         return replace(found, source=replace(source, reads=reads))
@@ -143,7 +150,7 @@ class Translation(GrowingGraph):
             if standard(node.domain) and self._fold(node, computed):
                 return replace(report, folded=True)
             before = len(self.builder.nodes)
-            op = self._import(node, computed)
+            op = self._import_whole(node, computed)
             if op is None:
                 return self._unseen(report, node, computed)
             added = list(islice(reversed(self.builder.nodes), len(self.builder.nodes) - before))
@@ -174,6 +181,11 @@ class Translation(GrowingGraph):
 
     def _fold(self, node: onnx.NodeProto, computed: tuple[str, ...]) -> bool:
         """Enter the outputs among the constants where the node has only constant inputs, or asks for a known shape."""
+        if node.op_type == "IsNaN" and computed and self.shapes.get(computed[0]) is not None:
+            if not never_nan(computed[0], self.file.steps, self.constants):
+                raise NodeProblemError("asks for NaN behind an operator that is not defined everywhere", "leave that case out of the model")
+            self._enter(str(node.output[0]), np.broadcast_to(np.zeros((), np.bool_), self.shapes[computed[0]] or ()))
+            return True
         if node.op_type in ("Shape", "Size") and computed:
             shape = self.shapes.get(computed[0])
             if shape is None:
@@ -188,7 +200,7 @@ class Translation(GrowingGraph):
             if name and isinstance(value, Enclosed):
                 self.enclosed[name], self.constants[name] = value, stored_as(value)
             elif name and not isinstance(value, Enclosed):
-                self.constants[name] = value
+                self._enter(name, value)
         if node.op_type not in ("Shape", "Size"):   # of which no number matters
             self._lost.update(map(str, node.input))
         return True
@@ -197,6 +209,10 @@ class Translation(GrowingGraph):
         """The values of all outputs: exactly, or else with bounds on what is rounded."""
         moved = node.op_type not in ("Shape", "Size")
         known = [self.enclosed.get(i, value) if moved else value for i, value in zip(node.input, inputs, strict=True)]
+        if any(i in self.masks for i in node.input) and moved:
+            if any(isinstance(value, Enclosed) for value in known):
+                raise NodeProblemError("combines a mask of -inf with constants that were computed with rounding", MASK_HINT)
+            return folded(node, inputs, self.file.opset)
         refused: NotExactError | None = None
         if foldable(node.op_type) and not any(isinstance(value, Enclosed) for value in known):
             try:
@@ -208,6 +224,14 @@ class Translation(GrowingGraph):
         except NotExactError as error:
             raise NodeProblemError(str(refused or error), FOLD_HINT) from error
 
+    def _import_whole(self, node: onnx.NodeProto, computed: tuple[str, ...]) -> Op | None:
+        """Import one node, or what it means in plain ones where no rule of its own can charge the errors of its constants."""
+        op = None
+        for plain in spelt(node, self.enclosed, self._names) if computed and standard(node.domain) else ():
+            self.used.update(map(str, (*plain.input, *plain.output)))
+            op = self._import(plain, tuple(i for i in plain.input if i not in self.constants))
+        return op or self._import(node, computed)
+
     def _import(self, node: onnx.NodeProto, computed: tuple[str, ...]) -> Op | None:
         """Import one node and add it to the graph; None where nothing is known about an input."""
         if node.op_type in ("Shape", "Size") and standard(node.domain) and computed:    # of a known shape it was folded
@@ -218,7 +242,8 @@ class Translation(GrowingGraph):
         used = [k for k, name in enumerate(node.output) if name and name in self.used]
         if kind_of(node) not in _SPLITTING and used != [0]:
             extra = [repr(str(node.output[k])) for k in used if k > 0]
-            raise NodeProblemError(f"its output {', '.join(extra) or '?'} is used", "only the first output is supported")
+            raise NodeProblemError(f"its output {', '.join(extra) or '?'} is used",
+                                   "use its first output alone, such as that of MaxPool without return_indices")
         if kind_of(node) in _DATA_FIRST and computed != (node.input[0],):
             lookup = looked_up(node, self.constants, self.file.output_name)
             if lookup is not None:
@@ -229,7 +254,7 @@ class Translation(GrowingGraph):
         if node.op_type in RECURRENT and self._lengths is not None and self._lengths.get(node.input[0]) is None:
             raise NodeProblemError(*OPEN_LENGTH)
         if standard(node.domain) and not reads_integers(node.op_type) and any(i in self.integers for i in computed):
-            raise NodeProblemError("computes with integers", "cast them to a floating-point type before it")
+            raise NodeProblemError("computes with integers", "cast them to a floating-point type in front of it, and export again")
         kind = integer_type(node, self.integers, self.constants)
         if kind is not None:
             self.integers.update((str(node.output[k]), kind) for k in used)
@@ -277,6 +302,12 @@ class Translation(GrowingGraph):
         return self.shapes.get(node.output[0]) if node.output else None
 
     @cached_property
+    def _names(self) -> frozenset[str]:
+        """All tensors that the file names."""
+        made = (str(name) for step in self.file.steps for name in (*step.proto.input, *step.proto.output))
+        return frozenset((*made, *self.file.constants, *(one.name for one in self.file.inputs)))
+
+    @cached_property
     def _lengths(self) -> Mapping[str, int | None] | None:
         return fixed_lengths(self.file.proto, {one.name for one in self.file.inputs})
 
@@ -294,7 +325,10 @@ def translate(file: OnnxFile) -> tuple[Translation, tuple[str, ...]]:
     if not found.batched:
         shape = " and ".join(str(one.shape) for one in file.inputs)
         return found, (f"no batch axis: the whole input {shape} is one instance",)
-    if not (found.open and found.mixed):
+    if not found.open:
         return found, ()
-    single = Translation(one_at_a_time(file))
-    return single, (f"the batch size is open in the file, and {found.mixed} moves or merges that axis: all is said of batch size 1",)
+    by_size = None if found.mixed or found.problems else depends_on_size(file, found.computed_with, found.constants)
+    if by_size is None and not found.mixed:
+        return found, ()
+    why = f"{by_size} computes with the number of instances" if by_size else f"{found.mixed} moves or merges that axis"
+    return Translation(one_at_a_time(file)), (f"the batch size is open in the file, and {why}: all is said of batch size 1",)

@@ -16,6 +16,8 @@ from absint.errors import AbsintError, PluginError
 from absint.frontends.onnx_file import AnyArray, to_array
 from absint.model.op import MixedAxesError
 
+MASK_HINT = ("where it masks attention, mask with a finite number and export again: scores.masked_fill(mask, -1e9), or a float "
+             "attn_mask of it")
 FOLD_HINT = "fold the constants before the import (onnxsim, or export with constant folding)"
 
 
@@ -30,6 +32,8 @@ class NodeProblemError(Exception):
 def tensor_of(value: AnyArray) -> Tensor:
     """float64, int64 or bool: each conversion is exact."""
     if value.dtype.kind == "f":
+        if not np.isfinite(value).all():    # whoever understands masks took them out
+            raise NodeProblemError("a constant with -inf is not supported here", MASK_HINT)
         return torch.from_numpy(np.array(value, dtype=np.float64))
     if value.dtype.kind == "b":
         return torch.from_numpy(np.array(value))
@@ -37,7 +41,8 @@ def tensor_of(value: AnyArray) -> Tensor:
         raise NodeProblemError("a constant of 2^63 or more is not supported", "use smaller numbers")
     if value.dtype.kind in "iu":
         return torch.from_numpy(np.array(value, dtype=np.int64))
-    raise NodeProblemError(f"a constant of type {value.dtype} is not supported", "use numbers")
+    raise NodeProblemError(f"a constant of type {value.dtype} is not supported",
+                           "store it as floating-point numbers or integers")
 
 
 def tensors_of(values: tuple[AnyArray | None, ...]) -> tuple[Tensor | None, ...]:

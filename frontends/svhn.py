@@ -47,7 +47,7 @@ def _named(source: DataSource) -> Content:
     values = held[name]
     if values.ndim not in (2, 3, 4):
         raise source.fail("E-DATA-SHAPE", f"array '{name}' of shape {values.shape} is neither rows nor pictures",
-                          "rows are (N, values), pictures (height, width, N) or (height, width, channels, N)")
+                          "store rows (N, values), or pictures (height, width, N) or (height, width, channels, N)")
     said = (f"inputs read from array '{name}'", *(() if labels is None else (f"labels read from array '{labels}'",)))
     moved: AnyArray = values if values.ndim == 2 else np.moveaxis(values, -1, 0)
     if values.ndim == 4:
@@ -67,8 +67,9 @@ def _digits(stored: AnyArray, count: int, source: DataSource) -> AnyArray:
     digits = stored.reshape(-1)
     bad = np.flatnonzero(~np.isin(digits, np.arange(1, 11)))
     if bad.size:
-        what = f"{bad.size} labels outside 1..10, first {digits[bad[0]]} of input {bad[0]}"
-        raise source.fail("E-DATA-LABEL", what, "SVHN counts its digits from 1, and 10 stands for 0")
+        what = f"{bad.size} of {len(digits)} labels outside 1..10, first {digits[bad[0]]} of input {bad[0]}"
+        raise source.fail("E-DATA-LABEL", what,
+                          "SVHN counts its digits from 1, and 10 stands for 0; --key X,y takes labels as they are stored")
     whole: AnyArray = digits.astype(np.int64) % 10
     return whole
 

@@ -24,12 +24,14 @@ import onnx
 import torch
 from torch import Tensor
 
-from absint.errors import InputError, UnsupportedError, UsageError
+from absint.errors import AbsintError, InputError, UnsupportedError, UsageError
 from absint.frontends.onnx_reader import DEFAULT_RANGE, OnnxFrontEnd
+from absint.frontends.torch_outputs import name_outputs, tensors_of
 from absint.model.graph import Graph
 from absint.model.import_check import POINTS, TOLERANCES
 from absint.model.model_files import pickled
 from absint.model.reference import open_session
+from absint.model.scores import ending_with
 from absint.numeric.backend import numeric_mode
 
 _SHOWN = 8
@@ -37,6 +39,7 @@ _ROUNDING = frozenset((
     "Add", "Sub", "Mul", "Div", "Sqrt", "Reciprocal", "Pow", "Exp", "Log", "Sin", "Cos", "Tanh", "Sigmoid", "Softplus", "MatMul", "Gemm",
     "ReduceSum", "ReduceMean", "ReduceProd", "ReduceL1", "ReduceL2", "ReduceSumSquare",
 ))
+_UNTRANSLATED = ("ConversionError", "DispatchError", "GraphConstructionError")    # of torch.onnx
 _HALF = {torch.float16: np.float16, torch.bfloat16: np.float16}  # tolerances only
 _TRAINING_ARGUMENT = {"aten.dropout.default": 2, "aten.batch_norm.default": 5, "aten.feature_dropout.default": 2,
                       "aten.alpha_dropout.default": 2, "aten.rrelu.default": 3, "aten.instance_norm.default": 5}
@@ -59,13 +62,14 @@ class TorchFrontEnd:
 
     def read(
         self, source: Any, *, example_input: Any = None, fold: bool = True, check: bool = True,
-        check_range: tuple[float, float] | None = None,
+        check_range: tuple[float, float] | None = None, output: str | None = None,
     ) -> Graph:
         """The graph of a module; options as for ONNX files.
 
         example_input: a tensor or array (N, *shape) that the module takes, of which only the shape of the first entry
         matters; for a forward of several inputs a tuple of them, or a mapping by its parameters' names.  Where the module does not take
         one entry but all of a single example, it has no batch axis.  A program brings its own.
+        output: of several tensors that forward returns, the one of that key ("logits") or place ("output_1"), or a tensor inside.
         Raises InputError E-MODEL-PICKLE for a file, E-MODEL-TRAINING, E-MODEL-INPUTS, E-MODEL-OUTPUTS; UsageError
         E-EXAMPLE-INPUT; UnsupportedError E-PACKAGE-MISSING, E-MODEL-EXPORT, E-IMPORT-MISMATCH; and all of the ONNX front end.
         """
@@ -76,11 +80,13 @@ class TorchFrontEnd:
                                    hint="pip install onnxscript   (or: pip install 'absint[torch-export]')")
         model = _from_program(source, example_input) if _is_program(source) else _from_module(source, example_input)
         low, high = check_range or DEFAULT_RANGE
-        content, notes = _exported(model)
-        graph = OnnxFrontEnd().read(model.name, fold=fold, check=check, check_range=(low, high), content=content)
+        content, notes, outputs = _exported(model)
+        chosen = output if output in outputs else None
+        graph = OnnxFrontEnd().read(model.name, fold=fold, check=check, check_range=(low, high), content=content, output=chosen)
         if check:
-            _check_against(model, graph, low, high)
-        return replace(graph, source=replace(graph.source, notes=(*graph.source.notes, *notes)))
+            _check_against(model, graph, (low, high), outputs.index(chosen) if chosen is not None else None)
+        graph = replace(graph, source=replace(graph.source, notes=(*graph.source.notes, *notes)))
+        return graph if output is None or chosen is not None else ending_with(graph, output)
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,17 +206,10 @@ def _example(given: Any, dtype: torch.dtype | None, name: str, *, first: bool = 
 # --- export ---------------------------------------------------------------------------------------------------------
 
 
-def _exported(model: _Model) -> tuple[bytes, tuple[str, ...]]:
-    """The ONNX bytes of a model that was seen to take one tensor and to give one, and notes on them."""
+def _exported(model: _Model) -> tuple[bytes, tuple[str, ...], tuple[str, ...]]:
+    """The ONNX bytes of a model that was seen to run on its examples, notes on them, and the names of its outputs where it has several."""
     with _coded(model.name, "the module fails on example_input"), torch.no_grad(), numeric_mode():
-        output = model.run(*model.examples)
-    if not isinstance(output, Tensor):
-        size = f" of {len(output)}" if hasattr(output, "__len__") else ""
-        raise InputError("E-MODEL-OUTPUTS", f"the module returns a {type(output).__name__}{size}, not one tensor", where=model.name,
-                         hint="wrap the module so that its forward returns the tensor of interest")
-    if not output.dtype.is_floating_point:
-        raise InputError("E-MODEL-OUTPUTS", f"the module returns {output.dtype}, not scores", where=model.name,
-                         hint="return the scores that are compared: leave argmax out of forward")
+        returned = tensors_of(model.run(*model.examples), model.name)
     arguments = () if _is_program(model.target) else (model.examples,)
     with _coded(model.name, "torch cannot export the module"), _quiet(), torch.no_grad():
         program = torch.onnx.export(model.target, *arguments, dynamo=True, optimize=False, verbose=False)
@@ -218,9 +217,10 @@ def _exported(model: _Model) -> tuple[bytes, tuple[str, ...]]:
             raise RuntimeError("torch.onnx.export returned nothing")
         proto = _plain(program.model_proto)
         rounded = _evaluate_constants(proto)
+        names = name_outputs(proto, tuple(name for name, _ in returned), model.name) if len(returned) > 1 else ()
         notes = [f"exported by torch.onnx of torch {torch.__version__}"]
         notes += [f"computed at export, in the module's number format: {', '.join(rounded)}"] if rounded else []
-        return bytes(proto.SerializeToString(deterministic=True)), tuple(notes)
+        return bytes(proto.SerializeToString(deterministic=True)), tuple(notes), names
 
 
 def _plain(proto: onnx.ModelProto) -> onnx.ModelProto:
@@ -284,12 +284,17 @@ def _coded(name: str, what: str) -> Iterator[None]:
     """Whatever torch or the user's forward raises, as one coded message with the first lines of its own."""
     try:
         yield
+    except AbsintError:
+        raise
     except Exception as error:
         first = error if error.__cause__ is None else error.__cause__  # the exporter wraps what happened in a page of advice
         lines = [line.strip() for line in str(first).splitlines() if line.strip()]
+        missing = type(first).__name__ in _UNTRANSLATED
         raise UnsupportedError(
             "E-MODEL-EXPORT", f"{what}: {type(first).__name__}", where=name, details=lines[:2],
-            hint="does module(example_input) run on the CPU? a forward whose control flow depends on values cannot be exported",
+            hint="torch's exporter does not know the operator behind 'target=': write it with others in forward, or export the module by "
+                 "torch.onnx.export(module, (x,), 'net.onnx', dynamo=False), whose exporter is another one" if missing else
+                 "does module(example_input) run on the CPU? a forward whose control flow depends on values cannot be exported",
         ) from error
 
 
@@ -309,12 +314,14 @@ def _quiet() -> Iterator[None]:
 # --- the check against the module -----------------------------------------------------------------------------------
 
 
-def _check_against(model: _Model, graph: Graph, low: float, high: float) -> None:
-    """Raise E-IMPORT-MISMATCH where the graph is not the module on two corners and random points of [low, high].
+def _check_against(model: _Model, graph: Graph, within: tuple[float, float], place: int | None) -> None:
+    """Raise E-IMPORT-MISMATCH where the graph is not the module on two corners and random points of that range.
+
+    place: of the tensor, among those that the module returns; None for the only one of floating-point numbers.
 
     Accepted are the tolerances of the import check, or 16 times the deviation of a float32 evaluation of the graph.
     """
-    draw = torch.Generator().manual_seed(1)
+    (low, high), draw = within, torch.Generator().manual_seed(1)
     share = torch.rand((POINTS, *graph.input.shape), generator=draw, dtype=torch.float64)
     share[0], share[1] = 0.0, 1.0
     points = (low + (high - low) * share).to(model.examples[0].dtype)
@@ -328,7 +335,7 @@ def _check_against(model: _Model, graph: Graph, low: float, high: float) -> None
         single = graph(points.float()).double().flatten(1)
         with _coded(model.name, "the module fails on a random input"):
             fed = [[part.reshape(shape) for part, shape in zip(p.flatten().split(sizes), shapes, strict=True)] for p in points]
-            theirs = torch.stack([model.run(*one).double().flatten() for one in fed])
+            theirs = torch.stack([_chosen(tensors_of(model.run(*one), model.name), place).double().flatten() for one in fed])
     if ours.shape != theirs.shape:
         raise _mismatch(model, f"the output has {ours.shape[1]} entries, the module's {theirs.shape[1]}")
     gap = torch.where(ours == theirs, 0.0, (ours - theirs).abs()).nan_to_num(torch.inf, torch.inf)
@@ -340,6 +347,11 @@ def _check_against(model: _Model, graph: Graph, low: float, high: float) -> None
         point, entry = divmod(int(gap.argmax()), gap.shape[1])
         raise _mismatch(model, f"output entry {entry}: absint {float(ours[point, entry]):.9g}, the module "
                         f"{float(theirs[point, entry]):.9g} (output scale {scale:.3g})")
+
+
+def _chosen(returned: tuple[tuple[str, Tensor], ...], place: int | None) -> Tensor:
+    tensors = [tensor for _, tensor in returned]
+    return tensors[place] if place is not None else next(tensor for tensor in tensors if tensor.dtype.is_floating_point)
 
 
 def _mismatch(model: _Model, detail: str) -> UnsupportedError:

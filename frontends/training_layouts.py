@@ -38,7 +38,8 @@ class IdxFolder:
         prefixes = sorted({prefix for prefix, part in found if part == "train"})
         if len(prefixes) > 1:
             raise InputError("E-DATA-AMBIGUOUS", "more than one data set is there", where=str(place),
-                             details=[found[prefix, "train"].name for prefix in prefixes], hint="keep each in a folder of its own")
+                             details=[found[prefix, "train"].name for prefix in prefixes],
+                             hint="keep each in a folder of its own, and give the path of one of them")
         test = found.get((prefixes[0], "test"))
         return Splits(read_content(found[prefixes[0], "train"]), None if test is None else read_content(test))
 

@@ -51,7 +51,8 @@ def _split(content: Content, order: Layout | None, request: TrainingRequest) -> 
     images, notes = _ordered(content.images, content.layout or order, name)
     values, divisor, how = _stored(images, request, name)
     if content.sha256 is None:
-        raise InputError("E-DATA-FORMAT", "the layout gave no sha256 of what it read", where=name, hint="set Content.sha256")
+        raise InputError("E-DATA-FORMAT", "the layout gave no sha256 of what it read", where=name,
+                         hint="the plug-in's layout returns Content(..., sha256=...): absint.model.digest.digest(the bytes) makes one")
     labels: IntArray = np.ascontiguousarray(content.labels, dtype=np.int64)
     return Split(values, divisor, labels, name, content.sha256), [*notes, *how]
 
@@ -68,7 +69,7 @@ def _stored(images: AnyArray, request: TrainingRequest, name: str) -> tuple[AnyA
     broken = np.flatnonzero(~np.isfinite(images.reshape(len(images), -1)).all(axis=1))
     if broken.size:
         shown = ", ".join(map(str, broken[:5])) + (f", ... and {broken.size - 5} more" if broken.size > 5 else "")
-        raise InputError("E-DATA-NAN", f"{broken.size} inputs with NaN or infinite entries: {shown}", where=name,
+        raise InputError("E-DATA-NAN", f"{broken.size} of {len(images)} inputs with NaN or infinite entries: {shown}", where=name,
                          hint="remove or repair these inputs")
     scaled = images if request.divide is None else images / request.divide
     _check_range(float(scaled.min()), float(scaled.max()), request, name)

@@ -184,7 +184,7 @@ def _region(declared: Declared, base: _Cell, cells: Sequence[_Cell], source: Que
     """The boxes: the common ends everywhere, then what each cell narrows."""
     count = len(declared.input_names)
     if len(cells) * count > _MAX_ENTRIES:
-        raise InputError("E-VNNLIB-SIZE", f"{len(cells)} boxes of {count} inputs", where=source.path,
+        raise InputError("E-VNNLIB-SIZE", f"{len(cells)} box{'es' if len(cells) > 1 else ''} of {count} inputs", where=source.path,
                          hint=f"at most {_MAX_ENTRIES} bounds in all; split the query into several files")
     ends = np.empty((4, len(cells), count))
     ends[0::2], ends[1::2] = -inf, inf

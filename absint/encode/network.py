@@ -88,7 +88,7 @@ def encode(ctx: Context, instance: int) -> Encoding:
     """
     if ctx.numerics.float32_semantics:
         raise UnsupportedError("E-SOLVER-SEMANTICS", "LP and MILP models are of the exact-real network",
-                               hint="leave out --semantics float32")
+                               where="--semantics float32", hint="leave out --semantics float32")
     work = _Encoder(ctx.graph, _bounds(ctx, instance), ctx.budget)
     for node in ctx.graph.nodes:
         ctx.budget.check()
@@ -107,7 +107,7 @@ def _bounds(ctx: Context, instance: int) -> dict[str, Interval]:
         found = ctx.known[node.name].take(index.to(ctx.known[node.name].lower.device))
         if bool((found.lower > found.upper).any()):
             raise UsageError("E-SOLVER-VOID", f"what is known of node '{node.name}' leaves no input",
-                             hint="such an instance is decided already")
+                             hint="leave the instance out: it is decided already")
         out[node.name] = Interval(found.lower.detach().cpu(), found.upper.detach().cpu()).to(torch.float64)
     return out
 

@@ -28,7 +28,7 @@ def check_executions(graph: Graph) -> None:
     inexact = {p.name for p in PASSES if not p.exact} & set(graph.source.passes)
     if inexact:
         raise UsageError("E-SEMANTICS", f"the graph was rewritten by {', '.join(sorted(inexact))}",
-                         hint="load it with fold=False for float32 semantics")
+                         where=graph.source.path or None, hint="load it with fold=False for float32 semantics")
 
 
 def execution_noise(node: Node, ctx: Context) -> Tensor | None:

@@ -133,7 +133,8 @@ def fitted(nodes: Sequence[Computed], fit: Fit, where: str) -> tuple[tuple[Op, .
     affine = _affine((low, high), fit.expects)
     if affine is None:
         raise InputError("E-COMPOSE-RANGE", f"mapping {_shown((low, high))} to {_shown(fit.expects)} leaves the normal numbers of float64",
-                         where=where or None, hint="state a range of about the size of the values")
+                         where=where or None,
+                         hint="--classifier-range states a range of about the size of the values (classifier_range= in Python)")
     return (affine,), (f"values in {_shown((low, high))} are mapped to {_shown(fit.expects)} between the two networks",)
 
 

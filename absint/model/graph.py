@@ -348,7 +348,7 @@ def chain(first: Graph, second: Graph, between: tuple[Op, ...] = (), notes: tupl
     where = in_words(one, two) or None
     if one.chooses is not None:
         raise UnsupportedError("E-OP-UNSUPPORTED", f"the first network ends in {one.chooses.node}: its output is a class index",
-                               where=one.path or None, hint="only the last network of a chain may end in ArgMax")
+                               where=one.path or None, hint="load it with output=NAME, the tensor in front of it")
     composite = next((op for op in between if isinstance(op, Composite)), None)
     if composite is not None:
         raise UnsupportedError("E-OP-UNSUPPORTED", f"{type(composite).__name__} is no single operator to put between two networks",

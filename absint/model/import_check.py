@@ -28,6 +28,7 @@ from absint.numeric.rounding import unit_roundoff
 
 POINTS = 34  # two extreme corners, eight random ones, the rest uniform
 _CORNERS = 8
+_VAST = 2.0**64    # of an input: where an execution overflows from there on, the region is to blame
 _CHUNK = 8  # at least so many instances at once, more of small networks
 _ENTRIES = 1 << 20
 # What a check of a torch module against its own execution accepts, relative to the output's scale.
@@ -60,8 +61,8 @@ def check_import(
     Returns the largest deviation of a compared tensor, relative to the largest value it took. Accepted is what an execution
     may err by since the tensors compared before, times `forward_error.FACTOR`. Evaluated in float32, and in float64 where
     that does not suffice to accept. Reproducible: the points follow from `seed`.
-    Raises UnsupportedError E-IMPORT-MISMATCH with both values and the first tensor that differs, and DeadlineError: then nothing
-    is known of the graph.
+    Raises UnsupportedError E-IMPORT-MISMATCH with both values and the first tensor that differs, E-REGION-OVERFLOW where onnxruntime's
+    own outputs overflow at vast inputs, and DeadlineError: then nothing is known of the graph.
     """
     reference = probes(graph.source)
     if region is None:
@@ -244,6 +245,11 @@ def _mismatch(graph: Graph, reference: Runtime, shared: _Shared, x: FloatArray, 
     values = reference.values([shared.output], x[None], together=False)
     assert values is not None
     theirs = np.asarray(values[shared.output][0], dtype=np.float64).reshape(-1)
+    if not np.isfinite(theirs).all() and np.abs(x).max(initial=0.0) >= _VAST:
+        return UnsupportedError(
+            "E-REGION-OVERFLOW", f"executions of the network overflow at inputs up to {np.abs(x).max():.3g}",
+            where=graph.source.path or None, details=[f"onnxruntime's outputs there: {', '.join(f'{value:.3g}' for value in theirs[:4])}"],
+            hint="take a smaller radius or range of inputs: --upper, --eps, --clip LOW,HIGH or --box")
     if theirs.size != ours.numel():
         details = [f"the output has {ours.numel()} entries, onnxruntime's {theirs.size}"]
     else:

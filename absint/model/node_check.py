@@ -14,7 +14,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from math import inf, prod
 from typing import Any
@@ -53,6 +53,7 @@ class FileNode:
     constants: operands known at import.  inputs: computed operands and their full shapes at batch size 1.
     shapes: of the same, as the graph holds them.
     outputs: results that the graph computes.  model: the node's surroundings without any graph: versions and functions.
+    hidden: where computed operands and results are -inf by a constant mask; the graph may have any numbers there.
     """
 
     label: str
@@ -63,6 +64,7 @@ class FileNode:
     outputs: tuple[str, ...]
     parts: tuple[Node, ...]
     model: onnx.ModelProto
+    hidden: Mapping[str, npt.NDArray[np.bool_]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,8 @@ def _key(node: FileNode, types: Mapping[str, str]) -> Hashable:
         if name in node.constants:
             operands.append(_constant_key(node.constants[name]))
         else:
-            operands.append((types.get(name), node.inputs.get(name), list(node.proto.input).index(name)))
+            hidden = node.hidden[name].tobytes() if name in node.hidden else None
+            operands.append((types.get(name), node.inputs.get(name), list(node.proto.input).index(name), hidden))
     outputs = tuple(name in node.outputs for name in node.proto.output)
     rules = tuple(OPS.get(kind) for kind in (node.proto.op_type, f"{node.proto.domain}.{node.proto.op_type}") if kind in OPS)
     around = node.model.SerializeToString() if _is_call(node) else ()
@@ -168,7 +171,7 @@ def _constant_key(value: AnyArray) -> Hashable:
     """All of it, or of weights what an import rule may branch on."""
     kind = (value.dtype.str, value.shape)
     matrix = sum(size > 1 for size in value.shape) > 1 and value.size > _MATRIX
-    if value.dtype.kind != "f" or (value.size <= _WEIGHTS and not matrix):
+    if value.dtype.kind != "f" or (value.size <= _WEIGHTS and not matrix) or not np.isfinite(value).all():
         return (*kind, hashlib.sha256(np.ascontiguousarray(value).tobytes()).digest())
     low, high = float(value.min()), float(value.max())
     return (*kind, np.sign(low), np.sign(high), low == high, not value.all(), float(np.frexp(max(-low, high))[1]))
@@ -190,9 +193,10 @@ def _visit(node: FileNode, types: Mapping[str, str]) -> _Visit:
     cost = sum(part.size * (part.op.forward_terms if isinstance(part.op, Linear) else 1) for part in node.parts)
     entries = sum(part.size for part in node.parts) + sum(prod(shape) for shape in node.inputs.values())
     most = max(_FEWEST, int(min(_PRODUCTS / cost, _ENTRIES / entries)))
-    feeds = points(node.inputs, formats, numbers(node.proto, node.constants, [p.op for p in node.parts]), node.constants, most)
+    finite = {name: np.where(np.isneginf(v), 0, v) if v.dtype.kind == "f" else v for name, v in node.constants.items()}
+    feeds = points(node.inputs, formats, numbers(node.proto, finite, [p.op for p in node.parts]), finite, most)
     try:
-        runs = [session.run(list(node.outputs), feed) for feed in feeds]
+        runs = [session.run(list(node.outputs), _masked(feed, node)) for feed in feeds]
     except Exception:
         return _Visit(ran=False)
     visit = _Visit()
@@ -220,6 +224,12 @@ def _alone(node: FileNode, formats: Mapping[str, np.dtype[Any]]) -> onnx.ModelPr
     return model
 
 
+def _masked(feed: Mapping[str, AnyArray], node: FileNode) -> dict[str, AnyArray]:
+    """What the runtime is given: -inf where operands are masked."""
+    return {name: np.where(node.hidden[name], np.asarray(-inf, value.dtype), value) if name in node.hidden else value
+            for name, value in feed.items()}
+
+
 def _compare(
     node: FileNode, kinds: Mapping[str, str], feeds: Sequence[Mapping[str, AnyArray]], runs: Sequence[Sequence[AnyArray]],
     dtype: torch.dtype,
@@ -236,7 +246,13 @@ def _compare(
             seen = _pieces(part.op, operands[0], values[part.name], whole=part.inputs[0] in node.inputs)
             pieces, visited = pieces + len(seen), visited + sum(seen)
     for k, output in enumerate(node.outputs):
-        text = _differs(node, feeds, values[output], [run[k] for run in runs])
+        mask, rows = node.hidden.get(output), [run[k] for run in runs]
+        if mask is not None and all(row.shape == mask.shape for row in rows):
+            if not all(bool(np.isneginf(row[mask]).all()) for row in rows):
+                return _Visit(pieces, visited, f"{node.label}: its result '{output}' is not -inf wherever it is masked")
+            own = values[output].value.double().numpy().reshape(-1, *mask.shape)
+            rows = [np.where(mask, mine, row) for mine, row in zip(own, rows, strict=True)]
+        text = _differs(node, feeds, values[output], rows)
         if text is not None:
             return _Visit(pieces, visited, text)
     return _Visit(pieces, visited)

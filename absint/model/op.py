@@ -88,8 +88,8 @@ class MixedAxesError(UnsupportedError):
 
 
 def mixes(node: OnnxNode, what: str) -> MixedAxesError:
-    """The error of a rule for a node that moves, merges or works along an axis 0 that is kept apart."""
-    return MixedAxesError("E-OP-UNSUPPORTED", what, where=node.op_type, hint="keep the batch axis apart from the features")
+    """The error of a rule for a node that moves, merges or works along an axis 0 that is kept apart: it is asked again with all alike."""
+    return MixedAxesError("E-OP-UNSUPPORTED", what, where=node.op_type)
 
 
 class SeveralInstancesError(UnsupportedError):

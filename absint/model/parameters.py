@@ -151,7 +151,7 @@ def _live(making: Making, mapping: Mapping[str, Tensor], where: str) -> Parts:
                                where=where, hint="leave its constants out of the parameters") from error
     if [type(part) for part in parts] != [type(part) for part in making.parts]:
         raise UnsupportedError("E-PARAMETER", f"{making.node.op_type} becomes other operators with these parameters", where=where,
-                               hint="parameters need the shapes of the file's constants")
+                               hint="leave its constants out of the parameters")
     asked = torch.is_grad_enabled() and any(mapping[name].requires_grad for name in making.names if name in mapping)
     if asked and not any(map(_follows, parts)):
         raise UnsupportedError("E-PARAMETER", f"{making.node.op_type} takes these constants as plain numbers: no gradient reaches them",
@@ -187,7 +187,7 @@ def _check_shapes(making: Making, mapping: Mapping[str, Tensor], where: str) -> 
              if tuple(mapping[name].shape) != shape]
     if wrong:
         raise UsageError("E-PARAMETER", "parameters of other shapes than the file's", where=where, details=wrong,
-                         hint="train the network that the file holds")
+                         hint="give each the shape that the file's constant has")
 
 
 def _unknown(known: list[str], names: list[str], reads: Mapping[str, int], path: str | None, folded: str) -> UsageError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -22,6 +23,7 @@ from absint.model.source import InputPart, Source
 FloatArray = npt.NDArray[np.float64]
 Feeds = Mapping[str, npt.NDArray[np.floating[Any]]]      # by the model's input, (N, *full shape) each
 
+_OWN_PLACE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : |/onnxruntime_src/\S+:\d+ .*?\) (?=\w)")
 _CHUNK = 64
 _FORMATS: dict[str, type[np.floating[Any]]] = {
     "tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16,
@@ -88,7 +90,8 @@ class ModelRuntime:
 
     def round(self, x: FloatArray) -> FloatArray:
         """x in the model's input format, as float64; the nearest points that can be fed without error (no prefix)."""
-        return x.astype(self.input_dtype).astype(np.float64)
+        with np.errstate(over="ignore"):    # what is made of infinities is said where they are met
+            return x.astype(self.input_dtype).astype(np.float64)
 
     def _one(self, feed: Feeds) -> FloatArray:
         """Of the shape that graphs give it: without an axis 0 of size 1, unless there is no other."""
@@ -128,7 +131,8 @@ def _row(feeds: Feeds, place: int) -> Feeds:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [""])[0]
+    """What onnxruntime says, without its own status and without the place in its own source."""
+    return _OWN_PLACE.sub("", (str(error).strip().splitlines() or [""])[0])
 
 
 @lru_cache(maxsize=8)

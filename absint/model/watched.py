@@ -188,7 +188,7 @@ def _picking(source: Source, picked: Sequence[tuple[Watch, str]], output: str) -
     for watch, name in picked:
         if watch.tensor not in computed:
             raise UsageError("E-TENSOR", f"the file computes no tensor '{watch.tensor}'", where=source.path or None,
-                             hint="the mask was made for another network")
+                             hint="make the mask for this network")
         selection(proto, watch, name, batched=source.batched)
     if len(picked) > 1:
         proto.graph.node.append(helper.make_node("Concat", [name for _, name in picked], [output], name=output,
@@ -206,7 +206,7 @@ def _check_entries(watch: Watch, node: Node) -> None:
     beyond = [entry for entry in watch.entries if not 0 <= entry < node.size]
     if beyond:
         raise UsageError("E-TABOO-EMPTY", f"tensor '{watch.tensor}' has {node.size} entries, none of number {beyond[0]}",
-                         hint="the mask was made for another network")
+                         hint="make the mask for this network")
 
 
 def _needed(graph: Graph, names: Sequence[str]) -> tuple[Node, ...]:

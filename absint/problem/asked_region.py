@@ -60,7 +60,8 @@ def asked_region(graph: Graph, stated: Stated, data: Dataset | None, region: Reg
         found, _ = region_of(graph, region, stated.eps)
         return AskedRegion(found, f"{type(region).__name__} regions", {"norm": None, "eps": None, "clip": None})
     if data is None:
-        raise InputError("E-DATA-NONE", "there are no inputs", hint="give inputs, or a Region")
+        raise InputError("E-DATA-NONE", "there are no inputs", where="inputs",
+                         hint="give arrays, a file of data, or a Region")
     choice = stated.parsed()
     if choice is None:
         return _of_values(graph, stated, data)

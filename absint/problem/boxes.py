@@ -52,8 +52,8 @@ class EntryLimits:
                    for k, (least, most) in enumerate(zip(low, high, strict=True)) if least > most]
         if crossed:
             lines = [f"{what} {k}: {text_of(self.lower[box][k])} > {text_of(self.upper[box][k])}" for box, k in crossed[:_SHOWN]]
-            raise InputError(code, f"the least value exceeds the greatest in {len(crossed)} entries", where=self.name, details=lines,
-                             hint="are the columns swapped? the least value comes first")
+            raise InputError(code, f"the least value exceeds the greatest in {len(crossed)} of {count * len(self.lower)} entries",
+                             where=self.name, details=lines, hint="are the columns swapped? the least value comes first")
         return self
 
 

@@ -18,6 +18,7 @@ from absint.problem.arrangement import Arrangement, arrangements, differ, swappe
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
+_LAYOUTS = ("chw", "hwc", "chw:chw", "hwc:hwc", "chw:hwc", "hwc:chw", "auto")
 _SHOWN = 5  # offenders listed before "... and n more"
 
 
@@ -113,7 +114,8 @@ class Dataset:
             raise self._shape_error(target, "the order of the axes is ambiguous", "say --layout hwc or chw, or transpose")
         if not ways and order is not None:
             raise UsageError("E-LAYOUT", f"inputs of shape {self.shape}, read as {order.value}, do not fit a network input of shape "
-                             f"{target}, read as {named(seen)}", where=self.name, hint="give --layout the order that the data has")
+                             f"{target}, read as {named(seen)}", where=self.name,
+                             hint=_order_hint(_fitting(self.shape, self.layout, target, network)))
         if not ways:
             if _is_permuted(self.shape, target):
                 raise self._shape_error(target, "the axes are in another order", "say --layout chw or hwc, or transpose the data")
@@ -192,6 +194,29 @@ def _whole(labels: npt.NDArray[Any], name: str) -> IntArray:
     return labels.astype(np.int64)
 
 
+def _fitting(shape: tuple[int, ...], own: Layout | None, target: tuple[int, ...], network: Known) -> list[str]:
+    """The words of --layout by which images of that shape, in an order of their `own` where a file tells one, fit; auto comes last."""
+    found = []
+    for word in _LAYOUTS:
+        told = parse_layout(word)
+        try:
+            seen = agreed(target, network, told.network or (None if own is None else told.word))
+        except UsageError:
+            continue
+        order = told.word if own is None else own
+        ways = arrangements(shape, order, target, seen)
+        plain = order is None and not ways and not _is_permuted(shape, target)      # entries as they come
+        if plain or (ways and not differ(ways, shape, target)):
+            found.append(word)
+    return found
+
+
+def _order_hint(words: list[str]) -> str:
+    if words[:1] not in ([], ["auto"]):
+        return f"give --layout the order that the data has; these fit: {', '.join(word for word in words if word != 'auto')}"
+    return "leave --layout away: the network takes no pictures" if words else "store the inputs with the network's axes, in its order"
+
+
 def _is_permuted(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
     """The same axes, axes of size 1 aside, in another order: a row-major reshape would scramble the image."""
     mine, theirs = [size for size in shape if size != 1], [size for size in target if size != 1]
@@ -238,7 +263,7 @@ def _range_hint(least: float, most: float, high: float) -> str:
     if least < 0:
         return "is the data normalised already? give raw values and --mean, --std, or take these: --clip none, or --clip LOW,HIGH"
     if most > 2 and high <= 2:
-        by = 255 if most > 16 else most
+        by = most if most <= 16 else 255 if most <= 255 else 65535 if most <= 65535 else most
         return f"divide by {by:g}: --scale 1/{by:g}; a network that was trained on such values: --clip none, or --clip LOW,HIGH"
     return "scale the data with --scale, or state the range it has: --clip LOW,HIGH, or --clip none"
 

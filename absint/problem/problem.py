@@ -78,7 +78,8 @@ def robustness(graph: Graph, region: Region, labels: Tensor, *, targets: Tensor 
     labels, targets = labels.to(HOME), at_home(targets)
     for name, given in (("labels", labels), ("targets", targets)):
         if given is not None and given.shape != (region.batch,):
-            raise InputError("E-LABEL", f"{name} of shape {tuple(given.shape)} for {region.batch} inputs", hint="give one class per input")
+            raise InputError("E-LABEL", f"of shape {tuple(given.shape)} for {region.batch} inputs", where=name,
+                             hint="give one class per input")
 
     def specify(chosen: Tensor) -> Spec:
         if targets is None:

@@ -29,7 +29,7 @@ def one_each(values: Mapping[str, T], named: Named, where: str) -> list[T]:
         details = [f"'{name}' {named[name]}: no array" for name in lacking]
         details += [f"'{name}': the network has no such input" for name in strange]
         raise InputError("E-DATA-INPUTS", f"the network has {len(named)} inputs, and the arrays are not one for each", where=where,
-                         details=details, hint=f"one array an input, with one row an instance: {wanted(named)}")
+                         details=details, hint=f"give one array an input, with one row an instance: {wanted(named)}")
     return [values[name] for name in named]
 
 
@@ -51,7 +51,8 @@ def check_counts(counts: Mapping[str, int], where: str) -> None:
     """Raise InputError E-DATA-SHAPE unless all inputs have as many instances."""
     if len(set(counts.values())) > 1:
         raise InputError("E-DATA-SHAPE", "the inputs do not have as many rows each", where=where,
-                         details=[f"'{name}': {count}" for name, count in counts.items()], hint="row k of each is part of instance k")
+                         details=[f"'{name}': {count}" for name, count in counts.items()],
+                         hint="give as many rows of each: row k is part of instance k")
 
 
 def check_flat(row: Shape, named: Named, where: str) -> None:
@@ -60,7 +61,7 @@ def check_flat(row: Shape, named: Named, where: str) -> None:
     if named and row != (size,):
         raise InputError("E-DATA-INPUTS", f"the network has {len(named)} inputs, and this is one array with rows of shape {row}",
                          where=where, details=[f"'{name}' {shape}" for name, shape in named.items()],
-                         hint="one array an input, as a dict of arrays or in an npz file, called as above; "
+                         hint="give one array an input, as a dict of arrays or in an npz file, called as above; "
                          f"or rows of all {size} numbers in this order")
 
 

@@ -126,7 +126,9 @@ class Spec:
         Spec.check_labels(labels, classes)
         Spec.check_labels(targets, classes)
         if bool((labels == targets).any()):
-            raise InputError("E-LABEL", "a target equals the true label", hint="a target must be another class")
+            same = (labels == targets).nonzero().flatten().tolist()
+            raise InputError("E-LABEL", "a target equals the true label", where="targets",
+                             details=[f"instance {i}: class {int(labels[i])}" for i in same[:5]], hint="a target must be another class")
         weight = torch.zeros(len(labels), 1, classes, dtype=torch.float64, device=labels.device)
         weight.scatter_(2, labels[:, None, None], 1.0)
         weight.scatter_(2, targets[:, None, None], -1.0)
@@ -138,7 +140,7 @@ class Spec:
         bad = ((labels < 0) | (labels >= classes)).nonzero().flatten().tolist()
         if bad:
             shown = [f"instance {i}: label {int(labels[i])}" for i in bad[:5]]
-            raise InputError("E-LABEL", f"{len(bad)} labels are not in 0..{classes - 1}", details=shown,
+            raise InputError("E-LABEL", f"{len(bad)} of {labels.numel()} labels are not in 0..{classes - 1}", where="labels", details=shown,
                              hint="check the label column, or the network's number of outputs")
 
     @staticmethod

@@ -19,6 +19,7 @@ from absint.problem.dataset import IntArray
 from absint.registry import Registry
 
 _BUNDLED = "mnist_train.npz"    # beside absint/samples/provenance.json, which says how it was made
+BUNDLED = "bundled MNIST sample"     # the name of what is taken where no data are named
 _SHOWN = 5
 
 
@@ -152,4 +153,4 @@ def training_data(
         return reader.read(asked(Path(path)))
     # A resource, not an import: the samples' code is built upon this room.
     with as_file(files("absint") / "samples" / _BUNDLED) as place:
-        return replace(reader.read(asked(place)), name="bundled MNIST sample")
+        return replace(reader.read(asked(place)), name=BUNDLED)

@@ -164,6 +164,8 @@ def trilu_from_onnx(node: OnnxNode) -> Op:
     """One triangle of the last two axes, the rest zero."""
     diagonals = _numbers(node, 1, "k") or [0]
     shape = node.unbatched(0)
+    if len(node.shapes[0]) < 2:
+        raise unsupported(node, f"needs two axes, not {node.shapes[0]}", "repair the model")
     if len(shape) < 2:
         raise mixes(node, f"needs two feature axes, not {node.shapes[0]}")
     keep = torch.ones(shape, dtype=torch.bool)

@@ -86,24 +86,27 @@ class Softmax(Composite):
         return build(Power(-1.0), (total,))
 
 
-def log_of_one_plus_sum(low: Tensor, high: Tensor, num: Numerics) -> tuple[Tensor, Tensor]:
+def log_of_one_plus_sum(low: Tensor, high: Tensor, num: Numerics, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Bounds of log(1 + sum_{j != i} exp(x_j - x_i)) for low <= x <= high, (..., n) in float64, rounded outward.
 
     Relative to the greatest exponent, so that nothing overflows: finite wherever the bounds are.
+    hidden: entries j to leave out of the sums, broadcast to (..., n); what stands at those as i means nothing.
     """
     n = low.shape[-1]
     own = torch.eye(n, dtype=torch.bool, device=low.device)
+    absent = own & ~own if hidden is None else hidden[..., None, :] & ~own
     ends = []
     for far, near, outward in ((low, high, num.down), (high, low, num.up)):
         upward = outward == num.up
         difference = outward(far[..., None, :] - near[..., :, None])
-        # The entry itself has the exponent 0; NaN is an infinite end minus itself.
-        difference = torch.where(own, 0.0, torch.nan_to_num(difference, nan=inf if upward else -inf, posinf=inf, neginf=-inf))
+        # The entry itself has the exponent 0, below which no greatest one is; NaN is an infinite end minus itself.
+        difference = torch.where(own | absent, 0.0, torch.nan_to_num(difference, nan=inf if upward else -inf, posinf=inf, neginf=-inf))
         top = difference.amax(-1, keepdim=True)
         shifted = torch.where(difference == top, 0.0, outward(difference - top))
         terms = Exp().range((Interval(shifted, shifted),), num)
         slack = num.vector_gamma(n + 4)
-        total = terms.upper.sum(-1) * (1 + slack) if upward else terms.lower.sum(-1) * (1 - slack)
+        summed = torch.where(absent, 0.0, terms.upper if upward else terms.lower).sum(-1)
+        total = summed * (1 + slack if upward else 1 - slack)
         # The exponent at the top contributes exactly 1.
         total = total.clamp(min=1.0)
         image = Log().range((Interval(total, total),), num)

@@ -163,7 +163,7 @@ def _put_together(build: Build, names: Sequence[str], *shape: int) -> str:
 def recurrent_from_onnx(node: OnnxNode) -> Op:
     """All directions, functions and gates of ONNX; weights are constants, initial states may be computed.
 
-    Raises UnsupportedError for layout 1, which onnxruntime does not run, and for sequences of unequal lengths.
+    Raises UnsupportedError for layout 1, which the ONNX front end writes as layout 0 first, and for sequences of unequal lengths.
     """
     if int(node.attribute("layout", 0)):
         raise unsupported(node, "layout=1 cannot be compared with onnxruntime, which does not run it", "export with layout=0")

@@ -37,7 +37,8 @@ def recognise(graph: Graph) -> Graph:
     made: dict[str, tuple[Node, ...]] = {}
     for node in graph.nodes:
         if node.closed is None:
-            found = next((f for rule in _RULES if (f := rule(graph, node)) is not None), None)
+            found = next((f for kind, rules in _RULES if isinstance(node.op, kind) for rule in rules
+                          if (f := rule(graph, node)) is not None), None)
             if found is not None:
                 made[node.name] = _placed(graph, node, found)
     if not made:
@@ -123,9 +124,7 @@ def _scaled(value: float, terms: int) -> Affine:
     return Affine(torch.tensor(value, dtype=torch.float64), weight_terms=terms)
 
 
-def _factors(graph: Graph, node: Node) -> Sequence[tuple[str, str]]:
-    if not isinstance(node.op, Times):
-        return ()
+def _factors(node: Node) -> Sequence[tuple[str, str]]:
     one, two = node.inputs
     return (one, two), (two, one)
 
@@ -135,7 +134,7 @@ def _factors(graph: Graph, node: Node) -> Sequence[tuple[str, str]]:
 
 def _swish(graph: Graph, node: Node) -> _Found | None:
     """x sigmoid(b x) = swish(b x) / b."""
-    for x, gate in _factors(graph, node):
+    for x, gate in _factors(node):
         if isinstance(graph[gate].op, Sigmoid):
             (inner,) = graph[gate].inputs
             if inner == x:
@@ -149,7 +148,7 @@ def _swish(graph: Graph, node: Node) -> _Found | None:
 
 def _mish(graph: Graph, node: Node) -> _Found | None:
     """x tanh(softplus(x))."""
-    for x, gate in _factors(graph, node):
+    for x, gate in _factors(node):
         if isinstance(graph[gate].op, Tanh):
             inner = graph[graph[gate].inputs[0]]
             if isinstance(inner.op, Softplus) and inner.inputs == (x,):
@@ -159,7 +158,7 @@ def _mish(graph: Graph, node: Node) -> _Found | None:
 
 def _gelu(graph: Graph, node: Node) -> _Found | None:
     """s x m (1 + erf(g x)) = (2 s m / d) gelu(d x) with d = sqrt(2) g."""
-    for left, right in _factors(graph, node):
+    for left, right in _factors(node):
         one, two = _line(graph, left), _line(graph, right)
         if one.shift != 0 or two.scale != two.shift or not isinstance(graph[two.source].op, Erf):
             continue
@@ -174,7 +173,7 @@ def _gelu(graph: Graph, node: Node) -> _Found | None:
 
 def _softsign(graph: Graph, node: Node) -> _Found | None:
     """x (1 + |x|) ** -1."""
-    for x, gate in _factors(graph, node):
+    for x, gate in _factors(node):
         op = graph[gate].op
         if isinstance(op, Power) and op.exponent == -1:
             line = _line(graph, graph[gate].inputs[0])
@@ -185,7 +184,7 @@ def _softsign(graph: Graph, node: Node) -> _Found | None:
 
 def _hard_swish(graph: Graph, node: Node) -> _Found | None:
     """x min(max(x + 3, 0), 6) = 6 hardswish(x)."""
-    for x, gate in _factors(graph, node):
+    for x, gate in _factors(node):
         op = graph[gate].op
         if isinstance(op, Clip) and (op.low, op.high) == (0.0, 6.0) and _line(graph, graph[gate].inputs[0]) == _Line(x, 1.0, 3.0):
             return _Found(x, (HardSwish(), _scaled(6.0, 0)))
@@ -194,8 +193,7 @@ def _hard_swish(graph: Graph, node: Node) -> _Found | None:
 
 def _leaky(graph: Graph, node: Node) -> _Found | None:
     """x where x > 0, else a x: continuous at 0, so that it does not matter what is taken there."""
-    if not isinstance(node.op, Select):
-        return None
+    assert isinstance(node.op, Select)
     truth, *rest = node.inputs
     compare = graph[truth].op
     if not isinstance(compare, Compare) or _number(compare.at, 0.0) != 0 or compare.below == compare.above:
@@ -219,4 +217,6 @@ def _zero(constant: Tensor) -> float | None:
     return 0.0 if _number(constant, 1.0) == 0 else None
 
 
-_RULES: tuple[Callable[[Graph, Node], _Found | None], ...] = (_swish, _mish, _gelu, _softsign, _hard_swish, _leaky)
+_Rule = Callable[[Graph, Node], _Found | None]
+# By the class of the operator that ends what is spelt out: most nodes are neither.
+_RULES: tuple[tuple[type[Op], tuple[_Rule, ...]], ...] = ((Times, (_swish, _mish, _gelu, _softsign, _hard_swish)), (Select, (_leaky,)))

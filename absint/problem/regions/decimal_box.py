@@ -9,11 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from absint.errors import InputError
 from absint.numeric.interval import Interval
 from absint.numeric.rounding import cast_down, cast_up
 from absint.numeric.short_repr import short_repr
-from absint.problem.regions.region import Region, Shape
+from absint.problem.regions.region import Region, Shape, check_ends
 from absint.problem.trusted import trusted
 from absint.problem.whereabouts import check_together
 
@@ -39,10 +38,7 @@ class DecimalBox(Region):
 
     def __post_init__(self) -> None:
         check_together("E-REGION", lower=self.lower, upper=self.upper, inner_lower=self.inner_lower, inner_upper=self.inner_upper)
-        if not bool(self.lower.isfinite().all() and self.upper.isfinite().all()):
-            raise InputError("E-REGION", "the box has NaN or infinite bounds", hint="every input needs finite bounds")
-        if bool((self.lower > self.upper).any()):
-            raise InputError("E-REGION", "lower exceeds upper", hint="swap the bounds")
+        check_ends(self.lower, self.upper)
 
     @cached_property
     def hull(self) -> Interval:

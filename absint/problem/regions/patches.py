@@ -13,7 +13,7 @@ from absint.model.layout import Axes, Known, known_from, picture_in
 from absint.numeric.short_repr import short_repr
 from absint.problem.regions.region import BoxRegion, Shape
 from absint.problem.trusted import trusted
-from absint.problem.whereabouts import check_together
+from absint.problem.whereabouts import check_together, offenders
 from absint.verdict import Assurance, InstanceResult, Verdict
 
 
@@ -26,9 +26,11 @@ class Patch(BoxRegion):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_together("E-REGION", lower=self.lower, anchor=self.anchor)
-        if self.anchor.shape != self.lower.shape or bool(((self.anchor < self.lower) | (self.anchor > self.upper)).any()):
-            raise InputError("E-REGION", "the unperturbed input lies outside the range of the patch",
-                             hint="give the true range with --clip")
+        same = self.anchor.shape == self.lower.shape
+        outside = (self.anchor < self.lower) | (self.anchor > self.upper) if same else torch.zeros(0, dtype=torch.bool)
+        if not same or bool(outside.any()):
+            raise InputError("E-REGION", "the unperturbed input lies outside the range of the patch", where="--clip",
+                             details=offenders(outside, value=self.anchor), hint="give the true range with --clip")
 
     @property
     def center(self) -> Tensor:

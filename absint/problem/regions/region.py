@@ -23,9 +23,10 @@ from absint.numeric.rounding import gamma, smallest_normal
 from absint.numeric.short_repr import short_repr
 from absint.problem.regions.radii import InstanceRadii
 from absint.problem.trusted import trusted
-from absint.problem.whereabouts import check_together
+from absint.problem.whereabouts import check_together, offenders
 
 Shape = tuple[int, ...]
+_ENDS = "lower, upper"
 
 
 def box_below(rows: Tensor, low: Tensor, high: Tensor) -> Tensor:
@@ -162,6 +163,18 @@ def _moved(value: Any, device: torch.device) -> Any:
     return tuple(_moved(one, device) for one in value) if type(value) is tuple else value
 
 
+def check_ends(lower: Tensor, upper: Tensor) -> None:
+    """Raise InputError E-REGION, which names the entries, where an end of a box is NaN or infinite or they cross."""
+    endless = ~(lower.isfinite() & upper.isfinite())
+    if bool(endless.any()):
+        raise InputError("E-REGION", "the box has NaN or infinite bounds", where=_ENDS,
+                         details=offenders(endless, lower=lower, upper=upper), hint="every input needs finite bounds")
+    crossed = lower > upper
+    if bool(crossed.any()):
+        raise InputError("E-REGION", f"lower exceeds upper in {int(crossed.sum())} entries", where=_ENDS,
+                         details=offenders(crossed, lower=lower, upper=upper), hint="swap the bounds")
+
+
 @dataclass(frozen=True, eq=False)
 class BoxRegion(Region):
     """{x : lower <= x <= upper}; the bounds are the float64 numbers given. lower, upper: (batch, *shape).
@@ -177,12 +190,9 @@ class BoxRegion(Region):
     def __post_init__(self) -> None:
         check_together("E-REGION", lower=self.lower, upper=self.upper)
         if self.lower.shape != self.upper.shape:
-            raise InputError("E-REGION", f"lower has shape {tuple(self.lower.shape)}, upper {tuple(self.upper.shape)}")
-        if not bool(self.lower.isfinite().all() and self.upper.isfinite().all()):
-            raise InputError("E-REGION", "the box has NaN or infinite bounds", hint="every input needs finite bounds")
-        crossed = int((self.lower > self.upper).sum())
-        if crossed:
-            raise InputError("E-REGION", f"lower exceeds upper in {crossed} entries", hint="swap the bounds")
+            raise InputError("E-REGION", f"lower has shape {tuple(self.lower.shape)}, upper {tuple(self.upper.shape)}", where=_ENDS,
+                             hint="give both the shape (batch, *input shape)")
+        check_ends(self.lower, self.upper)
 
     @cached_property
     def hull(self) -> Interval:
@@ -345,18 +355,20 @@ def in_range(point: np.ndarray, clip: tuple[float, float]) -> bool:
 
 def check_center(center: Tensor, clip: tuple[float, float] | None) -> None:
     """Raise InputError E-REGION for NaN or a centre outside the data range, UsageError E-CLIP for a bad range."""
-    if not bool(center.isfinite().all()):
-        raise InputError("E-REGION", "the centre has NaN or infinite entries", hint="remove or repair these inputs")
+    endless = ~center.isfinite()
+    if bool(endless.any()):
+        raise InputError("E-REGION", "the centre has NaN or infinite entries", where="inputs", details=offenders(endless, value=center),
+                         hint="remove or repair these inputs")
     if clip is None:
         return
     low, high = clip
     if not (isfinite(low) and isfinite(high) and low <= high):
         raise UsageError("E-CLIP", f"not a data range: {clip}", where="--clip", hint="for example 0,1")
-    outside = int(((center < low) | (center > high)).sum())
-    if outside:
+    outside = (center < low) | (center > high)
+    if bool(outside.any()):
         raise InputError(
-            "E-REGION", f"{outside} entries of the centre lie outside the data range [{low}, {high}]",
-            hint=_range_hint(float(center.min()), float(center.max()), clip),
+            "E-REGION", f"{int(outside.sum())} entries of the centre lie outside the data range [{low}, {high}]", where="--clip",
+            details=offenders(outside, value=center), hint=_range_hint(float(center.min()), float(center.max()), clip),
         )
 
 

@@ -46,9 +46,10 @@ class ZonotopeRegion(Region):
                 or len(self.generators_) != len(self.center_) or (self.rest is not None and self.rest.shape != self.center_.shape):
             shapes = " and ".join(str(tuple(p.shape)) for p in parts)
             raise InputError("E-REGION", f"centre, generators and remainder of shapes {shapes} do not fit together",
-                             hint="(batch, *shape), (batch, m, *shape) and (batch, *shape)")
+                             where="center, generators", hint="(batch, *shape), (batch, m, *shape) and (batch, *shape)")
         if not all(bool(p.isfinite().all()) for p in parts) or (self.rest is not None and bool((self.rest < 0).any())):
-            raise InputError("E-REGION", "the zonotope has NaN or infinite numbers, or a negative remainder")
+            raise InputError("E-REGION", "the zonotope has NaN or infinite numbers, or a negative remainder", where="center, generators",
+                             hint="give finite numbers, and a remainder of 0 or more")
 
     @property
     def center(self) -> Tensor:
