@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from importlib.machinery import SourceFileLoader
-from importlib.metadata import EntryPoint, entry_points, version
+from importlib.metadata import EntryPoint, distributions, entry_points, version
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from types import MappingProxyType
@@ -129,6 +129,15 @@ class Registry(Generic[T]):
 def _installed(group: str, path: tuple[str, ...]) -> Mapping[str, EntryPoint]:
     """What the packages on the path promise: reading the records of all of them takes milliseconds, and names are asked for often."""
     return MappingProxyType({point.name: point for point in entry_points(group=group)})
+
+
+def plugin_packages() -> dict[str, str]:
+    """Name and version of every installed package besides absint that brings plug-ins by entry points, whatever uses them."""
+    found: dict[str, str] = {}
+    for package in distributions():     # the first one of a name is the one that is imported
+        if any(point.group.startswith("absint.") for point in package.entry_points):
+            found.setdefault(package.name, package.version)
+    return {name: found[name] for name in sorted(found) if name != "absint"}
 
 
 def load_entry(point: EntryPoint, noun: str) -> Any:
@@ -265,6 +274,14 @@ def load_plugin(path: str | Path) -> None:
     said = _literal(content)
     _supported(_UNDECLARED if said is None else said, f"the plug-in '{file.stem}'", str(path))
     _run(f"absint_plugin_{file.stem}", file, content)
+
+
+def plugin_content(path: str | Path) -> bytes | None:
+    """The bytes of a plug-in file that were run, whatever it holds by now; None where this file was not."""
+    loader = getattr(getattr(sys.modules.get(f"absint_plugin_{Path(path).stem}"), "__spec__", None), "loader", None)
+    if isinstance(loader, _Content) and Path(loader.path).absolute() == Path(path).absolute():
+        return loader.get_data(loader.path)
+    return None
 
 
 def _run(name: str, file: Path, content: bytes) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from inspect import cleandoc
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from absint.contract.document import Document, Facts, Json, Section
 from absint.contract.options import options_of
 from absint.contract.record import columns_of
+from absint.contract.replay import WitnessReplay
 from absint.errors import PluginError, UsageError
 from absint.registry import Registry
 
@@ -69,6 +70,7 @@ class Analysis(ABC, Generic[O, R]):
     also: other analyses whose options its command takes, too, but for their arguments; `route` says which one is meant.
     project: whether a project file that lies there, and the environment, give its options; False: only a file named by --config does,
     and then the environment, too. `asks_project` says it of one command.
+    unread: options that `document` does without: a report of a killed run sums up its records though their values were objects.
     """
 
     Options: ClassVar[type[Any]]
@@ -79,6 +81,7 @@ class Analysis(ABC, Generic[O, R]):
     returns: ClassVar[str] = ""
     also: ClassVar[tuple[str, ...]] = ()
     project: ClassVar[bool] = True
+    unread: ClassVar[frozenset[str]] = frozenset()
 
     # ---- what every analysis states --------------------------------------------------------------------------------
 
@@ -213,12 +216,28 @@ class Analysis(ABC, Generic[O, R]):
         """Write what was asked for besides the result, such as counterexamples; returns lines for stderr. Also after an interrupt."""
         return ()
 
-    def replayed(self, record: R, run: Run[O]) -> bool | None:
-        """Whether the record's counterexample is one on this run's network; None where it has none, or this analysis replays none.
+    def replayed(self, record: R, run: Run[O]) -> WitnessReplay:
+        """Which of the record's counterexamples are some on this run's networks; by default none of them is looked at.
 
-        run: resolved anew, so that nothing of the run that made the record is trusted.
+        run: resolved anew of the same question, so that nothing of the run that made the record is trusted.
         """
-        return None
+        return WitnessReplay()
+
+    def on_networks(self, options: O, networks: Sequence[Path]) -> O | None:
+        """The options about these files, in the order in which the header names the run's networks; None where they cannot be.
+
+        By default the last one is the network, and those before it are composed with it.
+        """
+        known = {one.name for one in options_of(type(options))}
+        if "net" not in known or (len(networks) != 1 and "compose" not in known):
+            return None
+        composed = {"compose": tuple(networks[:-1])} if "compose" in known else {}
+        return replace(options, net=networks[-1], **composed)  # type: ignore[type-var]
+
+    def elsewhere(self, record: R, places: Mapping[int, int]) -> R | None:
+        """The record, for data of which input i is input places[i]; None where they do not have its input."""
+        index: int = record.index  # type: ignore[attr-defined]
+        return replace(record, index=places[index]) if index in places else None  # type: ignore[type-var]
 
     def overdue(self, options: O) -> tuple[float, Document, R] | None:
         """(seconds, what is said then, the record for formats that show nothing else) where the process must answer in time, whatever

@@ -39,10 +39,11 @@ class RunOptions:
     address: str | None = option(None, "For --executor ray: auto or HOST:PORT of a cluster that runs.", group=LIMITS, binds=False,
                                  shown="a cluster on this machine, for this run")
     format: str | None = option(None, "text, json, jsonl, csv, html, junit, sarif, markdown, parquet or a plug-in's; options follow a "
-                                "colon: junit:unknown=failure.", group=OUTPUT, shown="text, or what --out ends in",
+                                "colon: junit:unknown=failure. On stdout, or in an --out whose ending says nothing.", group=OUTPUT,
+                                shown="text, or what --out ends in",
                                 common=True, python=False, binds=False)
-    out: tuple[Path, ...] = option((), "File for the result instead of stdout; .json, .jsonl, .csv, ... choose the format; repeatable.",
-                                   group=OUTPUT, common=True, python=False, binds=False, writes="result")
+    out: tuple[Path, ...] = option((), "File for the result instead of stdout; .json, .jsonl, .csv, .html, ... choose its format; "
+                                   "repeatable.", group=OUTPUT, common=True, python=False, binds=False, writes="result")
     journal: Path | None = option(None, "File that keeps each record the moment it is decided.", group=OUTPUT, common=True, binds=False,
                                  writes="result")
     resume: bool = option(False, "Continue the journal.", group=OUTPUT, common=True, binds=False)

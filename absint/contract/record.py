@@ -118,7 +118,9 @@ def cell(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.{_DIGITS}g}"
+        text = f"{value:.{_DIGITS}g}"
+        size = abs(value)   # of what is no whole share, no number of digits says that it is one
+        return str(float(value)) if 99.99 < size < 100 or (text.lstrip("-") == "1" and size < 1) else text
     if isinstance(value, (list, tuple)):
         return "; ".join(map(str, value))
     return str(value)

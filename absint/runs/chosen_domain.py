@@ -54,8 +54,7 @@ def _word(name: str) -> str:
 
 def _hint(name: str) -> str:
     """Which domains have such an option; those of plug-ins that do not load are left out."""
-    having = ", ".join(one for one in method_names() if name in _known(one))
-    return f"domains that have one: {having}" if having else "absint domains lists every domain's options"
+    return f"domains that have one: {', '.join(one for one in method_names() if name in _known(one))}"
 
 
 def _known(domain: str) -> set[str]:

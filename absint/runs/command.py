@@ -22,6 +22,7 @@ from absint.errors import ResourceError, UsageError, printable
 from absint.registry import load_plugin
 from absint.reports.interface import Format, drawing, format_for, format_of
 from absint.reports.outputs import Outputs
+from absint.runs.earlier_results import set_aside_on_failure
 from absint.runs.interrupts import INTERRUPTED, interruptible
 from absint.runs.output import check_out, check_writable, interrupts_deferred
 from absint.runs.packing import Packing
@@ -46,7 +47,7 @@ def execute(
     loaded: plug-ins that are already.  config: see `Run`.
     """
     analysis = analysis_of(name)
-    with interruptible(), _watched(name, analysis, options, begin) as gate:
+    with interruptible(), set_aside_on_failure() as earlier, _watched(name, analysis, options, begin) as gate:
         for file in options.plugin:
             if file not in loaded:
                 load_plugin(file)    # one may define the very format that is asked for, or never end
@@ -54,6 +55,7 @@ def execute(
         placed = guarded(analysis, analysis.placed, options)
         drawings = Drawings.of(placed)
         gate.chosen = chosen = outputs_of(analysis, placed)
+        earlier.look_at([*(path for path, _ in chosen), None if placed.bundle is None else Path(placed.bundle)])
         analysis, run = resolve(name, options, command=command, begin=begin, config=config)
         with ExitStack() as stack:
             packing = None if placed.bundle is None else stack.enter_context(Packing.of(placed))
@@ -83,26 +85,35 @@ def outputs_of(analysis: Analysis[Any, Any], options: Any) -> Chosen:
 
 def chosen_outputs(out: Sequence[Path], format_: str | None, default: str, read: dict[str, Path | None],
                    plot: Path | None = None) -> Chosen:
-    """Each file and its format, and stdout where no text goes into a file. read: what is not written over, by word.
+    """Each file and its format, and stdout: in a format that is stated and that no file takes, or where no text goes into a file.
 
-    Raises as `outputs_of` does.
+    read: what is not written over, by word. Raises as `outputs_of` does.
     """
     stated = None if format_ is None else format_of(format_)
     chosen: Chosen = []
     for file in map(Path, out):
-        chosen.append((file, stated or format_for(file) or format_of(default)))
+        chosen.append((file, _kind_of(file, stated, default)))
         _check_file(file, read, "--out")
     if plot is not None:
         chosen.append((plot, drawing(plot, "--plot")))
         _check_file(plot, read, "--plot")
-    if all(kind.binary for _, kind in chosen):      # pictures and arrays come beside the text
-        beside = stated if stated is not None and not (stated.binary and chosen) else format_of(default)
-        chosen.insert(0, (None, beside))
+    if stated is not None and stated not in [kind for _, kind in chosen]:
+        chosen.insert(0, (None, stated))
+    elif all(kind.binary for _, kind in chosen):    # pictures and arrays come beside the text
+        chosen.insert(0, (None, format_of(default)))
     for path, kind in chosen:
         kind.check()
         if path is None and kind.binary:
             raise UsageError("E-FORMAT-BINARY", "this format is written into a file", where="--format", hint="add --out FILE")
     return chosen
+
+
+def _kind_of(file: Path, stated: type[Format] | None, default: str) -> type[Format]:
+    """A file follows its ending; --format speaks of one whose ending says nothing, or that may be of the format that it states."""
+    own = format_for(file)
+    if stated is not None and (own is None or issubclass(stated, own) or file.suffix.lower() in stated.fits):
+        return stated
+    return own or format_of(default)
 
 
 def _check_file(path: Path, read: dict[str, Path | None], option: str) -> None:

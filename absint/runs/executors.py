@@ -50,6 +50,13 @@ def register_executor(name: str) -> Callable[[E], E]:
 class Local(Executor):
     """All items in this process, batched by the analysis."""
 
+    def check(self, options: Any) -> None:
+        """Nor of several processes: who asked for them would wait for one. Raises UsageError E-EXECUTOR."""
+        super().check(options)
+        if options.processes is not None:
+            raise UsageError("E-EXECUTOR", f"the executor '{options.executor}' is this one process", where="--processes",
+                             hint="add --executor processes, or leave this out")
+
     def records(self, analysis: Analysis[Any, Any], run: Run[Any], items: Sequence[Item]) -> Iterator[Any]:
         """What the analysis yields."""
         yield from analysis.decide(items, run)

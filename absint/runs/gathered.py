@@ -22,7 +22,7 @@ from absint.contract.record import columns_of, record_of, row_of
 from absint.contract.spans import Spans
 from absint.contract.stored import decoded
 from absint.errors import InputError
-from absint.runs.journal import DAMAGED, END, MARK, RUN, SPECIAL, UNKEPT, VERSION, first_line, not_a_journal
+from absint.runs.journal import DAMAGED, END, MARK, RUN, SPECIAL, UNKEPT, VERSION, first_line, not_a_journal, release
 from absint.runs.opening import Opening, spans_from
 from absint.runs.output import in_use
 
@@ -195,7 +195,7 @@ class Gathered:
         source.binding, source.version, run = first_line(line, source.path)
         if source.version not in range(_OLDEST, VERSION + 1):
             raise InputError("E-JOURNAL-MISMATCH", f"the journal has format {source.version}, this absint reads {_OLDEST} to {VERSION}",
-                             where=str(source.path), hint="use the absint that wrote it")
+                             where=str(source.path), hint=f"use the absint that wrote it{release(source.binding)}")
         if source.version == VERSION:
             try:
                 source.opening = Opening.from_dict(run)
@@ -275,7 +275,8 @@ class _Reading:
 
     def _torn(self, line: bytes, number: int) -> None:
         if len(line) >= _LONGEST:
-            raise InputError("E-JOURNAL-CORRUPT", f"line {number} has no end", where=str(self.source.path), hint="is it a journal?")
+            raise InputError("E-JOURNAL-CORRUPT", f"line {number} has no end", where=str(self.source.path),
+                             hint="give a file that --journal wrote")
         start = b'{"' + MARK.encode()
         if number == 1 and not start.startswith(line[: len(start)]):
             raise not_a_journal(self.source.path)

@@ -156,11 +156,16 @@ def first_line(line: bytes, path: Path) -> tuple[dict[str, Any], int, Any]:
         raise not_a_journal(path) from error
 
 
+def release(binding: Mapping[str, Any]) -> str:
+    """' (0.1.0)': the absint that a journal is bound to, for messages; nothing where it does not say."""
+    return f" ({binding['absint']})" if isinstance(binding.get("absint"), str) else ""
+
+
 def _check_binding(line: bytes, binding: Mapping[str, Any], path: Path) -> Opening:
     known, version, run = first_line(line, path)
     if version != VERSION:
         raise InputError("E-JOURNAL-MISMATCH", f"the journal has format {version}, this absint writes {VERSION}", where=str(path),
-                         hint="finish that run with the absint that began it, or give another --journal")
+                         hint=f"finish that run with the absint that began it{release(known)}, or give another --journal")
     fields = {name: known.get(name) for name in {**known, **binding}}
     different = [f"{name}: journal {json.dumps(value)}, now {json.dumps(binding.get(name))}"
                  for name, value in fields.items() if value != binding.get(name)]

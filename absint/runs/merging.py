@@ -23,10 +23,7 @@ def merge(paths: Sequence[Path], out: Path) -> str:
     check_out(out, {f"journal {place + 1}": path for place, path in enumerate(paths)})
     if out.is_file() and out.stat().st_size:
         raise InputError("E-JOURNAL-EXISTS", "the journal exists already", where=str(out), hint="give --out another name")
-    fresh = not out.exists()
     check_writable(out)
-    if fresh:
-        out.unlink(missing_ok=True)
     with Gathered(paths) as gathered:
         _check(gathered)
         _write(gathered, out)
@@ -41,7 +38,7 @@ def merge(paths: Sequence[Path], out: Path) -> str:
 def _check(gathered: Gathered) -> None:
     for one in gathered.sources:
         if one.busy:
-            raise InputError("E-JOURNAL-BUSY", "a run is still writing this journal", where=str(one.path), hint="wait for it")
+            raise InputError("E-JOURNAL-BUSY", "a run is still writing this journal", where=str(one.path), hint="wait for it to end")
         if one.opening is None:
             raise InputError("E-JOURNAL-MISMATCH", f"the journal has format {one.version}, which does not say what was asked for; "
                              f"{VERSION} does", where=str(one.path), hint="give such journals to absint report, which shows them together")

@@ -9,12 +9,14 @@ import stat
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import BinaryIO, TextIO
 
 from absint.errors import InputError, ResourceError, UsageError
+
+_TRIES = 10     # a file system whose files have no lasting numbers is no reason to wait for ever
 
 
 def check_out(out: Path | None, inputs: dict[str, Path | None], option: str = "--out") -> None:
@@ -64,12 +66,38 @@ def opened_file(out: Path, option: str = "--out") -> Iterator[BinaryIO]:
 
 
 def check_writable(out: Path | None, option: str = "--out") -> None:
-    """Raise what `opened_file` would when it opens, before a run spends time on a result that has no place to go."""
-    if out is not None:
-        _claimed(out, option).close()
+    """Raise what `opened_file` would when it opens, before a run spends time on a result that has no place to go.
+
+    A file that was not there is not there afterwards: no empty one looks like a result.
+    """
+    if out is None:
+        return
+    fresh = not os.path.exists(out)
+    with _claimed(out, option) as stream:
+        if fresh and _is_regular(stream) and not os.fstat(stream.fileno()).st_size:
+            with suppress(OSError):
+                os.unlink(os.path.realpath(out))     # of a link, what it points to
 
 
 def _claimed(out: Path, option: str) -> BinaryIO:
+    """Locked. Another run may rename or remove the file between opening and locking: what has lost its name is opened anew."""
+    for _ in range(_TRIES):
+        stream = _locked(out, option)
+        if not _is_regular(stream) or _is_named(stream, out):
+            return stream
+        stream.close()
+    return _locked(out, option)
+
+
+def _is_named(stream: BinaryIO, out: Path) -> bool:
+    """Whether the open file is the one of this name."""
+    try:
+        return os.path.samestat(os.fstat(stream.fileno()), os.stat(out))
+    except OSError:
+        return False
+
+
+def _locked(out: Path, option: str) -> BinaryIO:
     try:
         # Mode "w" would empty the file of a run that is still writing it.
         stream = os.fdopen(os.open(out, os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666), "wb")

@@ -9,17 +9,17 @@ import hashlib
 import json
 import tempfile
 import zlib
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
-from absint.errors import AbsintError, InputError
+from absint.errors import InputError
 from absint.registry import own_version
 from absint.runs.gathered import Gathered
 from absint.runs.journal import DAMAGED
+from absint.runs.member_sizes import check_sizes, links, repeated
 from absint.runs.packs import (
     ENVIRONMENT,
     MANIFEST,
@@ -29,17 +29,18 @@ from absint.runs.packs import (
     SCHEMA,
     WITNESSES,
     check_model,
+    digest,
     name_members,
     networks_of,
     write_report,
     write_witnesses,
 )
-from absint.runs.replays import Replays, again_of, replays
+from absint.runs.replays import Replayed, ReplayFiles, again_of, replays
 from absint.runs.reported import Reported
 
 _MOST_MEMBERS = 1000
 _LARGEST_MANIFEST = 1 << 24
-_LARGEST = 1 << 34          # bytes of all members
+_LARGEST_TEXT = 1 << 28     # bytes of a report that is looked into: where it differs from the journal is said
 _SHOWN = 10
 _NOT_PROVED = (f"not checked: 'verified' verdicts (a pack holds no proof of them), {ROWS} against the file of the data, and who made the "
                "pack (the manifest is not signed)")
@@ -47,10 +48,11 @@ _NOT_PROVED = (f"not checked: 'verified' verdicts (a pack holds no proof of them
 
 @dataclass
 class Checked:
-    """What was checked, line by line; nothing of it failed."""
+    """What was checked, line by line; nothing of it failed. replayed: of the counterexamples."""
 
     manifest_sha256: str
     lines: list[str] = field(default_factory=list)
+    replayed: Replayed = field(default_factory=Replayed)
 
     def as_text(self) -> str:
         """A line each."""
@@ -58,20 +60,24 @@ class Checked:
 
     def as_json(self) -> str:
         """One document."""
-        return json.dumps({"ok": True, "manifest_sha256": self.manifest_sha256, "checked": self.lines}, indent=2) + "\n"
+        left = [{"count": count, "reason": why} for why, count in self.replayed.left.items()]
+        witnesses = {"replayed": self.replayed.held, "not_replayed": self.replayed.left_count, "reasons": left}
+        return json.dumps({"ok": True, "manifest_sha256": self.manifest_sha256, "counterexamples": witnesses, "checked": self.lines},
+                          indent=2) + "\n"
 
 
 def checked(pack: Path, model: Path | None = None) -> Checked:
     """Check everything. model: in place of the one in the pack, if it is the same.
 
-    Raises InputError E-BUNDLE-PATH, -FORMAT, -MEMBERS, -CHANGED (every member that is), -DISAGREE (what report and journal say
-    differently), -MODEL, -WITNESS (counterexamples that are none), and what `Gathered` raises of the journal.
+    Raises InputError E-BUNDLE-PATH, -FORMAT, -MEMBERS, -SIZE (before anything is unpacked), -CHANGED (every member that is), -DISAGREE
+    (what report and journal say differently), -MODEL, -WITNESS (counterexamples that are none), and what `Gathered` raises of the journal.
     """
     try:
         with ZipFile(pack) as archive, tempfile.TemporaryDirectory(prefix="absint-") as folder:
             manifest, raw = _manifest(archive, pack)
             found = Checked(hashlib.sha256(raw).hexdigest())
             place = Path(folder) / "pack"       # what is made anew lies beside it, where no member can be
+            check_sizes(archive, manifest, str(pack))
             _unpack(archive, manifest, pack, place)
             found.lines.append(f"hashes: {len(manifest)} members are as the manifest says, and there is no other one")
             _contents(pack, place, manifest, json.loads(raw), found)
@@ -89,10 +95,12 @@ def checked(pack: Path, model: Path | None = None) -> Checked:
 def _manifest(archive: ZipFile, pack: Path) -> tuple[dict[str, dict[str, Any]], bytes]:
     """Members by name, and the manifest's bytes. Raises InputError E-BUNDLE-FORMAT, -MEMBERS."""
     names = [one.filename for one in archive.infolist()]
-    odd = [f"{name} is there {count} times" for name, count in Counter(names).items() if count > 1]
+    odd = repeated(names)
     odd += [f"{name!r} is no plain name" for name in names if not _plain_name(name)]
-    if len(names) > _MOST_MEMBERS or sum(one.file_size for one in archive.infolist()) > _LARGEST:
-        odd.append(f"{len(names)} members of {sum(one.file_size for one in archive.infolist())} bytes are more than any pack has")
+    odd += [f"{name} lies in {one}, which is a file" for name in names for one in PurePosixPath(name).parents if str(one) in names]
+    odd += links(archive)
+    if len(names) > _MOST_MEMBERS:
+        odd.append(f"{len(names)} members are more than any pack has")
     if odd:
         raise _members(pack, odd)
     try:
@@ -110,9 +118,10 @@ def _manifest(archive: ZipFile, pack: Path) -> tuple[dict[str, dict[str, Any]], 
     members = dict(listed)
     odd = [f"{name} is missing" for name in members if name not in names]
     odd += [f"{name} is in no manifest" for name in names if name not in members and name != MANIFEST]
-    odd += [f"{name} is named {count} times" for name, count in Counter(name for name, _ in listed).items() if count > 1]
+    odd += [f"{one} in the manifest" for one in repeated(name for name, _ in listed)]
     odd += [f"{name} is missing in the manifest" for name in (REPORT, WITNESSES, ENVIRONMENT) if name not in members]
-    odd += [f"network {place + 1} is there {count} times" for place, count in Counter(placed).items() if count > 1 or place < 0]
+    odd += [f"network {place + 1} is there {placed.count(place)} times" for place in sorted({*placed})
+            if placed.count(place) > 1 or place < 0]
     if not any(one.get("role") == "journal" for one in members.values()):
         odd.append("there is no journal")
     if odd:
@@ -184,7 +193,7 @@ def _contents(pack: Path, folder: Path, members: Mapping[str, Mapping[str, Any]]
     odd = list(_differences(folder / REPORT, again / REPORT, same_version=same_version))
     odd += [f"{MANIFEST}: {name} {json.dumps(manifest.get(name))[:200]}, the journal has {json.dumps(value)[:200]}"
             for name, value in said.items() if manifest.get(name) != value]
-    if (folder / WITNESSES).read_bytes() != (again / WITNESSES).read_bytes():
+    if digest(folder / WITNESSES) != digest(again / WITNESSES):
         odd.append(f"{WITNESSES}: other counterexamples than the journal has")
     if odd:
         raise InputError("E-BUNDLE-DISAGREE", "report and journal say different things", where=str(pack), details=odd[:_SHOWN],
@@ -201,7 +210,10 @@ def _contents(pack: Path, folder: Path, members: Mapping[str, Mapping[str, Any]]
 
 def _differences(packed: Path, again: Path, *, same_version: bool) -> Iterator[str]:
     """Where the report is not what the journal makes of itself."""
-    if packed.read_bytes() == again.read_bytes():
+    if digest(packed) == digest(again):
+        return
+    if packed.stat().st_size > _LARGEST_TEXT:
+        yield f"{REPORT}: not what the journal says"
         return
     try:
         one, two = json.loads(packed.read_bytes(), object_pairs_hook=_once), json.loads(again.read_bytes())
@@ -256,16 +268,15 @@ def _model(pack: Path, folder: Path, members: Mapping[str, Mapping[str, Any]], m
             found.lines.append(f"model: {len(packed)} of {len(networks)} networks in the pack, each with the hash in the journal")
         files = [path for _, path in packed] if len(packed) == len(networks) else [] if model is None else [model]
         named = {str(one["option"]): folder / name for name, one in members.items() if one.get("role") == "file" and "option" in one}
-        found.lines += _replayed(pack, gathered, Replays(files, folder, named))
+        names = [one["path"] for one in networks]
+        found.replayed = _replayed(pack, gathered, ReplayFiles(files, folder, named, names))
+        found.lines.append(_told(found.replayed))
     found.lines.append(_NOT_PROVED)
 
 
-def _replayed(pack: Path, gathered: Gathered, asked: Replays) -> list[str]:
+def _replayed(pack: Path, gathered: Gathered, asked: ReplayFiles) -> Replayed:
     """Every counterexample on the model. Raises InputError E-BUNDLE-WITNESS naming the items."""
-    try:
-        done = replays(gathered, asked)
-    except AbsintError as error:
-        return [f"counterexamples: none replayed: {error.what}"]
+    done = replays(gathered, asked)
     if done.different:
         raise InputError("E-BUNDLE-DISAGREE", "the journal's records are bound to another question than it names", where=str(pack),
                          details=done.different[:_SHOWN], hint="trust neither; ask for the pack anew")
@@ -273,5 +284,10 @@ def _replayed(pack: Path, gathered: Gathered, asked: Replays) -> list[str]:
         items = ", ".join(map(str, done.refuted[:_SHOWN]))
         raise InputError("E-BUNDLE-WITNESS", f"{len(done.refuted)} counterexamples are none: items {items}",
                          where=str(pack), hint="trust none of its verdicts; ask for the pack anew")
-    why = f"; {done.left} not replayed: {done.why}" if done.left else ""
-    return [f"counterexamples: {done.held} replayed in onnxruntime and proved again{why}"]
+    return done
+
+
+def _told(done: Replayed) -> str:
+    """How many were replayed, and why others were not."""
+    why = "; ".join(f"{count} not replayed: {reason}" for reason, count in done.left.items())
+    return f"counterexamples: {done.held} replayed in onnxruntime and proved again{f'; {why}' if why else ''}"

@@ -37,10 +37,7 @@ _APART = frozenset(("net", "network", "compose", "data", "labels", "plugin", "jo
 def check_place(path: Path, read: dict[str, Path | None]) -> None:
     """Raise UsageError E-OUT, InputError E-OUT where a pack cannot be written there; nothing is left there."""
     check_out(path, read, "--bundle")
-    fresh = not path.exists()
     check_writable(path, "--bundle")
-    if fresh:
-        path.unlink(missing_ok=True)
     read["--bundle"] = path
 
 

@@ -21,7 +21,7 @@ from typing import Any
 from absint.contract.analysis import Analysis, Item
 from absint.contract.run import Run
 from absint.errors import InputError, UnsupportedError, UsageError
-from absint.registry import load_plugin
+from absint.registry import load_plugin, plugin_content, plugin_packages
 from absint.runs.processes import needed_plugins, unsendable
 
 _OPTION = "--executor ray"
@@ -57,16 +57,27 @@ def packed(analysis: Analysis[Any, Any], run: Run[Any], threads: int) -> Parcel:
     """The parcel of a run. threads: of a worker. Raises UsageError E-EXECUTOR naming what cannot be sent, InputError E-FILE-READ."""
     from ray import cloudpickle
 
-    from absint.runs.header import versions
-
     options = replace(run.options, **_OWN, threads=threads)
     lean = replace(run, options=options, stated=None, done={}, stage=silent)
     try:
         content: bytes = cloudpickle.dumps((analysis, lean))
     except Exception as error:  # whatever a user's object raises
         raise unsendable(", ".join(_unsendable(options) or _unsendable(lean)) or "the run", error, _OPTION) from error
-    plugins = tuple(sent_file(Path(file)) for file in needed_plugins(analysis, run, content))
-    return Parcel(plugins, content, digest(content), versions())
+    plugins = tuple(_sent_plugin(Path(file)) for file in needed_plugins(analysis, run, content))
+    return Parcel(plugins, content, digest(content), _needed_versions())
+
+
+def _needed_versions() -> dict[str, str]:
+    """What both ends need to have alike. Also packages of plug-ins that nobody named: one may hold a rule for a domain and an operator."""
+    from absint.runs.header import versions
+
+    return {**versions(), **{f"the plug-in package {name}": version for name, version in plugin_packages().items()}}
+
+
+def _sent_plugin(path: Path) -> SentFile:
+    """The bytes that were run here. Raises InputError E-FILE-READ."""
+    content = plugin_content(path)
+    return sent_file(path) if content is None else SentFile(os.path.abspath(path), digest(content), content)
 
 
 def _unsendable(value: Any) -> list[str]:
@@ -117,11 +128,10 @@ def opened(parcel: Parcel, folder: Path) -> tuple[Analysis[Any, Any], Run[Any]]:
     Raises UnsupportedError E-RAY-VERSIONS where other versions would compute, InputError E-RAY-HASH for other bytes than were sent,
     UsageError E-EXECUTOR where this process cannot make what was sent, and whatever plug-ins raise.
     """
-    from absint.runs.header import versions
-
-    own = versions()
-    different = [f"{name} {own.get(name)}, where the run was started {version}" for name, version in parcel.versions.items()
-                 if own.get(name) != version]
+    own = _needed_versions()
+    names = {**parcel.versions, **own}
+    different = [f"{name} {own.get(name, 'missing')}, where the run was started {parcel.versions.get(name, 'missing')}" for name in names
+                 if own.get(name) != parcel.versions.get(name)]
     if different:
         raise UnsupportedError("E-RAY-VERSIONS", f"other versions are installed: {'; '.join(different)}", hint=SAME_VERSIONS)
     for place, plugin in enumerate(parcel.plugins):

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import signal
-import socket
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
@@ -16,6 +14,8 @@ from typing import Any
 
 from absint.contract.run import Run
 from absint.errors import AbsintError, ResourceError, UnsupportedError
+from absint.runs.ray_head import Head, greet
+from absint.runs.ray_leaving import Offspring, kill, remove
 
 ANSWER = 20.0       # seconds within which a cluster answers
 _LONGEST = 40       # characters of a folder in which Ray's sockets still have names that are short enough
@@ -43,6 +43,12 @@ class RayCluster:
         room = int(known.get("CPU", 0)) // self.cpus
         return min(room, int(known.get("GPU", 0)) // self.gpus) if self.gpus else room
 
+    def head(self) -> Head:
+        """To be asked whether it is there."""
+        import ray
+
+        return Head(ray.get_runtime_context().gcs_address)
+
     def shown(self) -> str:
         """What there is: '3 nodes, 12 CPU, 0 GPU'."""
         import ray
@@ -63,26 +69,30 @@ def joined(run: Run[Any]) -> Iterator[RayCluster]:
     address = options.address or os.environ.get("RAY_ADDRESS") or None
     with _environment(_QUIET if address else {**_QUIET, **_OF_OURS}):
         run.stage(f"joins the Ray cluster {address}: at most {ANSWER:g} s" if address else "starts Ray on this machine")
-        ray = _imported()
+        ray = imported()
         if ray.is_initialized():
             yield RayCluster("of this program", cpus, gpus)
             return
         folder = None if address else _folder()
+        offspring, left = Offspring(), list[Any]()
         try:
             if address:
                 _join(ray, address)
-            else:
+            elif folder is not None:
                 _start(ray, folder, (options.processes or max(1, (os.cpu_count() or 1) // cpus)) * cpus)
             yield RayCluster(address or "on this machine", cpus, gpus)
         finally:
+            if folder is not None:
+                left = offspring.processes()
             with suppress(Exception):
                 ray.shutdown()
+            kill(left)
             if folder is not None:
-                shutil.rmtree(folder, ignore_errors=True)
+                remove(folder)
 
 
-def _imported() -> Any:
-    """Raises UnsupportedError E-RAY-MISSING where it does not import."""
+def imported() -> Any:
+    """Ray. Raises UnsupportedError E-RAY-MISSING where it does not import."""
     try:
         import ray
     except Exception as error:
@@ -93,28 +103,41 @@ def _imported() -> Any:
 
 def _join(ray: Any, address: str) -> None:
     """Connect to a cluster that runs. Raises ResourceError E-RAY-ADDRESS, UnsupportedError E-RAY-VERSION."""
-    if ":" in address and "://" not in address:
-        host, _, port = address.rpartition(":")
+    meant = _found(ray) if address == "auto" else address
+    if ":" in meant and "://" not in meant:
         try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER).close()
-        except (OSError, OverflowError, ValueError) as error:
-            raise _silent(address, f"nobody answers within {ANSWER:g} s: {error}") from error
+            greet(meant, ANSWER)
+        except (OSError, OverflowError) as error:
+            raise _silent(address, f"nobody answers at {meant} within {ANSWER:g} s: {error}") from error
+        except ValueError as error:
+            raise _silent(address, f"{meant}: {error}") from error
     _begun(ray, lambda error: _silent(address, error), address=address)
 
 
-def _start(ray: Any, folder: str | None, cpus: int) -> None:
+def _found(ray: Any) -> str:
+    """The address that Ray finds on this machine. Raises ResourceError E-RAY-ADDRESS."""
+    try:
+        return str(ray._private.services.canonicalize_bootstrap_address_or_die("auto"))
+    except Exception as error:
+        raise _silent("auto", " ".join(str(error).split())) from error
+
+
+def _start(ray: Any, folder: str, cpus: int) -> None:
     """Start a cluster of this machine alone. Raises ResourceError E-RAY-START."""
     def failed(what: str) -> ResourceError:
         return ResourceError("E-RAY-START", f"Ray did not start: {what}", where="--executor ray",
                              hint="see whether /dev/shm and the folder for temporary files have room; or use --executor processes")
 
     constants = ray._private.ray_constants
-    before = getattr(constants, _LOOPBACK, None)
+    before, usual = getattr(constants, _LOOPBACK, None), os.environ.get("TMPDIR")
     setattr(constants, _LOOPBACK, False)
+    os.environ["TMPDIR"] = folder       # also what a killed worker leaves lies there
     try:
         _begun(ray, failed, address="local", num_cpus=cpus, include_dashboard=False, _temp_dir=folder)
     finally:
         setattr(constants, _LOOPBACK, before)
+        os.environ.pop("TMPDIR")
+        os.environ |= {} if usual is None else {"TMPDIR": usual}
 
 
 def _begun(ray: Any, failed: Any, **words: Any) -> None:

@@ -52,9 +52,10 @@ class Ray(Executor):
         if not items:
             return
         from absint.runs.parcel import packed
-        from absint.runs.ray_cluster import joined
+        from absint.runs.ray_cluster import imported, joined
         from absint.runs.ray_pool import RayPool
 
+        imported()      # one that does not import is told of before any part of it is asked for
         parcel = packed(analysis, run, run.options.threads or 1)
         with joined(run) as cluster, closing(RayPool(analysis, run, cluster, parcel, items)) as pool:
             yield from pool.records()

@@ -30,19 +30,23 @@ class Errand:
         return replace(self, alone=True)
 
 
+def kind_of(cluster: RayCluster) -> Any:
+    """What starts a worker. Made once: Ray tells the head of each one made, and waits for its answer."""
+    import ray
+
+    from absint.runs.ray_worker import RayWorker
+
+    return ray.remote(num_cpus=cluster.cpus, num_gpus=cluster.gpus, max_restarts=0, max_task_retries=0,
+                      scheduling_strategy="SPREAD")(RayWorker)
+
+
 class Hand:
     """Mutable. node: its address, '' until it has started.  asked: what it was handed; errands: what of it is not answered.
 
     awaited: what Ray is asked about, None where nothing is.  begin, deadline: of the batch, on the monotonic clock.
     """
 
-    def __init__(self, parcel: Any, cluster: RayCluster) -> None:
-        import ray
-
-        from absint.runs.ray_worker import RayWorker
-
-        kind = ray.remote(num_cpus=cluster.cpus, num_gpus=cluster.gpus, max_restarts=0, max_task_retries=0,
-                          scheduling_strategy="SPREAD")(RayWorker)
+    def __init__(self, parcel: Any, kind: Any) -> None:
         self._actor: Any = kind.remote(parcel)
         self.node = ""
         self.asked: Sequence[Errand] = ()

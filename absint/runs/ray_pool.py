@@ -16,7 +16,7 @@ from absint.errors import ResourceError
 from absint.runs.parcel import SAME_VERSIONS, Parcel, packed_items, sent_file
 from absint.runs.processes import GRACE, TRIES, restored
 from absint.runs.ray_cluster import RayCluster
-from absint.runs.ray_hands import Errand, Hand
+from absint.runs.ray_hands import Errand, Hand, kind_of
 
 AIM = 5.0           # seconds that a batch should take: long beside what handing it out costs, short beside what its loss costs
 _GROWTH = 4         # a batch is at most so many times as large as the largest one before
@@ -41,6 +41,7 @@ class RayPool:
         self._files: dict[Path, Any] = {}
         self._seconds = self._decided = 0.0
         self._largest = 0
+        self._head, self._kind = cluster.head(), kind_of(cluster)
         self._begin, self._started, self._false = time.monotonic(), False, 0
 
     def close(self) -> None:
@@ -58,6 +59,7 @@ class RayPool:
             for hand in [hand for hand in self.hands if time.monotonic() >= hand.deadline]:
                 yield from self._killed(hand)
             self._wait_no_longer()
+            self._watch()
 
     # ---- handing out -------------------------------------------------------------------------------------------------
 
@@ -69,7 +71,8 @@ class RayPool:
             if self.waiting:
                 self._give(hand)
         missing = min(self.wanted, len(self.waiting) + sum(bool(hand.errands) for hand in self.hands)) - len(self.hands)
-        self.hands += [Hand(self._parcel, self.cluster) for _ in range(missing)]
+        if missing > 0 and self._head.answers():        # while it does not, Ray would wait for it and be told nothing else
+            self.hands += [Hand(self._parcel, self._kind) for _ in range(missing)]
         self._tell()
 
     def _give(self, hand: Hand) -> None:
@@ -117,6 +120,7 @@ class RayPool:
 
         awaited = [hand.awaited for hand in self.hands if hand.awaited is not None]
         if not awaited:
+            time.sleep(_LOOK)
             return []
         nearest = min((hand.deadline for hand in self.hands), default=inf)
         patience = max(0.0, min(_LOOK, nearest - time.monotonic()))
@@ -125,7 +129,7 @@ class RayPool:
             if ready and len(awaited) > 1:
                 ready, _ = ray.wait(awaited, num_returns=len(awaited), timeout=0)
         except ray.exceptions.RayError as error:
-            raise self._lost(error) from error
+            raise self._lost(_why(error)) from error
         stirring = {id(one) for one in ready}
         return [hand for hand in self.hands if id(hand.awaited) in stirring]
 
@@ -143,7 +147,7 @@ class RayPool:
             yield from self._died(hand, error)
             return
         except ray.exceptions.RayError as error:
-            raise self._lost(error) from error
+            raise self._lost(_why(error)) from error
         if line is None:
             yield from self._died(hand, None)
             return
@@ -247,8 +251,14 @@ class RayPool:
                                 f"{self.cluster.shown()}", where=self.cluster.where, hint="see `ray status`; wait for others to end, or "
                                 "ask for a cluster with more")
 
-    def _lost(self, error: Exception) -> ResourceError:
-        return ResourceError("E-RAY-LOST", f"the cluster does not answer any more: {_why(error)}", where=self.cluster.where,
+    def _watch(self) -> None:
+        """Raises ResourceError E-RAY-LOST where the head node is gone for good: nobody would say any more who dies."""
+        silent = self._head.lost()
+        if silent is not None:
+            raise self._lost(f"its head node is silent for {silent:.0f} s")
+
+    def _lost(self, why: str) -> ResourceError:
+        return ResourceError("E-RAY-LOST", f"the cluster does not answer any more: {why}", where=self.cluster.where,
                              hint="what a --journal holds is kept: start the cluster again, then --resume")
 
     @staticmethod

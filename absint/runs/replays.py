@@ -1,49 +1,73 @@
-"""The counterexamples of a journal, replayed on the model: they are points of the region, and the network is wrong there."""
+"""The counterexamples of a journal, replayed on the model: they are points of the region, and the network is wrong there.
+
+An analysis says how those of its records are replayed (`Analysis.replayed`); each that is not is counted with the reason.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
+from absint.contract.analysis import Analysis
 from absint.contract.options import options_of
 from absint.contract.record import record_of
-from absint.errors import InputError
+from absint.contract.replay import WitnessReplay
+from absint.contract.run import Run
+from absint.errors import AbsintError, InputError, ResourceError
 from absint.runs.gathered import Gathered
-from absint.runs.packs import ROWS, WITNESSES, packable
+from absint.runs.member_sizes import check_arrays
+from absint.runs.packs import ROWS, packable
 from absint.runs.reported import Reported
 from absint.runs.resolve import resolve
 
 # What a run on the pack's rows is bound to otherwise than one on the data they are of, or by another absint.
 _OF_DATA = ("absint", "plugins", "data_sha256", "labels_sha256", "inputs_sha256", "constants_sha256", "scale", "layout", "labels", "key",
             "label_column", "predicted_labels")
+# Parts of a header that say what was asked; the others say of what data, where and when.
+_QUESTION = ("search", "property")
+_NO_MODEL = "the pack has no model: add --model FILE"
+_NO_NETWORK = "the journal names no network: those of a list of queries are not in a pack"
+_LONGEST = 200      # letters of a file's name
 
 
 @dataclass(frozen=True)
-class Replays:
-    """What counterexamples are replayed on. models: from input to output.  folder: of the unpacked pack.  files: by the option's field."""
+class ReplayFiles:
+    """What counterexamples are replayed on. models: as the header names them.  folder: of the unpacked pack.  files: by the option's field.
+
+    names: what the run called the models: tables and bindings go by these.
+    """
 
     models: Sequence[Path]
     folder: Path
     files: Mapping[str, Path] = field(default_factory=dict)
+    names: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
 class Replayed:
-    """held: how many are counterexamples.  refuted: items whose are none.  left: how many were not replayed, and why.
+    """held: how many are counterexamples.  refuted: items that have one which is none.  left: why others were not replayed, and how many.
 
     different: what the journal is bound to, and what its options come to.
     """
 
     held: int = 0
     refuted: tuple[int, ...] = ()
-    left: int = 0
-    why: str = ""
+    left: Mapping[str, int] = field(default_factory=dict)
     different: tuple[str, ...] = ()
+
+    @property
+    def left_count(self) -> int:
+        """All that were not replayed."""
+        return sum(self.left.values())
 
 
 def again_of(folder: Path) -> Path:
@@ -51,57 +75,113 @@ def again_of(folder: Path) -> Path:
     return folder.parent / "again"
 
 
-def replays(gathered: Gathered, asked: Replays) -> Replayed:
-    """Of every record that has a counterexample. Raises AbsintError where model or data cannot be read as the run did."""
-    count = (again_of(asked.folder) / WITNESSES).read_bytes().count(b"\n")
-    more = sum(_inner(json.loads(line)) for line in gathered.lines() if b'"witness"' in line)
-    found = _replayed(gathered, asked, count) if count else Replayed()
-    return replace(found, left=found.left + more, why=found.why or "they are of records with several answers") if more else found
+def replays(gathered: Gathered, asked: ReplayFiles) -> Replayed:
+    """Of every counterexample in every record. Raises InputError E-BUNDLE-FORMAT, E-BUNDLE-SIZE for rows that are none."""
+    places = _places(asked.folder / ROWS)
+    count = sum(found for _, found in _witnessed(gathered))
+    if not count:
+        return Replayed()
+    try:
+        return _replayed(gathered, asked, places, count)
+    except AbsintError as error:
+        return Replayed(left={error.what: count})
 
 
-def _inner(value: Any) -> int:
-    """How many counterexamples lie deeper in a record than its own."""
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return sum(_inner(one) + (isinstance(one, dict) and one.get("witness") is not None) for one in inner if isinstance(one, (dict, list)))
+def witnesses_in(value: Any) -> int:
+    """How many counterexamples a record has, as JSON: its own, and those of answers inside it."""
+    if isinstance(value, dict):
+        return (value.get("witness") is not None) + sum(witnesses_in(inner) for name, inner in value.items() if name != "witness")
+    return sum(map(witnesses_in, value)) if isinstance(value, list) else 0
 
 
-def _replayed(gathered: Gathered, asked: Replays, count: int) -> Replayed:
-    """Of each record that is one answer."""
+def _witnessed(gathered: Gathered) -> Iterator[tuple[dict[str, Any], int]]:
+    """The records that have counterexamples, as JSON, and how many."""
+    for line in gathered.lines():
+        if b'"witness"' in line:
+            row = json.loads(line)
+            count = witnesses_in(row)
+            if count:
+                yield row, count
+
+
+def _replayed(gathered: Gathered, asked: ReplayFiles, places: Mapping[int, int] | None, count: int) -> Replayed:
+    """Of each record. Raises AbsintError where model or data cannot be read as the run did."""
     if not asked.models:
-        return Replayed(left=count, why="the pack has no model: add --model FILE")
+        return Replayed(left={_NO_MODEL if asked.names else _NO_NETWORK: count})
     reported = Reported(gathered)
     if not reported.whole:
-        return Replayed(left=count, why="the journal does not say all options of the run")
-    index = _index(asked.folder / ROWS)
-    if index is None and reported.opening.heading.header.get("data"):
-        return Replayed(left=count, why=f"the pack has no {ROWS}")
-    analysis, run = resolve(str(gathered.binding["analysis"]), _options(reported.run.options, asked))
-    different = _different(gathered.binding, run.binding)
+        return Replayed(left={"the journal does not say all options of the run": count})
+    if places is None and reported.opening.heading.header.get("data"):
+        return Replayed(left={f"the pack has no {ROWS}": count})
+    options = _options(gathered.analysis, reported.run.options, asked)
+    if options is None:
+        return Replayed(left={"the networks of the pack are not those that the options name": count})
+    analysis, run = resolve(str(gathered.binding["analysis"]), options)
+    different = (*_different(gathered.binding, run.binding), *_shown_otherwise(reported.opening.heading.header, run.header))
     if different:
         return Replayed(different=different)
-    held, refuted, left = 0, [], 0
-    for record in _witnessed(gathered, again_of(asked.folder) / WITNESSES):
-        place = record.index if index is None else index.get(record.index)
-        said = None if place is None else analysis.replayed(replace(record, index=place), run)
-        held, left = held + (said is True), left + (said is None)
-        refuted += [record.index] if said is False else []
-    return Replayed(held, tuple(refuted), left, f"absint {run.analysis} replays none of this kind" if left else "")
+    total, refuted = WitnessReplay(), []
+    for row, found in _witnessed(gathered):
+        record = record_of(analysis.Record, row)
+        replay = _of_record(analysis, run, (record, found), places)
+        refuted += [int(record.index)] if replay.refuted else []
+        total = total.with_(replay)
+    return Replayed(total.held, tuple(refuted), total.left)
 
 
-def _options(options: Any, asked: Replays) -> Any:
-    """Those of the run, with the files of the pack."""
-    known = {one.name for one in options_of(type(options))}
-    *before, last = asked.models
+def _of_record(analysis: Analysis[Any, Any], run: Run[Any], counted: tuple[Any, int], places: Mapping[int, int] | None) -> WitnessReplay:
+    """Every counterexample of one record is in the answer. counted: the record, and how many it has."""
+    record, count = counted
+    moved = record if places is None else analysis.elsewhere(record, places)
+    if moved is None:
+        return WitnessReplay.skipped(f"{ROWS} has no row of the input", count)
+    try:
+        found = analysis.replayed(moved, run)
+    except ResourceError as error:
+        return WitnessReplay.skipped(error.what, count)
+    except AbsintError:     # a record that cannot be asked about proves nothing, and no other one is kept from its replay
+        return WitnessReplay(refuted=count)
+    return found.with_(WitnessReplay.skipped(f"absint {run.analysis} replays none of this kind", max(count - found.count, 0)))
+
+
+def _options(analysis: Analysis[Any, Any], options: Any, asked: ReplayFiles) -> Any:
+    """Those of the run, with the files of the pack; None where its networks are not those of the options."""
+    stated = options_of(type(options))
+    known = {one.name: one for one in stated}
+    new: dict[str, Any] = {one.name: one.default for one in stated if one.words.writes}
+    new |= {"resume": False, "format": None, "plugin": (), "quiet": True, "executor": "local", "processes": None, "address": None,
+            "total_timeout": None, **{one.name: asked.files[one.name] for one in stated if packable(one) and one.name in asked.files}}
     rows = asked.folder / ROWS
-    network = "network" if "network" in known and "net" not in known else "net"
-    new: dict[str, Any] = {network: last, "compose": tuple(before), "journal": None, "resume": False, "out": (), "format": None,
-                           "plugin": (), "bundle": None, "quiet": True, "witness": None, "plot": None, "plane": None, "executor": "local",
-                           **{one.name: asked.files[one.name] for one in options_of(type(options))
-                              if packable(one) and one.name in asked.files}}
     if rows.is_file():
         new |= {"data": rows, "labels": None, "index": None, "sample": None, "key": None, "label_column": None, "scale": None,
                 "layout": _of_network(str(getattr(options, "layout", "auto")))}
-    return replace(options, **{name: value for name, value in new.items() if name in known})
+        if "sample" in known:
+            new["seed"] = known["seed"].default
+    made = replace(options, **{name: value for name, value in new.items() if name in known})
+    return analysis.on_networks(made, _by_name(asked))
+
+
+def _by_name(asked: ReplayFiles) -> list[Path]:
+    """The models under the names of their files that the run had, each in a folder of its own."""
+    found = []
+    for place, model in enumerate(asked.models):
+        name = PurePath(asked.names[place]).name if place < len(asked.names) else ""
+        if name == model.name or not _plain(name):
+            found.append(model)
+            continue
+        folder = again_of(asked.folder) / "models" / str(place)
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / name).exists():
+            try:
+                os.link(model, folder / name)
+            except OSError:     # another file system, or one without links
+                shutil.copyfile(model, folder / name)
+        found.append(folder / name)
+    return found
+
+
+def _plain(name: str) -> bool:
+    return name not in ("", ".", "..") and len(name.encode(errors="replace")) < _LONGEST and not {*name} & {*"/\\:\0"}
 
 
 def _of_network(layout: str) -> str:
@@ -114,27 +194,35 @@ def _different(kept: Mapping[str, Any], made: Mapping[str, Any]) -> tuple[str, .
     """What records are bound to, where options and networks do not come to the same. Rows of the data do not have the hash of its file."""
     now = json.loads(json.dumps(made))
     return tuple(f"{name}: bound to {json.dumps(value)[:200]}, asked {json.dumps(now[name])[:200]}" for name, value in kept.items()
-                 if name in now and name not in _OF_DATA and not name.startswith("axes_") and now[name] != value)
+                 if name in now and name not in _OF_DATA and not name.startswith("axes_") and _nameless(now[name]) != _nameless(value))
 
 
-def _index(rows: Path) -> dict[int, int] | None:
-    """Item -> its place among the rows."""
+def _shown_otherwise(shown: Mapping[str, Any], made: Mapping[str, Any]) -> tuple[str, ...]:
+    """Where readers are told another question than options and networks come to: reports show the header, not the binding."""
+    told, now = (json.loads(json.dumps({part: one.get(part) for part in _QUESTION}, default=str)) for one in (shown, made))
+    parts = [(part, told[part], now[part]) for part in _QUESTION if isinstance(told[part], dict) and isinstance(now[part], dict)]
+    return tuple(f"{part}, {name}: shown {json.dumps(value)[:200]}, asked {json.dumps(asked[name])[:200]}"
+                 for part, said, asked in parts for name, value in said.items() if name in asked and asked[name] != value)
+
+
+def _nameless(value: Any) -> Any:
+    """Networks of a list go by their hashes: a pack has them under other names."""
+    if isinstance(value, list) and all(isinstance(one, dict) and len(one) > 1 for one in value):
+        return [{name: inner for name, inner in one.items() if name != "name"} for one in value]
+    return value
+
+
+def _places(rows: Path) -> dict[int, int] | None:
+    """Item -> its place among the rows. Raises InputError E-BUNDLE-FORMAT, and what `check_arrays` does."""
     if not rows.is_file():
         return None
-    with np.load(rows, allow_pickle=False) as arrays:
-        try:
+    try:
+        with ZipFile(rows) as archive:
+            check_arrays(archive, ROWS)
+        with np.load(rows, allow_pickle=False) as arrays:
             places = {int(item): place for place, item in enumerate(arrays["index"])}
             if len(places) == len(arrays["index"]):
                 return places
-        except (ValueError, TypeError, KeyError, OverflowError):
-            pass
+    except (ValueError, TypeError, KeyError, OverflowError, EOFError, BadZipFile, zlib.error):
+        pass
     raise InputError("E-BUNDLE-FORMAT", f"{ROWS} does not say which row is of which item", where=ROWS, hint="ask for the pack anew")
-
-
-def _witnessed(gathered: Gathered, witnesses: Path) -> Iterator[Any]:
-    wanted = {json.loads(line)["index"] for line in witnesses.read_text(encoding="utf-8").splitlines()}
-    for line in gathered.lines():
-        if b'"witness"' in line:
-            record = record_of(gathered.analysis.Record, json.loads(line))
-            if record.index in wanted:
-                yield record

@@ -26,6 +26,8 @@ _MOST = 20_000          # records that an analysis sums up anew: it has all of t
 _MOST_ASKED = 1 << 22   # items, of which each has a number in memory then
 _MOST_REMAINING = 10_000
 _COUNTED = "made of the journal alone, whose run did not end: records are counted, and nothing else is said of them"
+_LOST = ("the run was given objects of a Python program (", "), of which a journal keeps no value, and without them this analysis sums up "
+         "no records: every record is in --out FILE.jsonl; the program itself, with resume=True, sums them up")
 _SUMMED = "made of the journal alone, whose run did not end: times are sums over the records"
 _JOINED = "made of journals of several runs: times are sums over the records"
 _UNASKED = "the journal is of an older format, which does not say which items were asked for: these may be some of them"
@@ -107,12 +109,22 @@ class Reported:
         """The run as far as the journal says it; options are those of defaults where some cannot be had."""
         try:
             options = self.opening.options_as(self.analysis.Options)
-            self.whole = True
+            self.whole = self.enough = True
         except Exception:   # objects of a Python program, or another version's options
             options, self.whole = self.analysis.Options(), False
+            self.enough = bool(self.opening.lost) and {*self.opening.lost} <= self.analysis.unread
+            if self.enough:
+                options, self.enough = self._without_lost(options)
         return Run(str(self.gathered.binding["analysis"]), options, str(self.opening.heading.header.get("command", "")),
                    timeout=seconds_of(getattr(options, "timeout", None), "--timeout"),
                    header=self.opening.heading.header, binding=self.gathered.binding)
+
+    def _without_lost(self, defaults: Any) -> tuple[Any, bool]:
+        """Those that the journal keeps, the others as they are by default; and whether they could be had."""
+        try:
+            return replace(self.opening, lost=()).options_as(self.analysis.Options), True
+        except Exception:   # another version's options
+            return defaults, False
 
     # ---- what it adds up to ----------------------------------------------------------------------------------------
 
@@ -127,7 +139,7 @@ class Reported:
         """Of the records, by the analysis where it can; with what holds for every run."""
         said = None
         few = self.gathered.count <= _MOST and len(self.asked) <= _MOST_ASKED
-        if self.whole and self.gathered.asked is not None and few:
+        if self.enough and self.gathered.asked is not None and few:
             said = self._summed_up()
         document = self._counted() if said is None else said
         known = self.gathered.asked is not None
@@ -137,7 +149,8 @@ class Reported:
             summary["remaining_count"] = missing
         several = len(self.gathered.sources) > 1 or bool(self.opening.merged)
         why = _COUNTED if said is None else _JOINED if several else _SUMMED
-        notes = (*document.notes, why, *(() if known else (_UNASKED,)))
+        lost = (", ".join(self.opening.lost).join(_LOST),) if said is None and known and self.opening.lost else ()
+        notes = (*document.notes, why, *lost, *(() if known else (_UNASKED,)))
         sections = (*document.sections, *origin(self.opening.heading.header))
         code = max(document.exit_code, 1) if missing or not known else document.exit_code
         return replace(document, sections=sections, summary=summary, notes=notes, exit_code=code)

@@ -9,8 +9,10 @@ from pathlib import Path
 from absint.errors import printable
 from absint.reports.outputs import Outputs
 from absint.runs.command import chosen_outputs, warning_line
+from absint.runs.earlier_results import set_aside_on_failure
 from absint.runs.gathered import Gathered
 from absint.runs.interrupts import interruptible
+from absint.runs.output import check_out
 from absint.runs.reported import Reported
 
 
@@ -20,12 +22,16 @@ def show(paths: Sequence[Path], out: Sequence[Path], format_: str | None, bundle
 
     Raises what `Gathered` and `Outputs` do, and the error that the run itself ended with.
     """
-    with interruptible():
+    with interruptible(), set_aside_on_failure() as earlier:
         read: dict[str, Path | None] = {f"journal {place + 1}": path for place, path in enumerate(paths)}
         if bundle is not None:
             from absint.runs.packs import check_place
 
             check_place(bundle, read)
+            earlier.look_at([bundle])
+        for file in out:
+            check_out(file, read)
+        earlier.look_at(out)
         with Gathered(paths) as gathered:
             default = gathered.analysis.default_format(Reported(gathered).run.options)
             with Outputs(chosen_outputs(out, format_, default, read)) as outputs:

@@ -40,7 +40,7 @@ def resolve(name: str, options: Any, *, command: str = "", begin: float | None =
     executor.check(meant)
     if meant.executor != "local" and not analysis.apart(meant):
         raise UsageError("E-EXECUTOR", "with these options, each answer rests on those before it", where=f"--executor {meant.executor}",
-                         hint="leave it away: all items are decided in this process")
+                         hint="leave --executor away: all items are decided in this process")
     run = _filled(analysis, run)
     run = replace(run, problem=analysis.prepare(run))
     from absint.runs.header import binding_of, header_of

@@ -46,12 +46,9 @@ def _make_folder(path: Path, one: Option) -> None:
 
 
 def _try_file(path: Path, one: Option, others: Mapping[str, Path | None]) -> None:
-    """It is written at the end, perhaps: nothing is left there until then."""
+    """It is written at the end, perhaps."""
     check_out(path, dict(others), one.word)
-    fresh = not path.exists()
     check_writable(path, one.word)
-    if fresh:
-        path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
