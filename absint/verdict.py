@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from decimal import ROUND_FLOOR, Context
 from enum import Enum
 from math import isfinite
 from typing import Any, ClassVar
+
+_DOWN = Context(prec=4, rounding=ROUND_FLOOR)
 
 
 class Verdict(Enum):
@@ -108,8 +111,15 @@ class InstanceResult:
             row["detail"], None if witness is None else tuple(map(float, witness)), row["stage"], notes=tuple(map(str, row["notes"])))
 
     def cells(self) -> Mapping[str, str]:
-        """Times to the millisecond."""
-        return {"time_s": f"{self.time_s:.3f}"}
+        """Times to the millisecond; the margin, which is claimed, cut downward."""
+        margin = self.as_dict()["margin"]
+        return {"time_s": f"{self.time_s:.3f}", "margin": "" if margin is None else cut_down(margin)}
+
+
+def cut_down(value: float) -> str:
+    """A finite lower bound in four digits for people, rounded down."""
+    cut = _DOWN.create_decimal_from_float(value)
+    return f"{cut.normalize():g}" if cut else "0"
 
 
 def noted(results: Iterable[InstanceResult]) -> dict[str, list[int]]:

@@ -188,12 +188,12 @@ def _check(center: Tensor, original: Tensor, target: Tensor, clip: tuple[float, 
     low, high = clip or (-inf, inf)
     if not bool((center.isfinite() & (center >= low) & (center <= high)).all()):
         raise InputError("E-DATA-RANGE", f"centres outside [{low:g}, {high:g}], or not finite", where="attack",
-                         hint="scale the data, or state its range")
+                         hint="scale the data, or state its range: --clip LOW,HIGH (clip= in Python)")
     if original.shape != center.shape[:1] or target.shape != center.shape[:1]:
-        raise InputError("E-LABEL", f"{len(center)} centres, {tuple(original.shape)} originals and {tuple(target.shape)} targets",
-                         hint="one class each")
+        raise InputError("E-LABEL", f"{len(center)} centres, originals of shape {tuple(original.shape)}, targets of shape "
+                         f"{tuple(target.shape)}", where="target", hint="give one original and one target class per centre")
     if bool((original == target).any()):
-        raise InputError("E-LABEL", "a target equals the original class", hint="a target must be another class")
+        raise InputError("E-LABEL", "a target equals the original class", where="target", hint="a target must be another class")
 
 
 class _Pairs(nn.Module):

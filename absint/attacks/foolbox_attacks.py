@@ -290,7 +290,7 @@ def send(model: Callable[[Tensor], Tensor], inputs: Tensor, labels: Tensor, plan
     clip, inputs = setting.clip, inputs.to(HOME)
     if len(inputs) and not bool(((inputs >= clip[0]) & (inputs <= clip[1])).all()):
         raise InputError("E-DATA-RANGE", f"inputs outside [{clip[0]:g}, {clip[1]:g}], or NaN", where="attack",
-                         hint="scale the data, or state its range")
+                         hint="scale the data, or state its range: --clip LOW,HIGH (clip= in Python)")
     if setting.support is not None and plan.kind.starts:
         raise UsageError("E-ATTACK-REGION", f"attack '{plan.name}' starts from another input, which differs outside of the support",
                          where="--region", hint="give --region all, or another attack")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from math import prod
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ import torch
 from absint.attacks.proof import Judgement, by_intervals, in_rationals
 from absint.model.graph import Graph
 from absint.model.reference import Runtime, runtime
+from absint.numeric.backend import numeric_mode
 from absint.numeric.outward import next_above, next_below
 from absint.problem.regions.region import BoxRegion, Region
 from absint.problem.spec import Spec
@@ -50,6 +52,23 @@ def prove_witness(graph: Graph, region: Region, spec: Spec, instance: int, candi
         distance = float(np.abs(reference.round(point) - point).max(initial=0.0)) if not reference.prefix else 0.0
         return Witness(flat, tuple(output.reshape(-1).tolist()), distance)
     return None
+
+
+def is_witness(graph: Graph, region: Region, spec: Spec, values: Sequence[float]) -> bool:
+    """Whether values (flat, raw input units) are a counterexample of the first instance, as a stranger claims: nothing of them is trusted.
+
+    Sound: True only where they lie in the exact region themselves and `prove_witness` proves them.
+    """
+    point = np.asarray(values, dtype=np.float64)
+    if not holds(region, 0, point):
+        return False
+    with numeric_mode(), torch.no_grad():
+        return prove_witness(graph, region, spec, 0, point.reshape(graph.input.shape)) is not None
+
+
+def holds(region: Region, instance: int, values: np.ndarray) -> bool:
+    """Whether flat float64 values are a point of one of the exact sets; never for another number of them, NaN or infinity."""
+    return values.size == prod(region.shape) and bool(np.isfinite(values).all()) and region.contains(instance, values.reshape(region.shape))
 
 
 def _inside(region: Region, instance: int, candidate: np.ndarray, reference: Runtime | None) -> Iterator[np.ndarray]:

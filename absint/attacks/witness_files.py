@@ -187,7 +187,7 @@ def _refuse_foreign(directory: Path, records: Iterable[_Record]) -> None:
     foreign = [str(path.name) for record in records for path in sorted(directory.glob(f"{record.stem}.*"))
                if not _same_question(directory / f"{record.stem}.json", record.facts)]
     if foreign:
-        raise UsageError("E-WITNESS-EXISTS", f"{len(foreign)} files of another run would be overwritten", where=str(directory),
+        raise UsageError("E-WITNESS-EXISTS", "files of another run would be overwritten", where=str(directory),
                          details=foreign[:10], hint="give another folder, or remove them")
 
 

@@ -23,8 +23,9 @@ from absint.cli import config, doctor, domains, init, reporting, supports
 from absint.cli.clock import Invocation, process_start
 from absint.cli.derived import add_commands, plugin_files
 from absint.cli.settings import choice_of, project_plugins
+from absint.cli.slips import slip_of
 from absint.contract.analysis import ANALYSES
-from absint.errors import AbsintError, InternalError, PluginError, ResourceError, UsageError
+from absint.errors import AbsintError, InternalError, PluginError, ResourceError
 from absint.registry import load_plugin, own_version
 
 INTERRUPTED, BROKEN_PIPE = 130, 141
@@ -168,10 +169,8 @@ def _coded(error: Exception, arguments: list[str]) -> AbsintError:
         return error
     if exhausted is not None:
         return exhausted
-    message = getattr(error, "format_message", None)  # typer's usage errors
-    if message is not None:
-        command = _named(arguments)
-        return UsageError("E-USAGE", message().rstrip(".") or "Missing command", hint=f"see absint {command} --help".replace("  ", " "))
+    if hasattr(error, "format_message"):    # typer's usage errors
+        return slip_of(error, arguments, commands())
     text = str(error)
     if isinstance(error, OSError) and error.errno in _DISK:
         return ResourceError("E-OUTPUT", f"the result cannot be written: {error.strerror}", hint="free some space, or use --out FILE")
@@ -179,12 +178,6 @@ def _coded(error: Exception, arguments: list[str]) -> AbsintError:
         "E-INTERNAL", f"{type(error).__name__}: {text}".rstrip(": "),
         hint="this is a bug in absint, and no verdict: run again with --debug and report what it prints",
     )
-
-
-def _named(arguments: list[str]) -> str:
-    """The command that is meant, with the second word of one in a group; '' where there is none."""
-    first = next((word for word in arguments if word in commands()), "")
-    return next((f"{first} {word}" for word in arguments if f"{first}.{word}" in ANALYSES), first)
 
 
 def _complain(message: str, code: int, debug: bool) -> int:

@@ -17,6 +17,7 @@ _DEBUG = typer.Option("--debug", help="Show tracebacks.")
 
 _JOURNALS = typer.Argument(metavar="JOURNAL.jsonl...", help="Journals of one run.", show_default=False)
 _OUT = typer.Option(help="File for the report instead of stdout; its ending chooses the format; repeatable.")
+_FORMAT = typer.Option("--format", help="text, json, jsonl, csv or a plug-in's; on stdout, or in an --out whose ending says nothing.")
 _BUNDLE = typer.Option(help="Evidence pack: a zip file of report, journal, model, counterexamples, versions and hashes.")
 
 
@@ -24,7 +25,7 @@ def report(
     journals: Annotated[list[Path] | None, _JOURNALS] = None,
     *,
     out: Annotated[list[Path] | None, _OUT] = None,
-    format_: Annotated[str | None, typer.Option("--format", help="text, json, jsonl, csv or a plug-in's.")] = None,
+    format_: Annotated[str | None, _FORMAT] = None,
     bundle: Annotated[Path | None, _BUNDLE] = None,
     bundle_model: Annotated[str, typer.Option("--bundle-model", help="copy or hash: the model itself in the pack, or its hash.")] = "copy",
     check: Annotated[Path | None, typer.Option(help="Instead: check an evidence pack, and replay its counterexamples.")] = None,
@@ -61,6 +62,9 @@ def _report(journals: tuple[Path, ...], out: tuple[Path, ...], format_: str | No
         if journals or out or bundle is not None:
             raise UsageError("E-USAGE", "--check reads a pack, and nothing else", where="--check",
                              hint="leave journals, --out and --bundle out")
+        if format_ not in (None, "text", "json"):
+            raise UsageError("E-USAGE", f"--check says what it found as text or json, not as '{format_}'", where="--format",
+                             hint="--format json, or leave it away")
         return check_pack(check, model, format_ or "text")
     if not journals:
         raise UsageError("E-USAGE", "Missing argument 'JOURNAL.jsonl...'", hint="give what --journal wrote, or a pack to --check")

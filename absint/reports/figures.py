@@ -17,6 +17,7 @@ from absint.reports.terminal import one_line
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")  # Okabe and Ito: for every eye
 _MARKERS = "osD^vPX"
 _STROKES = ("-", "--", "-.", ":")
+_HATCHES = ("", "///", "...", "xxx", "\\\\\\", "ooo")     # of bars, which cannot be told apart by strokes or marks
 _NAMED = 40             # places on an axis that are named; of more, every second, third, ...
 _LETTERS = 32           # of a name on an axis
 _DPI, _INCHES = 130, 400.0
@@ -92,10 +93,9 @@ def _panel(axis: Any, panel: Panel) -> None:
     strokes = cycle(_STROKES)
     if panel.field is not None:
         _field(axis, panel.field)
+    _bars(axis, [series for series in panel.series if series.edges])
     for series in panel.series:
-        if series.edges:
-            axis.stairs(_numbers(series.y), series.edges, fill=True, color=_colour(series), label=_label(series.label))
-        else:
+        if not series.edges:
             _line(axis, series, strokes, logarithmic=panel.logarithmic)
     for place in panel.marks:
         axis.axvline(place, color="black", linewidth=0.9, linestyle="--")
@@ -128,6 +128,30 @@ def _field(axis: Any, field: Field) -> None:
                     vmax=max(len(present), 1) - 0.5, alpha=0.45, rasterized=True)
     for value, colour in zip(present, colours, strict=True):
         axis.plot([], [], marker="s", markersize=8, linestyle="none", color=colour, alpha=0.45, label=_label(field.names[value]))
+
+
+def _bars(axis: Any, bars: Sequence[Series]) -> None:
+    """Histograms, those of the same bins on top of each other, each of several with a hatch of its own: none hides another."""
+    from matplotlib import rcParams
+
+    heights: dict[tuple[float, ...], list[float]] = {}
+    hatches = cycle(_HATCHES)
+    for series in bars:
+        base = heights.get(series.edges, [0.0] * len(series.y))
+        counts = [0.0 if isnan(count) else count for count in _numbers(series.y)]
+        heights[series.edges] = [low + count for low, count in zip(base, counts, strict=True)]
+        how = {"hatch": next(hatches), "edgecolor": rcParams["axes.edgecolor"], "linewidth": 0.6} if len(bars) > 1 else {}
+        # As a bar a bin: the outline of all of them together would cross bins where a series has nothing.
+        filled = [place for place, count in enumerate(counts) if count] or [0]    # a legend shows the first
+        axis.bar([series.edges[place] for place in filled], [counts[place] for place in filled],
+                 [series.edges[place + 1] - series.edges[place] for place in filled], [base[place] for place in filled], align="edge",
+                 color=_colour(series), label=_label(series.label), **how)
+    if bars:
+        from matplotlib.ticker import MaxNLocator
+
+        axis.set_xlim(min(series.edges[0] for series in bars), max(series.edges[-1] for series in bars))
+        axis.set_ylim(0, 1.05 * max(1.0, *(top for tops in heights.values() for top in tops)))
+        axis.yaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
 
 
 def _line(axis: Any, series: Series, strokes: Any, *, logarithmic: bool) -> None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from importlib.util import find_spec
 from typing import Any, ClassVar
 
 from absint.contract.document import Document, Facts, Figure, Heading, Row, Section, Strip, Table
 from absint.contract.record import cell
 from absint.errors import UnsupportedError
+from absint.numeric.percent import percent_text
 from absint.reports.html_parts import can_draw, data_uri, svg_of, trimmed
 from absint.reports.interface import Format
-from absint.reports.rows import UNASKED, caveats, left_of, unasked
+from absint.reports.rows import UNASKED, caveats, command_of, left_of, unasked
 from absint.reports.seen_rows import TONES, ColumnTotals, SeenRows
 from absint.reports.terminal import one_line
 
@@ -82,12 +84,13 @@ def page_of(heading: Heading, seen: SeenRows, document: Document) -> dict[str, A
              for (tone, word), count in sorted(seen.words.items(), key=lambda item: -TONES.index(item[0][0]))]
     model, data = (heading.header.get(name) for name in ("model", "data"))
     return {
-        "analysis": heading.analysis, "command": str(heading.header.get("command") or ""),
+        "analysis": command_of(heading.analysis), "command": str(heading.header.get("command") or ""),
         "header": trimmed({name: value for name, value in heading.header.items() if name != "command"}),
         "started": str(heading.header.get("started") or ""), "names": [str(one) for one in (_of(model, "path"), _of(data, "name")) if one],
         "versions": _of(heading.header.get("versions"), "absint") or "", "cards": cards if seen.tones[""] < seen.count else [],
         "alerts": list(_alerts(heading, document)), "lead": document.lead.rstrip().splitlines(),
-        "sections": [_section(one) for one in document.sections], "figures": [_figure(one) for one in document.figures],
+        "sections": [_section(one) for one in document.sections], "claims": list(_claims(heading.header, document)),
+        "figures": [_figure(one) for one in document.figures],
         "notes": list(dict.fromkeys(document.notes)), "remarks": [one.split("\n") for one in document.remarks],
         "summary": trimmed(document.summary), "values": trimmed(document.values),
         "rows": _rows(heading, seen), "columns": list(_spread(seen)),
@@ -115,6 +118,32 @@ def _alerts(heading: Heading, document: Document) -> Iterator[list[str]]:
     yield from (one.split("\n") for one in document.warnings)
 
 
+def _claims(header: Mapping[str, Any], document: Document) -> Iterator[tuple[str, list[str]]]:
+    """What the answer is about and rests on, as the header has it: a first look tells what was proved under which assumptions."""
+    parts = [part for section in document.sections[:1] for part in section.parts if isinstance(part, Facts)]
+    told = {name for part in parts for name, _ in part.items}      # right above
+    for name in ("property", "region"):
+        if name in told:
+            continue
+        said = header.get(name)
+        if isinstance(text := _of(said, "text"), str) and text:
+            yield name, [", ".join((text, *_limits(said, text)))]
+    for name, said in (("assurance", header.get("assurance")), ("rests on", header.get("assumptions"))):
+        lines = [said] if isinstance(said, str) else said if isinstance(said, list) else []
+        if lines := [str(line) for line in lines if line]:
+            yield name, lines
+
+
+def _limits(said: Any, text: str) -> Iterator[str]:
+    """The ball and the data range of a property, where its text does not say them."""
+    norm, eps, clip = (_of(said, name) for name in ("norm", "eps", "clip"))
+    radii = ", ".join(map(str, eps)) if isinstance(eps, list) else str(eps or "")
+    if norm and radii and "eps" not in text:
+        yield f"{norm} eps {radii}"
+    if isinstance(clip, list) and len(clip) == 2 and "range" not in text:
+        yield f"data range [{clip[0]:g}, {clip[1]:g}]" if all(isinstance(end, (int, float)) for end in clip) else f"data range {clip}"
+
+
 def _section(section: Section) -> dict[str, Any]:
     return {"title": section.title, "parts": [_part(part) for part in section.parts]}
 
@@ -124,8 +153,10 @@ def _part(part: Table | Facts | Figure | Strip) -> dict[str, Any]:
         return {"kind": "facts", "items": part.items}
     if isinstance(part, Table):
         tones = part.tones or ("",) * len(part.rows)
-        return {"kind": "table", "columns": part.columns, "toned": any(part.tones),
-                "rows": [(_MARKS.get(tone, ""), tone, [_cell(value) for value in row]) for tone, row in zip(tones, part.rows, strict=True)]}
+        rows = [[_cell(value) for value in row] for row in part.rows]
+        said = [place for place in range(len(part.columns)) if not rows or any(row[place][0] for row in rows)]
+        return {"kind": "table", "columns": [part.columns[place] for place in said], "toned": any(part.tones),
+                "rows": [(_MARKS.get(tone, ""), tone, [row[place] for place in said]) for tone, row in zip(tones, rows, strict=True)]}
     if isinstance(part, Strip):
         return {"kind": "strip", "title": part.title, "pictures": [(one.title, data_uri(one)) for one in part.pictures]}
     return {"kind": "figure", **_figure(part)}
@@ -148,12 +179,14 @@ def _figure(figure: Figure) -> dict[str, Any]:
 
 def _rows(heading: Heading, seen: SeenRows) -> dict[str, Any]:
     kept = seen.kept()
-    shown = list(heading.shown) or list(heading.columns)
+    columns = list(heading.shown) or list(heading.columns)
+    shown = [name for name in columns if any(line.get(name) for row in kept for line in (row.cells, *row.more))] or columns
     same = {name: text for name in heading.columns if name not in heading.shown and (text := _same(seen.columns[name], seen.count))}
-    more = [name for name in heading.columns if name not in shown and name not in same and any(row.cells.get(name) for row in kept)]
+    more = [name for name in heading.columns if name not in columns and name not in same and any(row.cells.get(name) for row in kept)]
     return {
         "count": seen.count, "total": heading.total, "shown": shown, "more": more, "same": list(same.items()),
         "choices": [(name, sorted(words)) for name in (*shown, *more) if 1 < len(words := _choices(seen, name)) < seen.count],
+        "empty": [name for name in columns if name not in shown],
         "kept": [{"tone": row.tone or "other", "mark": _MARKS[row.tone], "word": _NAMES[row.tone], "lines": (row.cells, *row.more)}
                  for row in kept],
         "toned": any(seen.tones[tone] for tone in TONES if tone), "place": {name: place for place, name in enumerate((*shown, *more))},
@@ -177,8 +210,8 @@ def _spread(seen: SeenRows) -> Iterator[dict[str, Any]]:
     for name, column in seen.columns.items():
         counts = sorted(column.counts.items(), key=lambda item: -item[1])
         if 1 < len(counts) <= seen.count / 2 and not column.count:
-            yield {"name": name, "words": [(word, count, 100 * count / seen.count) for word, count in counts]}
+            yield {"name": name, "words": [(word, count, percent_text(Fraction(count, seen.count))) for word, count in counts]}
         elif column.count > 1 and name != "index" and column.least < column.most and not counts:
             yield {"name": name, "words": [], "count": column.count,
-                   "ends": [(word, cell(float(value))) for word, value in (
-                       ("least", column.least), ("mean", column.total / column.count), ("most", column.most))]}
+                   "ends": list(zip(("least", "mean", "most"), (column.shown[0], cell(column.total / column.count), column.shown[1]),
+                                    strict=True))}

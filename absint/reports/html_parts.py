@@ -72,7 +72,7 @@ def trimmed(value: Any, depth: int = 0) -> Any:
         return {str(name): trimmed(item, depth + 1) for name, item in _few(list(value.items()), ("...", ""))}
     if isinstance(value, (list, tuple)):
         if all(item is None or isinstance(item, (bool, int, float)) for item in value):
-            return _cut(", ".join(_word(item) for item in _few(list(value), "...")))
+            return _cut(", ".join(_word(item) for item in _few(list(value), "..."))) or _word(None)
         listed = _few(list(value), f"... {len(value)} in all")
         return [trimmed(item, depth + 1) for item in listed] if depth < _DEEPEST else _cut(dumps(value))
     return _cut(value) if isinstance(value, str) else _word(value)

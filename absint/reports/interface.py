@@ -24,15 +24,16 @@ F = TypeVar("F", bound="type[Format]")
 class Format(ABC):
     """Writes one run: `begin` once, `row` for each record as it is decided, `end` once, also after an interrupt.
 
-    stream: text, or bytes where `binary`.  suffixes: names of files that choose this format.  streams: whether rows appear while
-    the run goes on; a format that cannot keeps them until `end`, so that a run that fails leaves its output empty.
-    draws: it shows a document's figures and nothing else.
+    stream: text, or bytes where `binary`.  suffixes: names of files that choose this format.  fits: of files of another format that
+    hold this one where --format states it: SARIF is JSON, too.  streams: whether rows appear while the run goes on; a format that
+    cannot keeps them until `end`, so that a run that fails leaves its output empty.  draws: it shows a document's figures and nothing else.
 
     Options: a frozen dataclass, each field an option with its default (`read_options` says which types): `--format NAME:option=value`.
     options: one of these, what the user said.
     """
 
     suffixes: ClassVar[tuple[str, ...]] = ()
+    fits: ClassVar[tuple[str, ...]] = ()
     streams: ClassVar[bool] = False
     binary: ClassVar[bool] = False
     draws: ClassVar[bool] = False

@@ -12,7 +12,7 @@ from absint.contract.document import Document, Facts, Row, Table
 from absint.contract.record import cell
 from absint.errors import printable
 from absint.reports.interface import KeptFormat
-from absint.reports.rows import UNASKED, caveats, left_of, ordered, unasked
+from absint.reports.rows import UNASKED, caveats, command_of, left_of, ordered, unasked
 
 _FIRST = {"bad": 0, "open": 1}                      # what a reader looks for comes first
 _SPECIAL = re.compile(r"[\\`*_\[\]|~$#<>&]")         # what Markdown, its tables, or HTML in it would take for more than a letter
@@ -44,7 +44,7 @@ class Markdown(KeptFormat):
     def _lines(self, document: Document) -> Iterator[str]:
         model = self.heading.header.get("model")
         path = model.get("path") if isinstance(model, Mapping) else None
-        yield f"### absint {_shown(self.heading.analysis)}" + (f": {_shown(str(path))}" if path else "")
+        yield f"### absint {_shown(command_of(self.heading.analysis))}" + (f": {_shown(str(path))}" if path else "")
         yield from self._problems(document)
         if document.lead:
             yield from ("", *(f"    {printable(line)}" for line in document.lead.splitlines()[:self.options.rows or None]))

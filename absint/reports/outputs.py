@@ -19,13 +19,14 @@ _DISK = (errno.ENOSPC, errno.EIO, errno.EFBIG, getattr(errno, "EDQUOT", errno.EN
 
 
 class _Output:
-    """One format on its stream. failed: what broke it; it is given nothing from then on."""
+    """One format on its stream. failed: what broke it; it is given nothing from then on.  begun: whether it was given anything."""
 
     def __init__(self, path: Path | None, kind: type[Format]) -> None:
         self.path, self.kind = path, kind
         self.stack = ExitStack()
         self.format: Format | None = None
         self.failed: Exception | None = None
+        self.begun = False
 
     def open(self) -> None:
         if self.path is not None:
@@ -36,6 +37,7 @@ class _Output:
 
     def give(self, what: str, name: str, value: Any) -> None:
         """One call of the format, unless it is broken."""
+        self.begun = True
         if self.failed is None:
             try:
                 self.step(what, getattr(self.format, name), value)
@@ -43,6 +45,8 @@ class _Output:
                 self.failed = error
 
     def close(self) -> Exception | None:
+        if self.format is not None and not self.begun:      # the run failed before: an empty file would say that it found nothing
+            self._remove_empty()
         try:
             self.stack.close()
         except Exception as error:

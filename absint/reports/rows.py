@@ -25,6 +25,12 @@ def place_of(row: Row) -> tuple[bool, int]:
     return (False, index) if isinstance(index, int) else (True, 0)
 
 
+def command_of(analysis: str) -> str:
+    """The words of a command: those of 'taboo.certify' are 'taboo certify'."""
+    parts = analysis.split(".")
+    return " ".join(parts) if all(part.isidentifier() for part in parts) else analysis
+
+
 def left_of(document: Document) -> int:
     """How many items are not decided: of very many, only the first are listed."""
     count = document.summary.get("remaining_count")

@@ -70,6 +70,7 @@ class Sarif(KeptFormat):
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (".sarif",)
+    fits: ClassVar[tuple[str, ...]] = (".json",)
     Options: ClassVar[type[Any]] = SarifOptions
 
     def end(self, document: Document) -> None:

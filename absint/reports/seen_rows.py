@@ -8,6 +8,7 @@ from math import inf
 from typing import Any
 
 from absint.contract.document import Heading, Row
+from absint.contract.record import cell
 from absint.reports.rows import ordered
 
 TONES = ("bad", "open", "", "good")     # in the order of interest
@@ -23,7 +24,7 @@ class ColumnTotals:
     """What one column adds up to. Mutable: it grows row by row, and never beyond a dozen words.
 
     words: text, truth values and whole numbers, and how often; None once there are too many.  count, least, most, total: of its
-    finite numbers.
+    finite numbers; shown: least and most as people read them in their rows, where a claim is rounded to its safe side.
     """
 
     words: dict[str, int] | None = field(default_factory=dict)
@@ -31,12 +32,15 @@ class ColumnTotals:
     least: float = inf
     most: float = -inf
     total: float = 0.0
+    shown: tuple[str, str] = ("", "")
 
     def add(self, value: Any, shown: str) -> None:
         """One more value, as people read it."""
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if number and -_LARGEST < value < _LARGEST:     # never NaN, and nothing that float overflows at
             self.count, self.total = self.count + 1, self.total + value
+            low, high = self.shown
+            self.shown = (shown if value < self.least else low), (shown if value > self.most else high)
             self.least, self.most = min(self.least, value), max(self.most, value)
         if self.words is not None and isinstance(value, (str, int)):
             if len(shown) > _LETTERS or (shown not in self.words and len(self.words) == _MOST_WORDS):
@@ -72,7 +76,7 @@ class SeenRows:
         for name, column in self.columns.items():
             value = row.values.get(name)
             if value is not None:
-                column.add(value, row.cells.get(name, str(value)))
+                column.add(value, row.cells[name] if name in row.cells else cell(value))
         if len(self._first[tone]) < self.most:
             kept = _short(row, tone, self._room[tone])
             self._room[tone] -= len(kept.more)

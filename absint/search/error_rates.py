@@ -155,7 +155,8 @@ def check_order(attacked: Tensor, proofs: Tensor, where: str, names: Sequence[in
 
 def _check(graph: Graph, inputs: Tensor, labels: Tensor) -> None:
     if labels.shape != (len(inputs),):
-        raise InputError("E-LABEL", f"labels of shape {tuple(labels.shape)} for {len(inputs)} inputs", hint="give one class per input")
+        raise InputError("E-LABEL", f"of shape {tuple(labels.shape)} for {len(inputs)} inputs", where="labels",
+                         hint="give one class per input")
     Spec.check_labels(labels, graph.output.size)
 
 

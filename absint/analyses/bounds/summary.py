@@ -12,6 +12,7 @@ from absint.analyses.bounds.record import BoundsRecord, TensorBounds
 from absint.analyses.bounds.widths import LayerWidths, layer_widths
 from absint.contract.document import Figure, Panel, Series, Table
 from absint.model.graph import Graph
+from absint.numeric.percent import percent_text
 
 Widths = Mapping[str, Sequence[LayerWidths]]     # domain -> layers in the order asked for, the same for all
 
@@ -49,7 +50,7 @@ def table(widths: Widths) -> Table:
 
 
 def _share(value: float | None) -> str:
-    return "" if value is None else f"{100 * value:.1f} %"
+    return "" if value is None else f"{percent_text(value)} %"
 
 
 def figure(widths: Widths, title: str) -> Figure:
@@ -66,7 +67,7 @@ def figure(widths: Widths, title: str) -> Figure:
     layers = next(iter(widths.values()))
     names = tuple(f"{layer.tensor} ({layer.op})" for layer in layers)
     panels = (Panel(tuple(above), y_label="width: mean (solid), greatest (dashed)", logarithmic=True, legend=True, height=3.0),
-              Panel(tuple(below), y_label="undecided, %", y_limits=(0.0, inf), names=names))
+              Panel(tuple(below), x_label="tensor (operator)", y_label="undecided, %", y_limits=(0.0, inf), names=names))
     return Figure("widths", title, panels, (min(24.0, 3.5 + 0.42 * max(10, len(layers))), 6.2))
 
 

@@ -148,8 +148,9 @@ def _forms(domain: Domain[Any], name: str, ctx: Context) -> AffineBounds:
     """Of every entry of a node; the known bound where the domain has no affine one."""
     shape = (ctx.batch, *ctx.graph[name].shape)
     if any(interval.solver is not None and bool(interval.solver.any()) for interval in ctx.known.values()):
+        having = ", ".join(_having(lambda traits: bool(traits.relaxations) and traits.differentiable))
         raise UnsupportedError("E-AFFINE", "bounds of inner tensors rest on a solver's word", where=called(domain),
-                               hint="leave accept_solver away")
+                               hint=f"domains that ask none: {having}")
     rows = Rows.units(name, torch.ones(shape, dtype=torch.bool, device=ctx.numerics.device))
     parts = []
     for part in list(rows.chunks(ctx.budget.rows(_COPIES * 8 * ctx.graph.input.size))) or [rows]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import inf, isfinite
 
 from absint.contract.record import column
+from absint.numeric.decimal import outward_text
 
 ABOVE_ATTACK, BELOW_PROOF = "above an attack", "below the proof"
 
@@ -113,5 +114,7 @@ class TargetRow:
     time_s: float = column(unit="s", width=0)
 
     def cells(self) -> Mapping[str, str]:
-        """No counterexample: beyond the radius."""
-        return {} if self.attacked is None or isfinite(self.attacked) else {"attacked": "none"}
+        """What is certified cut downward, counterexamples upward; none of these lies beyond the radius."""
+        sides = {"certified": (self.certified, -1), "refuted": (self.refuted, 1), "attacked": (self.attacked, 1)}
+        found = {name: outward_text(value, side) for name, (value, side) in sides.items() if value is not None and isfinite(value)}
+        return {**found, "attacked": "none"} if self.attacked == inf else found

@@ -13,6 +13,7 @@ from absint.analyses.clever.record import ABOVE_ATTACK, BELOW_PROOF, CleverScore
 from absint.contract.analysis import facts
 from absint.contract.document import Document, Figure, Json, Panel, Section, Series, Table
 from absint.contract.run import Run
+from absint.numeric.percent import percent_text
 from absint.numeric.statistics import clopper_pearson
 
 Pair = tuple[CleverScore, TargetScore]
@@ -34,7 +35,8 @@ def summed_up(records: Sequence[CleverScore], run: Run[CleverOptions]) -> Docume
         found.append(("at the radius", f"{many} of {len(pairs)} scores end at it: a larger --radius says more of them"))
     rate = clopper_pearson(above, len(known)) if known else None
     if rate is not None:
-        found.append(("estimate above an attack", f"{above} of {len(known)}, {rate[0]:.1%} to {rate[1]:.1%} at 95 % (Clopper-Pearson)"))
+        found.append(("estimate above an attack", f"{above} of {len(known)}, {percent_text(rate[0], 1, -1)} % to "
+                                                  f"{percent_text(rate[1], 1, 1)} % at 95 % (Clopper-Pearson)"))
     proved = sum(one.certified is not None for _, one in pairs)
     if proved:
         found.append(("estimate below the proof", f"{below} of {proved}"))
@@ -73,7 +75,8 @@ def _means(kind: str, own: Sequence[TargetScore]) -> tuple[Json, ...]:
 def _figures(pairs: Sequence[Pair], kinds: Sequence[str], run: Run[CleverOptions]) -> tuple[Figure, ...]:
     """Each pair between its proof and its counterexample, from the smallest on."""
     settings = run.problem.settings
-    panels = tuple(_panel(kind, [one for _, one in pairs if one.kind == kind], settings.radius, first=not k)
+    panels = tuple(replace(_panel(kind, [one for _, one in pairs if one.kind == kind], settings.radius, first=not k),
+                           y_label=f"distance, {settings.norm}", whole=True)
                    for k, kind in enumerate(kinds))
     panels = (*panels[:-1], *(replace(panel, x_label="inputs, from the nearest counterexample on") for panel in panels[-1:]))
     title = f"CLEVER scores, order {settings.order}, {settings.norm}: {run.data_name}"

@@ -12,8 +12,10 @@ from absint.analyses.errors.record import ATTACK, ImageErrors
 from absint.contract.analysis import facts
 from absint.contract.document import Document, Json, Section, Table
 from absint.contract.run import Run
+from absint.numeric.percent import percents
 from absint.numeric.statistics import clopper_pearson
 
+_WHERE = " where every image is"
 COLUMNS = ("error", "percent", "errors", "n", "low", "high", "seconds")
 ANY = "verified: any of these"
 
@@ -40,9 +42,13 @@ class Rate:
     @property
     def cells(self) -> tuple[Json, ...]:
         """Rates in percent."""
-        low, high = (None, None) if self.interval is None else self.interval
+        share, low, high = percents(self.errors, self.n)
         seconds = None if self.seconds is None else round(self.seconds, 3)
-        return (self.name, _percent(self.share), self.errors, self.n, _percent(low), _percent(high), seconds)
+        return (self.name, share, self.errors, self.n, low, high, seconds)
+
+    def told(self, asked: int) -> tuple[Json, ...]:
+        """The same of so many images that were asked for: no interval where some are not decided, for the others are no random sample."""
+        return self.cells if self.n == asked else (*self.cells[:4], None, None, *self.cells[6:])
 
 
 def rates(records: Sequence[ImageErrors], task: ErrorsTask) -> tuple[Rate, ...]:
@@ -75,11 +81,13 @@ def summed_up(records: Sequence[ImageErrors], run: Run[ErrorsOptions]) -> Docume
     cut = sum(record.cut for record in records)
     untried = sum(record.unbroken is None for record in records) if task.attack is not None else 0
     complete = not (missed or cut or late["timeout"] or untried)
-    rows = tuple(one.cells for one in found)
+    whole = all(one.n == len(run.asked) for one in found)
+    rows = tuple(one.told(len(run.asked)) for one in found)
+    title = "errors, in percent" + ("" if whole else " of the images that are decided")
     return Document(
         {"inputs": len(run.asked), "decided": len(records), "cut": cut, "attack_unfinished": untried, "reasons": dict(late),
          "rates": [dict(zip(COLUMNS, row, strict=True)) for row in rows]},
-        (Section("errors, in percent, with 95 % intervals (Clopper-Pearson)", (Table(COLUMNS, rows, "rates"),)),
+        (Section(f"{title}, with 95 % intervals (Clopper-Pearson){_WHERE * (not whole)}", (Table(COLUMNS, rows, "rates"),)),
          facts(*_lines(run, len(records), late, missed, cut, untried))),
         exit_code=0 if complete else 1)
 
@@ -97,7 +105,3 @@ def _lines(run: Run[ErrorsOptions], count: int, late: Counter[str], missed: int,
         yield "attack", f"not ended in time for {untried} images; they are none of its n"
     if missed or cut:
         yield "unfinished", f"{missed} images failed or were not reached, {cut} were cut by the limit of the run; --resume goes on"
-
-
-def _percent(share: float | None) -> float | None:
-    return None if share is None else round(100 * share, 4)

@@ -11,7 +11,7 @@ import numpy as np
 
 from absint.analyses.global_robustness.latents import DISTRIBUTIONS, drawn
 from absint.analyses.global_robustness.options import GlobalOptions
-from absint.analyses.global_robustness.pairs import fit_of_images, groups_of, stated_classes, stated_generators
+from absint.analyses.global_robustness.pairs import fit_of_images, groups_of, networks_read, stated_classes, stated_generators
 from absint.analyses.global_robustness.task import GlobalTask
 from absint.contract.document import Json
 from absint.contract.run import Run
@@ -93,6 +93,7 @@ def described(task: GlobalTask, options: GlobalOptions) -> dict[str, Json]:
               "latent": pair.size, "networks": pair.graph.source.files.get("networks", []), "notes": list(pair.graph.source.notes)}
              for group, pair in task.named()]
     return {
+        "networks": networks_read(options, (one for pair in task.pairs for one in pair.graph.source.networks)),
         "pairs": found,
         "draws": {"distribution": DISTRIBUTIONS[task.kind], "seed": task.seed, "of_each_class": task.draws,
                   "made_by": "Philox4x64-10 at counter k, float32 numbers taken exactly"},

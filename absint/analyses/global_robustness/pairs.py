@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from absint.errors import InputError, UsageError
 from absint.model.composition import Fit
 from absint.model.conditioned import conditioned
 from absint.model.graph import Graph
+from absint.model.source import Source
 from absint.problem.live import composed, graph_of
 from absint.problem.parsing import parse_clip, parse_numbers
 from absint.problem.problem import check_classes
@@ -201,3 +202,23 @@ def files_read(options: GlobalOptions) -> Iterator[tuple[str, Path]]:
     for one in stated_generators(options):
         if isinstance(one.model, (str, Path)):
             yield f"--generator {one.label}", Path(one.model)
+
+
+def on_files(options: GlobalOptions, files: Sequence[Path]) -> Any:
+    """The options about these files: classifiers first, then generators in the order in which they are stated; None for another number."""
+    stated = stated_generators(options)
+    after = files[len(options.net):]
+    if options.conditional is not None and len(after) == 1:
+        return replace(options, net=tuple(files[:-1]), conditional=after[0])
+    if options.conditional is None and len(after) == len(stated):
+        named = tuple(f"{one.label}={file}" for one, file in zip(stated, after, strict=True))
+        return replace(options, net=tuple(files[: len(options.net)]), generator=named)
+    return None
+
+
+def networks_read(options: GlobalOptions, sources: Iterable[Source]) -> list[dict[str, str]]:
+    """{"path", "sha256"} of classifiers, then of generators, as `on_files` takes them. sources: of all networks of the composed graphs."""
+    hashes = {one.path: one.sha256 for one in sources}
+    generators = [options.conditional] if options.conditional is not None else [one.model for one in stated_generators(options)]
+    return [{"path": str(one), "sha256": hashes.get(str(one), "")} for one in (*options.net, *generators)
+            if isinstance(one, (str, Path))]

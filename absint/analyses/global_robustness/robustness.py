@@ -11,6 +11,7 @@ from absint.analyses.global_robustness.options import GlobalRobustnessOptions
 from absint.analyses.global_robustness.robustness_record import FALSIFIED, VERIFIED, LatentRobustness
 from absint.contract.analysis import TIMED_OUT, Analysis, Failure, Item
 from absint.contract.document import Document, Json
+from absint.contract.replay import WitnessReplay
 from absint.contract.run import Run
 from absint.verdict import Reason
 
@@ -114,6 +115,21 @@ class GlobalRobustness(Analysis[GlobalRobustnessOptions, LatentRobustness]):
         reason = Reason.TIMEOUT.value if failure.code == TIMED_OUT else failure.code
         unknown: LatentRobustness = item.payload
         return replace(unknown, reasons=dict.fromkeys(unknown.verdicts, reason), time_s=failure.time_s)
+
+    def replayed(self, record: LatentRobustness, run: Run[GlobalRobustnessOptions]) -> WitnessReplay:
+        """By both models one after the other, and a proof."""
+        if record.witness is None:
+            return WitnessReplay()
+        from absint.analyses.global_robustness.replaying import is_counterexample
+
+        return WitnessReplay.of(is_counterexample(record, run))
+
+    def on_networks(self, options: GlobalRobustnessOptions, networks: Sequence[Path]) -> GlobalRobustnessOptions | None:
+        """Classifiers first, then what generates."""
+        from absint.analyses.global_robustness.pairs import on_files
+
+        found: GlobalRobustnessOptions | None = on_files(options, networks)
+        return found
 
     def document(self, records: Sequence[LatentRobustness], run: Run[GlobalRobustnessOptions]) -> Document:
         """The worst class at each radius, then all."""

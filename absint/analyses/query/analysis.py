@@ -20,6 +20,7 @@ from absint.contract import analysis as contract
 from absint.contract.analysis import Analysis, Failure, Item
 from absint.contract.document import Document, Json
 from absint.contract.options import given, options_of
+from absint.contract.replay import WitnessReplay
 from absint.contract.run import Run, seconds_of
 from absint.errors import AbsintError, InputError, UnsupportedError, UsageError
 from absint.model.digest import digest
@@ -167,7 +168,11 @@ class QueryAnalysis(Analysis[QueryOptions, AnswerRecord]):
             reader = version("vnnlib")
         except PackageNotFoundError:
             reader = "missing"
-        return {"model": model_facts(run.problem.graph), "query": query_facts(run.problem.query), "versions": {"vnnlib": reader}}
+        sense = "in exact real arithmetic" + (" and in every float32 execution" if run.options.semantics == "float32" else "")
+        assurance = (f"unsat: proved that no real input meets the query, {sense}; sat: one that does was found, replayed in onnxruntime "
+                     "and proved; anything else: neither, and nothing is said of the network")
+        return {"model": model_facts(run.problem.graph), "query": query_facts(run.problem.query), "assurance": assurance,
+                "versions": {"vnnlib": reader}}
 
     def binding(self, run: Run[QueryOptions]) -> Mapping[str, Json]:
         """All that the answers depend on: the list as it was read, every byte of every file it names, its cap."""
@@ -203,8 +208,9 @@ class QueryAnalysis(Analysis[QueryOptions, AnswerRecord]):
         end = time.monotonic() + (line.timeout if item.limit is None else item.limit)
         asked = read(line.query, line.network, run.options)
         if line.sha256 is not None and line.sha256 != asked.sha256:
-            raise InputError("E-INSTANCES-CHANGED", "network or query have changed since the run began", where=item.name,
-                             hint="an answer about other bytes is none: run again")
+            # A failure is shown without advice: what to do is part of what is said.
+            raise InputError("E-INSTANCES-CHANGED", "network or query have changed since the run began, and nothing is said of other "
+                             "bytes: run again", where=item.name)
         answer = self._answer(item, asked, run, begin, min(run.end, end), cut=run.end < end)
         return replace(answer, onnx=line.onnx, vnnlib=line.vnnlib, found=None)
 
@@ -227,6 +233,18 @@ class QueryAnalysis(Analysis[QueryOptions, AnswerRecord]):
         late = failure.code == contract.TIMED_OUT
         return AnswerRecord(item.index, item.payload.onnx, item.payload.vnnlib, TIMED_OUT if late else ERROR, failure.time_s,
                             reason=Reason.TIMEOUT.value if late else failure.code, notes=(failure.what,))
+
+    def replayed(self, record: AnswerRecord, run: Run[QueryOptions]) -> WitnessReplay:
+        """Of a single query, by onnxruntime and a proof against the exact query."""
+        if record.witness is None or isinstance(run.problem, Listing):
+            return WitnessReplay()
+        from absint.analyses.query.asking import is_counterexample
+
+        return WitnessReplay.of(is_counterexample(record, run))
+
+    def on_networks(self, options: QueryOptions, networks: Sequence[Path]) -> QueryOptions | None:
+        """One network, by whatever name the query calls it."""
+        return replace(options, network=(str(networks[0]),)) if len(networks) == 1 else None
 
     # ---- what they add up to ---------------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from absint.analyses.verify.settings import ProofSettings
 from absint.attacks.proof import Judgement, by_intervals, in_rationals
 from absint.model.graph import Graph
 from absint.model.reference import runtime
+from absint.numeric.backend import numeric_mode
 from absint.problem.problem import Problem
 from absint.problem.query import Group, Query
 from absint.problem.regions.region import BoxRegion
@@ -186,6 +187,14 @@ class Answering:
             distance = 0.0 if reference.prefix else float(np.abs(reference.round(point) - point).max(initial=0.0))
         inputs = tuple(self.query.exact.get((cell, k)) or _written(value) for k, value in enumerate(candidate))
         return Assignment(inputs, outputs, tuple(candidate), distance)
+
+    def proves(self, witness: tuple[float, ...]) -> bool:
+        """Whether a point that somebody claims is a counterexample of the query: proved against the exact query and replayed."""
+        if len(witness) != self.graph.input.size or not np.isfinite(witness).all():
+            return False
+        with numeric_mode(), torch.no_grad():
+            return any(self._proved(int(cell), group.rows[place : place + 1], witness) is not None
+                       for group in self.groups for place, cell in enumerate(group.cell))
 
     @property
     def result(self) -> QueryResult:

@@ -11,7 +11,7 @@ from typing import Any
 
 from absint.analyses.query.answering import QueryAnswer, QueryResult, answered
 from absint.analyses.query.options import QueryOptions
-from absint.analyses.query.record import AnswerRecord
+from absint.analyses.query.record import SAT, AnswerRecord
 from absint.analyses.verify.run_settings import settings_of
 from absint.contract.run import Run
 from absint.errors import InputError, UsageError
@@ -88,7 +88,7 @@ def record_of(found: FoundAnswer, index: int, names: tuple[str, str], time_s: fl
     return AnswerRecord(
         index, *names, result.answer.value, time_s, result.stage if decided else None, result.reason.value if result.reason else None,
         result.margin, tuple(noted(result.results)), assurance_of(result), found.asked.sha256,
-        cut and result.answer is QueryAnswer.TIMED_OUT, found)
+        cut and result.answer is QueryAnswer.TIMED_OUT, found, None if result.witness is None else result.witness.point)
 
 
 def assurance_of(result: QueryResult) -> Assurance:
@@ -99,3 +99,14 @@ def assurance_of(result: QueryResult) -> Assurance:
     if result.answer is QueryAnswer.SAT and result.witness is not None:
         return Assurance.REPLAYED if result.witness.outputs else Assurance.SOUND
     return Assurance.NONE
+
+
+def is_counterexample(record: AnswerRecord, run: Run[Any]) -> bool:
+    """Whether the record's witness is one of the run's query, which is the one that the record answers, about the same network.
+
+    Sound: True only where it is proved against the exact query, and replayed.
+    """
+    asked: AskedQuery = run.problem
+    if record.witness is None or record.verdict != SAT or record.sha256 != asked.sha256:
+        return False
+    return answered(asked.graph, asked.query, settings_of(run)).proves(record.witness)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from statistics import mean, median
 from typing import TYPE_CHECKING, ClassVar
 
 from absint.analyses.radius.options import DOMAIN, EXACT_ATTACK, EXACT_DOMAIN, RadiusOptions
 from absint.analyses.radius.record import RadiusResult
 from absint.contract.analysis import Analysis, Item, facts
-from absint.contract.document import Document, Json
+from absint.contract.document import Document, Figure, Json, Panel, Section, Series
+from absint.contract.replay import WitnessReplay
 from absint.contract.run import Run
 from absint.errors import UsageError
-from absint.numeric.decimal import exact_text
+from absint.numeric.decimal import exact_text, float_above, outward_text
 
 if TYPE_CHECKING:
     from absint.analyses.radius.bisection import BisectionSettings
@@ -32,6 +34,7 @@ class Radius(Analysis[RadiusOptions, RadiusResult]):
     Options = RadiusOptions
     Record = RadiusResult
     records: ClassVar[str] = "radii"
+    unread: ClassVar[frozenset[str]] = frozenset(("net", "data", "labels", "domain"))
 
     def check(self, options: RadiusOptions) -> None:
         """--exact chooses domain and attack; a solver's word certifies nothing."""
@@ -93,14 +96,23 @@ class Radius(Analysis[RadiusOptions, RadiusResult]):
         """Whether anything was proved."""
         return "cut short" if record.short else "certified" if record.certified else "zero"
 
+    def replayed(self, record: RadiusResult, run: Run[RadiusOptions]) -> WitnessReplay:
+        """Its witness, by onnxruntime and a proof."""
+        if record.witness is None:
+            return WitnessReplay()
+        from absint.analyses.radius.replaying import is_counterexample
+
+        return WitnessReplay.of(is_counterexample(record, run))
+
     def document(self, records: Sequence[RadiusResult], run: Run[RadiusOptions]) -> Document:
-        """Mean and median of the certified radii, correct to rounding."""
+        """Mean and median of the certified radii, rounded down."""
         certified = [record.certified for record in records]
         cut, zero = sum(record.short for record in records), sum(not value for value in certified)
-        average, middle = (float(mean(certified)), float(median(certified))) if certified else (None, None)
+        average, middle = (-float_above(-mean(certified)), -float_above(-median(certified))) if certified else (None, None)
         finished = len(records) == len(run.asked) and not cut
         search, clip = run.header["search"], run.options.clip
-        found = "none" if average is None else f"mean {average:.6g}, median {middle:.6g}, {zero} of {len(records)} are 0"
+        found = "none" if average is None or middle is None else (
+            f"mean {outward_text(average, -1)}, median {outward_text(middle, -1)}, {zero} of {len(records)} are 0")
         missed = "" if finished else f"; {len(run.asked) - len(records)} not reached, {cut} cut short"
         return Document(
             {"inputs": len(run.asked), "finished": finished, "mean": average, "median": middle, "zero": zero,
@@ -108,5 +120,28 @@ class Radius(Analysis[RadiusOptions, RadiusResult]):
             (facts(("radii", found),
                    ("search", f"{search['norm']}, up to {search['upper']}, {search['halvings']} halvings to {search['step']} "
                               + ("without data range" if clip is None else f"in data range [{clip[0]:g}, {clip[1]:g}]")),
-                   ("inputs", f"{len(run.asked)} of {run.data_name}{missed}")),),
+                   ("inputs", f"{len(run.asked)} of {run.data_name}{missed}")), *_curve(records, search["norm"])),
             exit_code=0 if finished else 1)
+
+
+def _curve(records: Sequence[RadiusResult], norm: str) -> Iterator[Section]:
+    """How many inputs are certified up to each radius, and how many have no counterexample there; a detail, for formats with room."""
+    if len(records) < 2:
+        return
+    counts = tuple(float(len(records) - place) for place in range(len(records)))
+    proved = sorted(-float_above(-record.certified) for record in records)
+    lines = [_steps("certified", proved, counts, 2)]
+    refuted = sorted(float_above(record.refuted) for record in records if isinstance(record.refuted, Fraction))
+    if refuted:
+        lines.append(_steps("without a counterexample", refuted, counts, 1))
+    panel = Panel(tuple(lines), x_label=f"radius, {norm}, in raw input units", y_label="inputs", y_limits=(0.0, len(records) * 1.05),
+                  legend=True)
+    yield Section("Inputs by radius", (Figure("certified", "Inputs whose radius is at least so large", (panel,), (7.0, 3.2)),), detail=True)
+
+
+def _steps(label: str, ends: Sequence[float], counts: Sequence[float], colour: int) -> Series:
+    """Down by one at each end, from all on the left."""
+    x, y = [0.0], [counts[0]]
+    for end, before in zip(ends, counts, strict=False):
+        x, y = [*x, end, end], [*y, before, before - 1]
+    return Series(label, tuple(x), tuple(y), colour=colour)

@@ -183,7 +183,8 @@ def _check_inputs(center: Tensor, names: Sequence[int]) -> None:
     broken = (~center.isfinite().flatten(1).all(1)).nonzero().flatten().tolist()
     if broken:
         shown = ", ".join(str(names[k]) for k in broken[:10]) + (", ..." if len(broken) > 10 else "")
-        raise InputError("E-DATA-NAN", f"inputs with NaN or infinite entries: {shown}", hint="remove or repair these inputs")
+        raise InputError("E-DATA-NAN", f"inputs with NaN or infinite entries: {shown}", where="inputs",
+                         hint="remove or repair these inputs")
 
 
 def _fan(options: BisectionSettings) -> int:

@@ -59,13 +59,15 @@ def check_targets(graph: Graph, center: Tensor, target: Tensor | None, names: Se
     if target is None or not len(center):
         return
     if target.shape != center.shape[:1] or target.is_floating_point():
-        raise InputError("E-LABEL", f"targets {tuple(target.shape)} of {target.dtype} for {len(center)} inputs", hint="one integer each")
+        raise InputError("E-LABEL", f"targets {tuple(target.shape)} of {target.dtype} for {len(center)} inputs", where="target",
+                         hint="give one class number per input")
     Spec.check_labels(target, graph.output.size)
     outputs = outputs_at(graph, center.double())
     own = (_pair_tied(outputs, target).logical_not() & (outputs.argmax(1) == target)).nonzero().flatten().tolist()
     if own:
         shown = ", ".join(str(names[k]) for k in own[:10]) + (", ..." if len(own) > 10 else "")
-        raise InputError("E-LABEL", f"the target is the predicted class itself: inputs {shown}", hint="a target must be another class")
+        raise InputError("E-LABEL", f"the target is the predicted class itself: inputs {shown}", where="target",
+                         hint="a target must be another class")
 
 
 def outputs_at(graph: Graph, center: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from absint.analyses.sweep.options import SweepOptions
 from absint.analyses.sweep.record import SweepCell, SweepLine
 from absint.contract.analysis import TIMED_OUT, Analysis, Failure, Item
 from absint.contract.document import Document, Json
+from absint.contract.replay import WitnessReplay
 from absint.contract.results import Results
 from absint.contract.run import Run
 from absint.verdict import Assurance, InstanceResult, Reason, Verdict
@@ -41,6 +42,7 @@ class Sweep(Analysis[SweepOptions, SweepLine]):
     records: ClassVar[str] = "verdicts"
     positional: ClassVar[tuple[str, ...]] = ("net", "data", "labels", "eps")
     returns: ClassVar[str] = "absint.analyses.sweep.result:SweepResults"
+    unread: ClassVar[frozenset[str]] = frozenset(("net", "data", "labels", "eps", "norm", "domain", "seed"))      # the header says them
 
     def asks_project(self, given: Mapping[str, Any]) -> bool:
         """Not beside a file that states the sweep: it would be overruled by what happens to lie around."""
@@ -139,6 +141,22 @@ class Sweep(Analysis[SweepOptions, SweepLine]):
         from absint.analyses.sweep.deciding import timed_out
 
         return timed_out(item, InstanceResult(0, Verdict.UNKNOWN, reason=Reason.TIMEOUT, time_s=failure.time_s))
+
+    def replayed(self, record: SweepLine, run: Run[SweepOptions]) -> WitnessReplay:
+        """Each radius' by itself."""
+        from absint.analyses.sweep.replaying import replayed
+
+        return replayed(record, run)
+
+    def on_networks(self, options: SweepOptions, networks: Sequence[Path]) -> SweepOptions | None:
+        """All of them side by side; not where others are composed with each."""
+        return None if options.compose else replace(options, net=tuple(networks))
+
+    def elsewhere(self, record: SweepLine, places: Mapping[int, int]) -> SweepLine | None:
+        """By the input, not by the item."""
+        from absint.analyses.sweep.replaying import elsewhere
+
+        return elsewhere(record, places)
 
     def word(self, record: SweepLine) -> str:
         """What its radii come to."""

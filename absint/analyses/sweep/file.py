@@ -68,7 +68,9 @@ def stated_in(path: Path) -> dict[str, Any]:
     details, found = [], {}
     for key, value in table.items():
         one = known.get(key.replace("-", "_"))
-        if one is None:
+        if one is None and isinstance(value, Mapping):
+            details.append(f"[{key}] is a table, which project files have: absint sweep --config {path}")
+        elif one is None:
             near = difflib.get_close_matches(key.replace("-", "_"), known, n=2, cutoff=0.5)
             details.append(f"there is no key '{key}'" + (f": did you mean {' or '.join(near)}?" if near else ""))
         elif one.name in found:
@@ -126,6 +128,8 @@ def _single(one: Option, value: Any, folder: Path) -> Any:
             raise ValueError("a whole number is meant")
         return value
     text = _text(value)
+    if one.name == "net" and Path(text).suffix.lower() == SUFFIX:
+        raise ValueError("a network is meant, not another file of options")
     if one.kind is Path or ("Path" in one.accepts and (folder / text).is_file()):
         return folder / text        # an absolute one stays what it is
     return text

@@ -50,8 +50,11 @@ def radii_of(stated: Iterable[Any]) -> tuple[AskedRadius, ...]:
 
 
 def _each(value: Any) -> Iterable[Any]:
-    """The numbers of an array."""
-    listed = value.tolist() if hasattr(value, "tolist") else value
+    """The numbers of an array. What cannot list them, such as a sparse tensor, is one value, and refused as such."""
+    try:
+        listed = value.tolist() if hasattr(value, "tolist") else value
+    except Exception:       # whatever a user's object raises
+        listed = value
     return listed if isinstance(listed, (list, tuple)) else (listed,)
 
 

@@ -16,17 +16,22 @@ from absint.analyses.sweep.record import SweepCell, SweepLine
 from absint.contract.analysis import facts
 from absint.contract.document import Document, Figure, Json, Panel, Section, Series, Table, table_of
 from absint.contract.run import Run
-from absint.numeric.statistics import clopper_pearson
+from absint.numeric.percent import percent_number, percents
 from absint.verdict import Reason, Verdict
 
 ANY = "any of these"
+_PART = " that are decided"     # in a run that did not end: what is decided first is no random sample of all
+_WHERE = " where every input is"
 _MOST = 200     # inputs of which a machine-readable document lists that verdicts differ
 Group = tuple[str, str, str]        # network, norm, domain
 
 
 @dataclass(frozen=True)
 class Shares:
-    """At one radius, of n inputs; those that are misclassified themselves count as neither verified nor falsified. skipped: of all n."""
+    """At one radius, of n inputs; those that are misclassified themselves count as neither verified nor falsified. skipped: of all n.
+
+    asked: inputs that were asked for. Where some of them have no verdict, those that have one are no random sample: they get no interval.
+    """
 
     group: Group
     eps: str
@@ -35,6 +40,12 @@ class Shares:
     unknown: int
     misclassified: int
     skipped: int
+    asked: int
+
+    @property
+    def whole(self) -> bool:
+        """Whether every input that was asked for has a verdict."""
+        return self.n == self.asked
 
     @property
     def n(self) -> int:
@@ -54,10 +65,11 @@ class Shares:
     def row(self) -> dict[str, Json]:
         """JSON-ready, shares in percent with the exact interval of the verified one."""
         net, norm, domain = self.group
-        low, high = clopper_pearson(self.verified, self.n) if self.n else (None, None)
+        share, *ends = percents(self.verified, self.n)
+        low, high = ends if self.whole else (None, None)
         return {"net": net, "norm": norm, "domain": domain, "eps": self.eps, "verified": self.verified, "falsified": self.falsified,
-                "unknown": self.unknown, "misclassified": self.misclassified, "n": self.n, "percent": _percent(self.share),
-                "low": _percent(low), "high": _percent(high), "skipped": self.skipped}
+                "unknown": self.unknown, "misclassified": self.misclassified, "n": self.n, "percent": share, "low": low,
+                "high": high, "skipped": self.skipped}
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +102,8 @@ class Verdicts:
         counts = Counter(cell.verdict for cell in cells)
         skipped = sum(bool(cell.basis) for cell in cells)
         return Shares(group, eps, counts[Verdict.VERIFIED], counts[Verdict.FALSIFIED],
-                      counts[Verdict.UNKNOWN] + counts[Verdict.LIKELY], counts[Verdict.MISCLASSIFIED], skipped)
+                      counts[Verdict.UNKNOWN] + counts[Verdict.LIKELY], counts[Verdict.MISCLASSIFIED], skipped,
+                      len(self.task.inputs if inputs is None else inputs))
 
     def together(self, net: str, norm: str, eps: str) -> Shares:
         """By whichever domain: verified or falsified where one of them says so."""
@@ -98,7 +111,7 @@ class Verdicts:
         names = set(by_domain[0]).intersection(*by_domain[1:])
         counts = Counter(_strongest([cells[name].verdict for cells in by_domain]) for name in names)
         return Shares((net, norm, ANY), eps, counts[Verdict.VERIFIED], counts[Verdict.FALSIFIED], counts[Verdict.UNKNOWN],
-                      counts[Verdict.MISCLASSIFIED], 0)
+                      counts[Verdict.MISCLASSIFIED], 0, len(self.task.inputs))
 
 
 def _strongest(verdicts: Sequence[Verdict]) -> Verdict:
@@ -120,14 +133,16 @@ def summed_up(records: Sequence[SweepLine], run: Run[SweepOptions]) -> Document:
     late = sum(cell.reason is Reason.TIMEOUT for cell in cells)
     missing = len(run.asked) - len(records)
     matrices, differing = _compared(found)
-    sections = [Section("inputs verified, in percent of all, with 95 % intervals (Clopper-Pearson)", (table_of("shares", rows),))]
+    whole = all(one.whole for one in (*shares, *union))
+    sections = [Section(f"inputs verified, in percent of all{_PART * (not whole)}, with 95 % intervals (Clopper-Pearson)"
+                        f"{_WHERE * (not whole)}", (table_of("shares", rows),))]
     sections += [Section(title, (table,)) for title, table in matrices]
-    sections += _by_seed(found)
+    sections += _by_seed(found, whole=whole)
     cut = sum(record.cut for record in records)
     return Document(
         {"cells": len(cells), "asked": len(cells) - sum(bases.values()), "skipped": dict(bases), "timed_out": late, "cut": cut},
         (*sections, facts(*_lines(run, bases, len(cells), late, missing, cut))),
-        figures=(_curves(found),), values={"shares": rows, "differing": differing},
+        figures=(_curves(found, whole=whole),), values={"shares": rows, "differing": differing},
         notes=tuple(dict.fromkeys(note for cell in cells for note in cell.notes)),
         warnings=(*_doubts(run), *_word(cells)), exit_code=1 if missing or late or cut else 0, error=Evidences.of(records, task.by_text)[1])
 
@@ -139,7 +154,7 @@ def _lines(run: Run[SweepOptions], bases: Counter[str], count: int, late: int, m
         known = "" if right is None else f", classified correctly: {right['correct']} of {right['of']}"
         yield "network", f"{one['name']} (sha256 {one['sha256'][:12] or 'unknown'}){known}"
     yield "inputs", f"{len(task.inputs)} of {run.data_name}, " + ("no data range" if clip is None else f"data range {clip}")
-    yield "asked", f"{count - sum(bases.values())} of {count} verdicts"
+    yield "asked", f"{count - sum(bases.values())} of {len(run.asked) * len(task.radii)} verdicts"
     said = {"proof": "verified at a larger radius of the same input, network, norm and domain",
             "witness": "falsified at a smaller one, by a point of the larger ball",
             "the input": "of inputs that are misclassified themselves"}
@@ -203,7 +218,7 @@ def _matrix(place: Mapping[str, Json], proved: Mapping[str, set[int]]) -> list[d
                                                                  for other, theirs in proved.items()}} for one, mine in proved.items()]
 
 
-def _by_seed(found: Verdicts) -> list[Section]:
+def _by_seed(found: Verdicts, *, whole: bool) -> list[Section]:
     """The share of each sample, where there are several, with their mean and range."""
     task = found.task
     if len(task.samples) < 2:
@@ -217,10 +232,10 @@ def _by_seed(found: Verdicts) -> list[Section]:
                      **{f"seed {seed}": _percent(share) for seed, share in shares.items()},
                      "mean": _percent(mean(known) if known else None), "least": _percent(min(known, default=None)),
                      "most": _percent(max(known, default=None))})
-    return [Section("inputs verified, in percent, by the seed of the sample", (table_of("seeds", rows),))]
+    return [Section(f"inputs verified, in percent{_PART * (not whole)}, by the seed of the sample", (table_of("seeds", rows),))]
 
 
-def _curves(found: Verdicts) -> Figure:
+def _curves(found: Verdicts, *, whole: bool) -> Figure:
     """A panel for each network and norm: the share verified by each domain over the radii, and what no proof can exceed."""
     task = found.task
     x = tuple(float(max(one.exact)) for one in task.radii)
@@ -235,8 +250,8 @@ def _curves(found: Verdicts) -> Figure:
         most = line(lambda eps, net=net, norm=norm: found.together(net, norm, eps).most)  # type: ignore[misc]
         series.append(Series("not falsified", x, most, dashed=True, colour=len(series)))
         panels.append(Panel(tuple(series), f"{net}, {norm}", "radius", "share of inputs", y_limits=(0.0, 1.01), legend=True))
-    return Figure("sweep", "verified over radius", tuple(panels), (7.0, 3.6 * len(panels)))
+    return Figure("sweep", f"verified over radius{_PART * (not whole)}", tuple(panels), (7.0, 3.6 * len(panels)))
 
 
 def _percent(share: Any) -> float | None:
-    return None if share is None else round(100 * float(share), 4)
+    return None if share is None else percent_number(share)

@@ -57,6 +57,13 @@ class TabooCalibrate(Analysis[TabooCalibrateOptions, ThresholdBlock]):
         rectified(graph)
         check_executions(graph)
 
+    def suited(self, graph: Graph, options: TabooCalibrateOptions) -> None:
+        """And the bundled images, where no inputs are named: said before anything makes them fit."""
+        from absint.analyses.taboo.calibrate_data import check_fit, taken_for_none
+
+        self.suits(graph)
+        check_fit(options, graph, bundled=taken_for_none(options.data))
+
     def prepare(self, run: Run[TabooCalibrateOptions]) -> TabooTask:
         """Keys, masks and data."""
         from absint.analyses.taboo.calibrate_asked import asked_of

@@ -21,7 +21,7 @@ from absint.problem.dataset import Dataset
 from absint.problem.live import inputs_of, labels_of
 from absint.problem.live.inputs import arranged
 from absint.problem.parsing import parse_clip
-from absint.problem.training_data import Split, TrainingData, training_data
+from absint.problem.training_data import BUNDLED, Split, TrainingData, training_data
 
 _SHOWN = 5
 
@@ -44,6 +44,11 @@ def check_fit(options: TabooCalibrateOptions, graph: Graph, *, bundled: bool) ->
     if bundled and isinstance(options.data, Dataset) and options.data.inputs[0].size != graph.input.size:
         raise InputError("E-DATA-NONE", f"no bundled images fit inputs of shape {graph.input.shape}", where=str(options.net),
                          hint="give the training inputs with --data FILE (npz, npy, CSV or IDX)")
+
+
+def taken_for_none(data: object) -> bool:
+    """Whether these are the bundled images."""
+    return isinstance(data, Dataset) and data.name.startswith(BUNDLED)
 
 
 def parted(run: Run[TabooCalibrateOptions]) -> tuple[Dataset, Dataset | None]:

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,8 @@ from absint.contract.document import Document, Json, Section, Table
 from absint.contract.run import Run
 from absint.engine.domain import Domain
 from absint.errors import InputError, InternalError
-from absint.numeric.decimal import exact_text
-from absint.numeric.statistics import clopper_pearson
+from absint.numeric.decimal import exact_text, float_above, outward_text
+from absint.numeric.percent import percent_number, percent_text, percents
 from absint.registry import own_version
 from absint.search.names import called, source_of
 
@@ -140,9 +141,10 @@ class CalibrationOutcome:
         for number, trap in enumerate(self.traps.traps):
             alarms = None if self.held is None else self.held.by_trap[number]
             n = None if self.held is None else self.held.n
-            rate = (None, None, None) if alarms is None or n is None else _per_cent(alarms, n)
-            cells = (number + 1, trap.key_id, trap.masked, self.making.total, f"{100 * trap.masked / self.making.total:.3g} %",
-                     trap.dropped, self.training[0][number], alarms, n, *rate)
+            rate = (None, None, None) if alarms is None or n is None else percents(alarms, n)
+            share = f"{percent_number(Fraction(trap.masked, self.making.total)):.5g} %"
+            cells = (number + 1, trap.key_id, trap.masked, self.making.total, share, trap.dropped, self.training[0][number], alarms, n,
+                     *rate)
             yield (*cells, self.making.keys[number]) if shown else cells
 
     def transfer(self) -> Iterator[Section]:
@@ -196,10 +198,10 @@ class CalibrationOutcome:
 
 
 def _of_held(held: FalseAlarms, making: TrapCalibration) -> str:
-    share, low, high = _per_cent(held.any, held.n)
+    share, low, high = percents(held.any, held.n)
     chosen = "; its neurons were chosen on these very inputs, so that new ones may alarm more often" \
         if making.settings.policy == "calibrated" else ""
-    right = "" if held.right is None else f"; the network classifies {100 * held.right / held.n:.2f} % right"
+    right = "" if held.right is None else f"; the network classifies {percent_text(Fraction(held.right, held.n), 2)} % right"
     return (f"{held.any} of {held.n} inputs alarm, {share} % ({low} to {high} at 95 %); {held.shaky} of these alarms lie within the "
             f"rounding bound of a threshold, {held.near} quiet inputs do{right}{chosen}")
 
@@ -208,8 +210,9 @@ def _promise(outcome: CalibrationOutcome, task: TabooTask) -> str:
     """P(alarm) of a new input, or why nothing is promised."""
     found = held_out(outcome.traps)
     if found is not None:
-        return (f"P(alarm) <= {found.masked} ({found.above} + 1) / ({found.inputs} + 1) = {float(found.bound):.3g} on a new input, where "
-                f"it and the {found.inputs} inputs are exchangeable and neither the network nor the keys depend on them")
+        return (f"P(alarm) <= {found.masked} ({found.above} + 1) / ({found.inputs} + 1) = {outward_text(float_above(found.bound), 1)} "
+                f"on a new input, where it and the {found.inputs} inputs are exchangeable and neither the network nor the keys depend "
+                "on them")
     if outcome.making.rule.above(1) is None:
         return "none: these thresholds are no order statistics of activations"
     return ("none: the network was trained on the inputs, or nobody said that it was not (--exchangeable); "
@@ -262,9 +265,4 @@ def _detector(path: Path) -> Traps | None:
         return read_traps(path) if path.is_file() and path.stat().st_size <= _LARGEST else None
     except (InputError, OSError):       # another kind of file
         return None
-
-
-def _per_cent(hits: int, count: int) -> tuple[float, float, float]:
-    low, high = clopper_pearson(hits, count)
-    return round(100 * hits / count, 4), round(100 * low, 4), round(100 * high, 4)
 

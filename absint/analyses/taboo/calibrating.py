@@ -201,7 +201,7 @@ class TrapCalibration:
         endless = [f"{tensor}[{entry}]" for (tensor, entry), bound in zip(self.union.neurons, bounds.tolist(), strict=True)
                    if not abs(bound) < torch.finfo(torch.float32).max]
         if endless:
-            raise InputError("E-TABOO-THRESHOLD", f"{len(endless)} neurons have no bound that float32 holds", details=endless[:_SHOWN],
+            raise InputError("E-TABOO-THRESHOLD", "neurons without a bound that float32 holds", details=endless[:_SHOWN],
                              hint="a smaller radius, or a more precise domain")
         return dict(zip(self.union.neurons, thresholds_above(bounds.tolist()), strict=True))
 

@@ -12,8 +12,8 @@ from absint.analyses.taboo.options import TabooCertifyOptions
 from absint.contract.analysis import facts
 from absint.contract.document import Document, Json, Section, Table
 from absint.contract.run import Run
-from absint.numeric.decimal import exact_text
-from absint.numeric.statistics import clopper_pearson
+from absint.numeric.decimal import exact_text, float_above, outward_text
+from absint.numeric.percent import percents
 from absint.verdict import Reason
 
 COLUMNS = ("outcome", "inputs", "n", "percent", "low", "high")
@@ -26,18 +26,19 @@ def summed_up(records: Sequence[TabooCertificate], run: Run[TabooCertifyOptions]
     counts = Counter(record.outcome for record in records)
     missed, cut = len(run.asked) - len(records), sum(record.cut for record in records)
     late = sum(record.reason is Reason.TIMEOUT for record in records)
-    rows = tuple(_row(outcome, counts[outcome], len(records)) for outcome in Outcome)
+    rows = tuple(_row(outcome, counts[outcome], len(records), whole=not missed) for outcome in Outcome)
+    title = "outcomes, with 95 % intervals (Clopper-Pearson) were the inputs a random sample" if not missed else \
+        "outcomes among the inputs that are decided; what is decided first is no random sample"
     complete = not (missed or late or (counts[Outcome.OPEN] and run.problem.eps is not None))
     certified = [record.certified for record in records if record.certified is not None]
     shown = {} if run.problem.eps is not None or not certified else {
-        "mean": float(mean(certified)), "median": float(median(certified)), "zero": sum(not one for one in certified)}
+        "mean": -float_above(-mean(certified)), "median": -float_above(-median(certified)), "zero": sum(not one for one in certified)}
     summary: dict[str, Json] = {
         "inputs": len(run.asked), **{outcome.value: counts[outcome] for outcome in Outcome},
         "alarms_themselves": sum(bool(record.alarm) for record in records), "cut": cut,
         "reasons": dict(Counter(record.reason.value for record in records if record.reason is not None)), **shown,
         "shares": [dict(zip(COLUMNS, row, strict=True)) for row in rows], "proved": claim(records, run), "not_claimed": NOTHING}
-    return Document(summary, (Section("outcomes, with 95 % intervals (Clopper-Pearson) were the inputs a random sample",
-                                      (Table(COLUMNS, rows, "outcomes"),)), facts(*_lines(records, run, missed, late))),
+    return Document(summary, (Section(title, (Table(COLUMNS, rows, "outcomes"),)), facts(*_lines(records, run, missed, late))),
                     exit_code=0 if complete else 1)
 
 
@@ -69,9 +70,9 @@ def by_rule(asked: Certifying) -> str | None:
             "inputs")
 
 
-def _row(outcome: Outcome, count: int, of: int) -> tuple[Json, ...]:
-    shares = (count / of, *clopper_pearson(count, of)) if of else ()
-    return (outcome.value, count, of, *(round(100 * share, 4) for share in shares), *(() if of else (None, None, None)))
+def _row(outcome: Outcome, count: int, of: int, *, whole: bool) -> tuple[Json, ...]:
+    share, *ends = percents(count, of)
+    return (outcome.value, count, of, share, *(ends if whole else (None, None)))
 
 
 def _lines(records: Sequence[TabooCertificate], run: Run[TabooCertifyOptions], missed: int, late: int) -> Iterator[tuple[str, str]]:
@@ -87,7 +88,8 @@ def _lines(records: Sequence[TabooCertificate], run: Run[TabooCertifyOptions], m
         found = [record.certified for record in records if record.certified is not None]
         if found:
             zero = sum(not one for one in found)
-            yield "radii", f"mean {float(mean(found)):.6g}, median {float(median(found)):.6g}, {zero} of {len(found)} are 0"
+            average, middle = (outward_text(-float_above(-value), -1) for value in (mean(found), median(found)))
+            yield "radii", f"mean {average}, median {middle}, {zero} of {len(found)} are 0"
     yield "themselves", f"{sum(bool(record.alarm) for record in records)} of {len(records)} inputs alarm themselves"
     if missed or late:
         yield "unfinished", f"{missed} not reached, {late} ended by a limit"

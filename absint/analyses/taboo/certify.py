@@ -10,6 +10,7 @@ from absint.analyses.taboo.certificate import Outcome, TabooCertificate
 from absint.analyses.taboo.options import TabooCertifyOptions
 from absint.contract.analysis import TIMED_OUT, Analysis, Failure, Item
 from absint.contract.document import Document, Json
+from absint.contract.replay import WitnessReplay
 from absint.contract.run import Run
 from absint.errors import UsageError
 from absint.numeric.decimal import exact_text
@@ -102,6 +103,14 @@ class TabooCertify(Analysis[TabooCertifyOptions, TabooCertificate]):
         if failure.code != TIMED_OUT:
             return None
         return TabooCertificate(item.index, Outcome.OPEN, None, reason=Reason.TIMEOUT, time_s=failure.time_s)
+
+    def replayed(self, record: TabooCertificate, run: Run[TabooCertifyOptions]) -> WitnessReplay:
+        """By onnxruntime, and a proof."""
+        if record.witness is None:
+            return WitnessReplay()
+        from absint.analyses.taboo.replaying import is_counterexample
+
+        return WitnessReplay.of(is_counterexample(record, run))
 
     def document(self, records: Sequence[TabooCertificate], run: Run[TabooCertifyOptions]) -> Document:
         """Counts, and what is proved by them and what is not."""

@@ -11,7 +11,7 @@ from absint.analyses.taboo.options import TabooDetectOptions
 from absint.contract.analysis import Analysis, Item, facts
 from absint.contract.document import Document, Json, Section, Table
 from absint.contract.run import Run
-from absint.numeric.statistics import clopper_pearson
+from absint.numeric.percent import percents
 
 if TYPE_CHECKING:
     from absint.analyses.taboo.asked import FoundTraps
@@ -108,6 +108,5 @@ class TabooDetect(Analysis[TabooDetectOptions, Detection]):
 
 def _rate(name: str, hits: int, count: int) -> tuple[Json, ...]:
     """In percent; nothing of no inputs."""
-    if not count:
-        return (name, None, hits, count, None, None)
-    return (name, round(100 * hits / count, 4), hits, count, *(round(100 * end, 4) for end in clopper_pearson(hits, count)))
+    share, low, high = percents(hits, count)
+    return (name, share, hits, count, low, high)

@@ -88,7 +88,7 @@ class TabooExperiment:
         if data.labels is None:
             raise InputError("E-DATA-UNLABELLED", "the data has no labels", where=data.name, hint="accuracy is counted against them")
         if not len(data):
-            raise InputError("E-DATA-NONE", "no inputs", where=data.name, hint="give at least one")
+            raise InputError("E-DATA-NONE", "no inputs", where=data.name, hint="give one input at least")
         data.check_range(*(plan.clip or (-inf, inf)))
         data.check_labels(graph.output.size)
         for one in plan.perturbations:

@@ -11,6 +11,7 @@ from absint.analyses.taboo.exchangeable import RARE, HeldOut, held_out
 from absint.analyses.taboo.traps import Traps
 from absint.contract.curves import roc_figure
 from absint.contract.document import Facts, Figure, Json, Section, Table
+from absint.numeric.percent import percent_text
 from absint.numeric.statistics import Roc, clopper_pearson, roc
 
 _WIDEST = 8         # keys whose matrix people still read
@@ -43,7 +44,7 @@ class Share:
         if self.rate is None or self.interval is None:
             return "-"
         low, high = self.interval
-        return f"{100 * self.rate:.1f} ({100 * low:.1f} to {100 * high:.1f})"
+        return f"{percent_text(self.rate)} ({percent_text(low, side=-1)} to {percent_text(high, side=1)})"
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ class Transfer:
     def cells(self, short: Mapping[str, str], keys: Sequence[str]) -> Iterator[tuple[Json, ...]]:
         """A line a key: its alarms, what part of them other keys share, and what is detected without it."""
         for i, (key, shares) in enumerate(zip(keys, self.shares, strict=True)):
-            found = ["-" if one is None else f"{100 * one:.1f} %" for one in shares]
+            found = ["-" if one is None else f"{percent_text(one)} %" for one in shares]
             named = ("", "") if i else (short[self.perturbation], self.region)
             yield (*named, key, f"{self.together[i][i]} of {self.n}", *found, f"{self.without[i]} of {self.n}")
 
@@ -157,10 +158,11 @@ class Promise:
             return ("nothing is promised: the thresholds come from inputs that the network may have been trained on, which are not "
                     "exchangeable with new ones")
         held = self.held
-        bound = f"P(alarm) <= {held.masked} ({held.above} + 1) / ({held.inputs} + 1) = {float(held.bound):.2%} by held-out calibration"
+        bound = (f"P(alarm) <= {held.masked} ({held.above} + 1) / ({held.inputs} + 1) = {percent_text(held.bound, 2, 1)} % by held-out "
+                 "calibration")
         if self.broken:
-            return (f"{bound}, on average over calibrations, of which {RARE:.1%} at most go above {held.most:.2%}; {self.observed} % is "
-                    "observed: these inputs are unlike those of the calibration, unless this is one of few")
+            return (f"{bound}, on average over calibrations, of which {RARE:.1%} at most go above {percent_text(held.most, 2, 1)} %; "
+                    f"{self.observed} % is observed: these inputs are unlike those of the calibration, unless this is one of few")
         return f"{bound}; {self.observed} % is observed"
 
     def as_dict(self) -> dict[str, Json]:
@@ -216,7 +218,7 @@ def sections(found: Sequence[RowRates], traps: Traps) -> Iterator[Section]:
 def _cells(one: RowRates, name: str) -> tuple[Json, ...]:
     row = one.row
     clean, false_alarms = one.curve is None, one.false_alarms.rate or 0.0
-    return (name, row.region, str(one.accuracy), str(one.detection), f"{100 * false_alarms:.1f}", f"{100 * one.gain:+.1f}",
+    return (name, row.region, str(one.accuracy), str(one.detection), percent_text(false_alarms), f"{100 * one.gain:+.1f}",
             "-" if clean else f"{row.fooled_alarms} of {row.fooled}: {one.of_fooled}", *(_number(value) for value in (row.l2, row.linf)),
             "-" if one.curve is None else f"{one.curve.auc:.3f}")
 

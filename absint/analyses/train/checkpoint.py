@@ -105,5 +105,5 @@ def read_numbers(path: Path, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
             raise ValueError("the parameters of another network")
     except (SafetensorError, OSError, ValueError) as error:
         raise InputError("E-CHECKPOINT-FORMAT", f"holds no weights of this network: {error}", where=str(path),
-                         hint="give --save another folder, or remove it and begin again") from error
+                         hint="give --save another folder and begin again") from error
     return {name: value.to(like[name].device) for name, value in found.items()}

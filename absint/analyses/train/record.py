@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from fractions import Fraction
 from math import isnan
 from typing import ClassVar
 
 from absint.contract.record import column
+from absint.numeric.percent import percent_text
 
 
 class Phase(StrEnum):
@@ -70,9 +72,7 @@ def per_cent(share: float | None, n: int, *, upward: bool = False) -> str:
     """A share of n images with one decimal. upward: rounded so, as for what is no more than an upper bound; else to the nearest."""
     if share is None or n <= 0 or isnan(share):
         return ""
-    count = round(share * n)
-    tenths = -(-1000 * count // n) if upward else (2000 * count + n) // (2 * n)
-    return f"{tenths // 10}.{tenths % 10}"
+    return percent_text(Fraction(round(share * n), n), side=1 if upward else 0)
 
 
 def _short(value: float | None) -> str:

@@ -14,6 +14,7 @@ from absint.contract.analysis import facts
 from absint.contract.document import Document, Json, Section, Table
 from absint.contract.run import Run
 from absint.numeric.decimal import exact_text
+from absint.numeric.percent import percent_text
 from absint.numeric.statistics import clopper_pearson
 
 _COLUMNS = ("error", "share", "95 % interval", "n", "how")
@@ -74,5 +75,6 @@ def _rows(closing: EpochRecord, run: Run[TrainOptions]) -> list[tuple[Json, ...]
     for name, text in how.items():
         share, n = getattr(closing, f"{name}_error"), getattr(closing, f"{name}_n")
         low, high = clopper_pearson(round(share * n), n)
-        found.append((name, f"{per_cent(share, n, upward=name == 'verified')}%", f"{low:.2%} to {high:.2%}", n, text))
+        found.append((name, f"{per_cent(share, n, upward=name == 'verified')}%",
+                      f"{percent_text(low, 2, -1)}% to {percent_text(high, 2, 1)}%", n, text))
     return found

@@ -106,7 +106,7 @@ class Trainer:
         Raises ResourceError E-TRAIN-NAN, TimeOverError, InputError E-CHECKPOINT-MISSING where the epochs before it are nowhere.
         """
         if number > len(self.records):
-            raise InputError("E-CHECKPOINT-MISSING", f"the journal holds {number} epochs, the checkpoint {len(self.records)}",
+            raise InputError("E-CHECKPOINT-MISSING", f"epochs in the journal: {number}, in the checkpoint: {len(self.records)}",
                              where=str(self.folder / CHECKPOINT), hint="give --save another folder and begin again")
         if number < len(self.records):
             return self.records[number]

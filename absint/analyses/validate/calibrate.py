@@ -13,6 +13,7 @@ from absint.contract.analysis import Analysis, Item, facts
 from absint.contract.document import Document, Json
 from absint.contract.run import Run
 from absint.numeric.decimal import exact_text
+from absint.numeric.percent import percent_text
 
 if TYPE_CHECKING:
     from absint.analyses.validate.calibration import Calibration
@@ -118,9 +119,9 @@ def lines(calibration: Calibration) -> list[tuple[str, str]]:
     wrong = "no labels, all were used" if calibration.wrong is None else f"{calibration.wrong} misclassified ones left out"
     return [
         ("threshold", f"{exact_text(calibration.threshold)} ({rule.threshold} steps of {exact_text(rule.step)})"),
-        ("alarms", f"{calibration.rejected} of {len(calibration.radii)} calibration inputs are rejected, {calibration.false_alarms:.1%}; "
-                   f"at most {float(calibration.rate):.1%} asked for"),
-        ("interval", f"{low:.2%} to {high:.2%} at 95 % (Clopper-Pearson)"),
+        ("alarms", f"{calibration.rejected} of {len(calibration.radii)} calibration inputs are rejected, "
+                   f"{percent_text(calibration.false_alarms)} %; at most {percent_text(calibration.rate)} % asked for"),
+        ("interval", f"{percent_text(low, 2, -1)} % to {percent_text(high, 2, 1)} % at 95 % (Clopper-Pearson)"),
         ("inputs", f"{len(calibration.radii)}; {wrong}"),
         ("normality", "not defined" if p is None else f"p = {p:.3g} (D'Agostino-Pearson), "
                       f"{'normal' if p > rule.guard else 'not normal'} at {rule.guard:g}"),

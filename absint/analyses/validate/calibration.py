@@ -197,5 +197,6 @@ def window_of(calibration: Calibration) -> SlidingWindow:
     rule = calibration.rule
     if calibration.window is None or len(calibration.window) != rule.size:
         raise UsageError("E-CALIBRATION-FEW", f"a window takes {rule.size} radii and {len(calibration.radii)} were calibrated",
-                         where="mode", hint=f"calibrate with {rule.size} correctly classified inputs, or use mode threshold")
+                         where="--mode",
+                         hint=f"calibrate with {rule.size} correctly classified inputs, or give --mode threshold")
     return SlidingWindow(rule, calibration.window)

@@ -14,6 +14,7 @@ from absint.contract.analysis import Analysis, Item
 from absint.contract.document import Document, Facts, Json, Section, table_of
 from absint.contract.run import Run
 from absint.errors import InputError, UsageError
+from absint.numeric.percent import percent_text
 
 if TYPE_CHECKING:
     from absint.analyses.validate.evaluation import Evaluation, EvaluationPlan, Experiment
@@ -126,7 +127,8 @@ def _plan(options: EvaluateOptions) -> EvaluationPlan:
     attacks = tuple(parse_attack(text) for text in dict.fromkeys(options.attack or ATTACKS))
     texts: Any = options.thresholds
     if texts is not None and not isinstance(texts, str) and not is_list(texts):
-        raise UsageError("E-NUMBERS", f"no list of radii: a {type(texts).__name__}", where="--thresholds", hint="for example 0.002,0.004")
+        raise UsageError("E-NUMBERS", f"no list of radii, but of type {type(texts).__name__}", where="--thresholds",
+                         hint="for example 0.002,0.004")
     given = () if texts is None else parse_numbers(texts, "--thresholds") if isinstance(texts, str) else tuple(texts)
     return EvaluationPlan(attacks, options.count, options.calibrate, options.seed, tuple(parse_eps(t, "--thresholds") for t in given))
 
@@ -142,7 +144,8 @@ def _sections(evaluation: Evaluation, tables: Mapping[str, Any], values: Mapping
         parts.append(Section("Rejected by Algorithm 2", (table_of("windows", windows),)))
     parts.append(Section("", (Facts((
         ("threshold", f"{values['threshold']:g}, calibrated on {count} other valid inputs ({hits} rejected)"),
-        ("alarms", f"{rate:.1%} of the valid category, {low:.1%} to {high:.1%} at 95 %"))),)))
+        ("alarms", f"{percent_text(rate)} % of the valid category, "
+                   f"{percent_text(low, 1, -1)} % to {percent_text(high, 1, 1)} % at 95 %"))),)))
     return tuple(parts)
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from absint.analyses.validate.window import SlidingWindow
     from absint.model.graph import Graph
 
+ASSURANCE = ("accepted, on the basis of a proof or a radius: every real input so near (and in the data range) has the predicted class, in "
+             "exact real arithmetic; on another basis: statistics of radii; rejected: nothing is proved")
 _FIXED = ("upper", "tolerance", "norm", "dtype")
 _IN_ORDER = "distribution"      # the mode whose decisions rest on those before
 
@@ -74,7 +76,7 @@ class ValidateRun(Analysis[ValidateRunOptions, Decision]):
 
     def about(self, run: Run[ValidateRunOptions]) -> Mapping[str, Json]:
         """What decides."""
-        return {**shown(run.problem), "calibration": str(run.options.calibration), "mode": run.options.mode,
+        return {**shown(run.problem), "assurance": ASSURANCE, "calibration": str(run.options.calibration), "mode": run.options.mode,
                 "threshold": float(run.problem.calibration.threshold)}
 
     def opening(self, run: Run[ValidateRunOptions], count: int) -> str:

@@ -12,6 +12,7 @@ from absint.analyses.verify.counts import Counts, assumptions
 from absint.analyses.verify.options import DEFAULT_EPS, VerifyOptions
 from absint.contract.analysis import TIMED_OUT, Analysis, Failure, Item, facts
 from absint.contract.document import Document, Figure, Json
+from absint.contract.replay import WitnessReplay
 from absint.contract.run import Run
 from absint.errors import UsageError
 from absint.verdict import Assurance, InstanceResult, Reason, Verdict
@@ -38,6 +39,7 @@ class Verify(Analysis[VerifyOptions, InstanceResult]):
     Options = VerifyOptions
     Record = InstanceResult
     records: ClassVar[str] = "instances"
+    unread: ClassVar[frozenset[str]] = frozenset(("net", "compose", "data", "labels", "domain", "eps", "target"))   # the header says them
     positional: ClassVar[tuple[str, ...]] = ("net", "data", "labels", "eps")
     also: ClassVar[tuple[str, ...]] = (_QUERIES,)
 
@@ -56,7 +58,8 @@ class Verify(Analysis[VerifyOptions, InstanceResult]):
     def check(self, options: VerifyOptions) -> None:
         """The region in words, and a folder for witnesses that can be written."""
         if options.net is None:
-            raise UsageError("E-USAGE", "Missing argument 'NET.onnx'", hint="see absint verify --help")
+            raise UsageError("E-USAGE", "Missing argument 'NET.onnx'",
+                             hint="name the network: absint verify net.onnx; see absint verify --help")
         from absint.analyses.verify.question import check_property, words_of
         from absint.attacks.witness_files import check_folder
         from absint.problem.plane import check_plane
@@ -148,11 +151,13 @@ class Verify(Analysis[VerifyOptions, InstanceResult]):
             return None
         return InstanceResult(item.index, Verdict.UNKNOWN, reason=Reason.TIMEOUT, time_s=failure.time_s, detail="killed")
 
-    def replayed(self, record: InstanceResult, run: Run[VerifyOptions]) -> bool | None:
+    def replayed(self, record: InstanceResult, run: Run[VerifyOptions]) -> WitnessReplay:
         """By onnxruntime, and a proof."""
+        if record.witness is None:
+            return WitnessReplay()
         from absint.analyses.verify.replaying import is_counterexample
 
-        return is_counterexample(record, run)
+        return WitnessReplay.of(is_counterexample(record, run))
 
     def document(self, records: Sequence[InstanceResult], run: Run[VerifyOptions]) -> Document:
         """Counts, and what was proved of what."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
+from math import isfinite
 from statistics import median
 from typing import Any
 
 from absint.analyses.verify.options import VerifyOptions
-from absint.verdict import Assurance, InstanceResult, Reason, Verdict, noted
+from absint.numeric.percent import percent_text
+from absint.verdict import Assurance, InstanceResult, Reason, Verdict, cut_down, noted
 
 MOST_NOTES = 5      # that people are shown
 
@@ -68,7 +71,7 @@ class Counts:
 
     def lines(self, *, classes: bool = True) -> Iterator[tuple[str, str]]:
         """For people. classes: whether the property is about classes, which the network can get wrong."""
-        share = f" ({100 * self.verified / self.correct:.1f} %)" if self.correct else ""
+        share = f" ({percent_text(Fraction(self.verified, self.correct))} %)" if self.correct else ""
         word = f", {self.on_word} of them on a solver's word" if self.on_word else ""
         what = "correctly classified instances" if classes else "instances"
         yield "result", f"{self.verified} of {self.correct} {what} verified{share}{word}"
@@ -79,7 +82,7 @@ class Counts:
         if self.remaining:
             yield "interrupted", f"{self.remaining} instances were not decided"
         if self.margin is not None:
-            yield "margin", f"median {self.margin:.4g}"
+            yield "margin", f"median {cut_down(self.margin) if isfinite(self.margin) else self.margin}"
 
     def note_lines(self) -> Iterator[tuple[str, str]]:
         """Each note once, the first ones where there are many."""

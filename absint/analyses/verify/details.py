@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
 from math import ceil, floor, isfinite
 
 from absint.analyses.verify.counts import assumptions
@@ -11,6 +12,7 @@ from absint.analyses.verify.options import VerifyOptions
 from absint.analyses.verify.shown_witnesses import counterexamples
 from absint.contract.document import Facts, Figure, Panel, Section, Series, Table
 from absint.contract.run import Run
+from absint.numeric.percent import percent_text
 from absint.numeric.statistics import clopper_pearson
 from absint.verdict import Assurance, InstanceResult, Verdict
 
@@ -25,7 +27,7 @@ _WORD = "verified with assurance 'solver'"
 _SAMPLE = "with 95 % intervals (Clopper-Pearson) were the inputs a random sample"
 _PART = "among those that are decided; what is decided first is no random sample"
 _TONES = {Verdict.VERIFIED: "good", Verdict.FALSIFIED: "bad", Verdict.UNKNOWN: "open", Verdict.LIKELY: "open"}
-_COLOURS = {verdict: place for place, verdict in enumerate(Verdict)}
+_COLOURS = {Verdict.VERIFIED: 2, Verdict.FALSIFIED: 1, Verdict.UNKNOWN: 4, Verdict.MISCLASSIFIED: 3, Verdict.LIKELY: 5}     # as tones are
 _ENDS = ("lower", "upper")
 _DIGITS = 10_000        # two digits behind the point of a percentage
 _BINS = 24
@@ -44,13 +46,13 @@ def details(records: Sequence[InstanceResult], run: Run[VerifyOptions]) -> tuple
 
 
 def _interval(hits: int, count: int, *, whole: bool) -> tuple[float | None, ...]:
-    """Share and the ends of its exact interval, in percent: rounded, but to 100 only where it is all, and the ends outward.
+    """Share and the ends of its exact interval, in percent: rounded, but to 0 and 100 only where it is, and the ends outward.
 
     whole: whether all that was asked for is decided; what is decided first is no random sample, and has no interval.
     """
     if not count:
         return None, None, None
-    share = min(round(100 * hits / count, 2), 100.0 if hits == count else 99.99)
+    share = float(percent_text(Fraction(hits, count), 2))
     if not whole:
         return share, None, None
     low, high = clopper_pearson(hits, count)

@@ -1,7 +1,7 @@
 "use strict";
 (() => {
   const table = document.getElementById("table");
-  addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((one) => { one.open = true; }));
+  addEventListener("beforeprint", () => document.querySelectorAll("details:not(.dump)").forEach((one) => { one.open = true; }));
   if (!table) return;
   const records = [...table.tBodies];
   const heads = [...table.tHead.rows[0].cells];

@@ -40,7 +40,7 @@ class Programming(Strategy):
             if isinstance(value, float) and not (value > 0 or (value == 0 and option in self.switched_off_by_zero)):
                 name = type(self).__name__.lower()
                 raise UsageError("E-DOMAIN-OPTION", f"'{value}' is no value for option '{option}' of domain '{name}'",
-                                 hint="seconds are positive")
+                                 hint="a number of seconds above 0")
 
     @cached_property
     def walker(self) -> Domain[Any]:
