@@ -26,6 +26,8 @@ from absint.problem.regions import ball
 from absint.search.names import domain_of
 from absint.verdict import Reason
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 NET = str(samples.network_path("mnist_relu_3x50"))
 
 

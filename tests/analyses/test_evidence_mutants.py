@@ -13,15 +13,12 @@ from absint.testing.kit import FLOAT64
 
 pytestmark = pytest.mark.usefixtures("numerics", "no_grad")
 
-_called = calls(test_evidence, test_evidence_of_verdicts)
 # What parameters of tests are called here.
 NAMED = {"alpha": (Alpha(goal=float("inf")),), "float64": FLOAT64}
 
 
-def run(killer):
-    test, *given = killer
-    named = NAMED if test == "test_rows_are_followed_in_rationals" else {}
-    _called((test, *(named.get(one, one) for one in given)))
+def named(test, one):
+    return NAMED.get(one, one) if test == "test_rows_are_followed_in_rationals" else one
 
 
-test_mutant_is_killed = killing(MUTANTS, run)
+test_mutant_is_killed = killing(MUTANTS, calls(test_evidence, test_evidence_of_verdicts, named=named))

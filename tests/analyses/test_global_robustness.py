@@ -25,6 +25,8 @@ from absint.errors import InputError, UsageError
 from absint.numeric.statistics import clopper_pearson, confidence_sequence
 from absint.verdict import Assurance, InstanceResult, Reason, Verdict
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 NONE = {"classifier_range": "none"}
 RADII = "0,0.001,0.1,0.4"
 

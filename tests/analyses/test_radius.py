@@ -150,14 +150,14 @@ def test_nine_calls_and_radii_on_the_grid() -> None:
 
 
 def test_no_attack_succeeds_within_a_certified_radius() -> None:
-    graph, inputs = digits(40)
+    graph, inputs = digits(12)
     found = radius(graph, inputs, options(fan=1))
-    assert sum(result.certified > 0 for result in found) > 35
+    assert sum(result.certified > 0 for result in found) > 9
     eps = torch.tensor([float(result.certified) for result in found], dtype=torch.float64).reshape(-1, 1, 1, 1)
     region = LinfBall(inputs, eps * (1 - 1e-15))
     labels = torch.tensor([result.predicted for result in found])
     spec = Spec.robust(labels, 10)
-    for seed in range(5):
+    for seed in range(2):
         points = ATTACKS.get("pgd")()(graph, region, spec, Search(torch.device("cpu"), seed=seed, effort=2.0))
         assert (graph(points).argmax(1) == labels).all()
 
@@ -167,12 +167,12 @@ def test_no_attack_succeeds_within_a_certified_radius() -> None:
 
 @pytest.mark.parametrize("domain", ["zonotope", "deeppoly"])
 def test_lockstep_is_one_by_one(domain: str) -> None:
-    graph, inputs = digits(7)
+    graph, inputs = digits(5)
     together = radius(graph, inputs, options(domain=domain))
-    alone = [radius(graph, inputs[k:k + 1], options(domain=domain))[0] for k in range(7)]
+    alone = [radius(graph, inputs[k:k + 1], options(domain=domain))[0] for k in range(5)]
     backwards = radius(graph, inputs.flip(0), options(domain=domain, batch=2))[::-1]
     assert certified(together) == certified(alone) == certified(backwards)
-    assert len(set(certified(together))) > 4
+    assert len(set(certified(together))) > 2
 
 
 @pytest.mark.parametrize(("fan", "attack"), [(2, None), (3, None), (5, None), (3, "pgd")])
@@ -188,7 +188,7 @@ def test_several_levels_at_once_are_one_after_the_other(fan: int, attack: str | 
 
 @pytest.mark.parametrize("domain", ["zonotope", "deeppoly"])
 def test_what_is_carried_proves_no_less(domain: str) -> None:
-    graph, inputs = digits(12)
+    graph, inputs = digits(6)
     for fan in (1, 3):
         plain, carried = (certified(radius(graph, inputs, options(domain=domain, carry=carry, fan=fan))) for carry in (False, True))
         assert all(more >= less for more, less in zip(carried, plain, strict=True))

@@ -304,7 +304,7 @@ def test_curves_fall_below_what_is_not_falsified(monkeypatch: pytest.MonkeyPatch
 def test_intervals_are_exact(monkeypatch: pytest.MonkeyPatch) -> None:
     Oracle(steps({0: 0.07, 1: 0.2, 2: 0.0, 3: 1.0}), monkeypatch)
     row = sweep().shares[0]
-    assert (row["verified"], row["n"], row["percent"], row["low"], row["high"]) == (3, 4, 75.0, 19.412, 99.3691)
+    assert (row["verified"], row["n"], row["percent"], row["low"], row["high"]) == (3, 4, 75.0, 19.41, 99.37)
 
 
 def test_misclassified_inputs_are_verified_nowhere_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+from reported_runs import made
 
 from absint.analyses.sweep.file import files_in, stated_in, with_file
 from absint.analyses.sweep.options import SweepOptions
@@ -79,6 +81,31 @@ def test_every_slip_is_told_at_once(tmp_path: Path) -> None:
     assert "'nets' is stated twice" in said
     assert [word in said for word in ("sample = 'many'", "seeds = [True]", "normalisation = 1", "labels = ")] == [True] * 4
     assert len(found.value.details) == 7
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ('nets = ["a.onnx", "absint.toml"]', "a network is meant, not another file of options"),
+    ('[sweep]\neps = "0.1"', "[sweep] is a table, which project files have: absint sweep --config "),
+])
+def test_a_file_of_options_is_no_network_and_a_project_file_no_sweep(tmp_path: Path, text: str, said: str) -> None:
+    written(tmp_path, text)
+    with pytest.raises(InputError) as found:
+        stated_in(tmp_path / "sweep.toml")
+    assert found.value.code == "E-SWEEP-FILE"
+    assert said in found.value.details[0]
+
+
+def test_a_project_file_names_a_file_that_states_the_sweep(tmp_path: Path, cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside the project file; what that states of a sweep itself goes before it, as the command line does."""
+    (tmp_path / "below").mkdir()
+    (tmp_path / "x.toml").write_text(f'nets = ["{made().net}"]\ndata = "{made().data}"\neps = ["0.1"]\ndomains = ["box"]\n')
+    (tmp_path / "absint.toml").write_text('[sweep]\nnet = "x.toml"\neps = "0.2"\n')
+    monkeypatch.chdir(tmp_path / "below")
+    done = cli("sweep", "--quiet", "--format", "json")
+    assert done.code == 0, done.err
+    assert {(row["net"], row["eps"]) for row in json.loads(done.out)["verdicts"]} == {("net.onnx", "0.2")}
+    (tmp_path / "absint.toml").write_text('[sweep]\nnet = "absint.toml"\n')
+    cli("sweep").fails(3, "E-SWEEP-FILE]")
 
 
 @pytest.mark.parametrize("content", [b"eps = [", b"\xff", b"a.b.c = 1\na.b = 2", b"x = " + b"[" * 5000])

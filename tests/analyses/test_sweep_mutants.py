@@ -18,7 +18,7 @@ WORDS = {"SOLVER": result(Verdict.VERIFIED, Assurance.SOLVER)}
 
 
 @pytest.mark.parametrize("name", MUTANTS)
-def test_mutant_is_killed(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_mutant_is_killed(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cli) -> None:
     numbers = count()
 
     def run(killer) -> None:
@@ -26,7 +26,7 @@ def test_mutant_is_killed(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: 
         found, folder = getattr(import_module(module), test), tmp_path / str(next(numbers))
         folder.mkdir()
         with pytest.MonkeyPatch.context() as patch:
-            made = {"monkeypatch": patch, "tmp_path": folder}
+            made = {"monkeypatch": patch, "tmp_path": folder, "cli": cli}
             names = iter(signature(found).parameters)
             stated = [WORDS.get(one, one) if isinstance(one, str) else one for one in given]
             values = {one: made[one] if one in made else stated.pop(0) for one in names}

@@ -68,8 +68,8 @@ def test_what_was_not_measured_is_empty_and_errors_are_per_cent() -> None:
 
 
 @pytest.mark.parametrize(("wrong", "n", "nearest", "upward"), [
-    (0, 10_000, "0.0", "0.0"), (1, 10_000, "0.0", "0.1"), (10_000, 10_000, "100.0", "100.0"), (123, 1000, "12.3", "12.3"),
-    (2081, 10_000, "20.8", "20.9"), (9999, 10_000, "100.0", "100.0"), (1, 3, "33.3", "33.4"), (7, 1000, "0.7", "0.7")])
+    (0, 10_000, "0.0", "0.0"), (1, 10_000, "0.01", "0.1"), (10_000, 10_000, "100.0", "100.0"), (123, 1000, "12.3", "12.3"),
+    (2081, 10_000, "20.8", "20.9"), (9999, 10_000, "99.99", "99.99"), (1, 3, "33.3", "33.4"), (7, 1000, "0.7", "0.7")])
 def test_an_unproved_image_is_never_rounded_away(wrong: int, n: int, nearest: str, upward: str) -> None:
     assert (per_cent(wrong / n, n), per_cent(wrong / n, n, upward=True)) == (nearest, upward)
 

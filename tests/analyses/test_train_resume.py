@@ -23,6 +23,8 @@ from absint.cli.main import main
 from absint.errors import InputError
 from absint.numeric.backend import numeric_mode
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 FILES = ("best.onnx", "best.safetensors", "last.onnx")
 CLOCK = ("seconds", "time_s", "started", "command")
 # Started in the background of a shell, tests inherit an ignored SIGINT.
@@ -63,12 +65,12 @@ def process(words, *, stop=None, kind=signal.SIGKILL, until=None):
     return running.returncode, out.decode(), err.decode()
 
 
-LONG = ("--epochs", "20", "--checkpoint", "0.01", "--every", "10", "--threads", "1")
+LONG = ("--epochs", "10", "--checkpoint", "0.01", "--every", "10", "--threads", "1")
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A training of 60 steps that nothing disturbs."""
+    """A training of 30 steps that nothing disturbs."""
     folder = tmp_path_factory.mktemp("whole")
     assert main(words_in(folder, *LONG)) == 0
     return bits(folder / "out")

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 
 import numpy as np
 import onnx_models as models
 import pytest
+import warm
 from places import ROOT
 
 SHRINK = ROOT / "tests" / "plugins" / "absint_example_plugin" / "absint_example_plugin" / "shrink.py"
-# In a fresh interpreter: the operator must not be known to the tests that run beside this one.
+# In a process of its own: the operator must not be known to the tests that run beside this one.
 PROGRAM = """
 import json, sys
 import numpy as np
@@ -26,20 +26,20 @@ from absint.problem.spec import Spec
 absint.load_plugin(sys.argv[2])
 graph = absint.load(sys.argv[1])
 generator = torch.Generator().manual_seed(0)
-center = torch.rand(6, *graph.input.shape, generator=generator, dtype=torch.float64)
+center = torch.rand(3, *graph.input.shape, generator=generator, dtype=torch.float64)
 labels = graph(center).flatten(1).argmax(1)
 out = {"operators": [type(node.op).__name__ for node in graph.nodes], "domains": {}}
-share = torch.rand(6, 400, *graph.input.shape, generator=generator, dtype=torch.float64)
+share = torch.rand(3, 400, *graph.input.shape, generator=generator, dtype=torch.float64)
 share[:, ::2] = share[:, ::2].round()
 points = (center[:, None] + 0.3 * (2 * share - 1)).clamp(0, 1)
-values = graph(points.flatten(0, 1)).reshape(6, 400, -1).numpy()
+values = graph(points.flatten(0, 1)).reshape(3, 400, -1).numpy()
 for name in method_names():
     try:
         bounds = absint.bounds(graph, center.numpy(), "0.3", domain=name)[graph.output.name]
     except absint.AbsintError as error:
         out["domains"][name] = error.code
         continue
-    lower, upper = (side.reshape(6, 1, -1) for side in (bounds.lower, bounds.upper))
+    lower, upper = (side.reshape(3, 1, -1) for side in (bounds.lower, bounds.upper))
     verdicts = {eps: [r.verdict.value for r in absint.verify(graph, center.numpy(), labels.numpy(), eps, domain=name)]
                 for eps in ("0.0001", "0.5")}
     out["domains"][name] = {"inside": bool(((values >= lower) & (values <= upper)).all()), **verdicts,
@@ -62,7 +62,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
                  "v": rng.standard_normal((4, 3)).astype(np.float32), "c": np.zeros(3, np.float32)}
     nodes = [models.node("Gemm", "x w b", "h"), models.node("Shrink", "h", "s", lambd=0.75, bias=0.75), models.node("Gemm", "s v c", "y")]
     path = models.stored(folder, models.build(nodes, [1, 8], constants, opset=17))
-    done = subprocess.run([sys.executable, "-c", PROGRAM, str(path), str(SHRINK)], capture_output=True, text=True,
+    done = warm.run([sys.executable, "-c", PROGRAM, str(path), str(SHRINK)], capture_output=True, text=True,
                           timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     found: dict[str, object] = json.loads(done.stdout)

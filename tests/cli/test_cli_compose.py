@@ -15,6 +15,8 @@ from rows_of_networks import CLASSES, classifier, files, generator, latents, out
 import absint
 from absint.domain import DOMAINS
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from absint import samples
+from absint.runs.command import chosen_outputs
 from absint.verdict import Verdict
 
 CONV, RELU = (str(samples.network_path(name)) for name in ("mnist_conv_small", "mnist_relu_3x50"))
@@ -134,3 +135,38 @@ def test_total_timeout_leaves_unknowns(verify):
 
 def test_float32_semantics_runs(verify):
     assert verify("--index", "0:2", "--semantics", "float32").code == 0
+
+
+@pytest.mark.parametrize(("format_", "names", "held", "out"), [
+    (None, ["a.csv", "b.json"], ["csv", "json"], ""),
+    (None, ["a.dat"], ["text"], ""),
+    ("json", ["a.csv", "b.md"], ["csv", "markdown"], "json"),
+    ("json", ["a.csv"], ["csv"], "json"),
+    ("text", ["a.json"], ["json"], "text"),
+    ("json", ["a.dat", "b.csv"], ["json", "csv"], ""),
+    ("json", ["a.json"], ["json"], ""),
+    ("junit:unknown=failure", ["a.xml"], ["junit"], ""),
+    ("jsonl", ["a.json"], ["json"], "jsonl"),
+    ("sarif", ["a.json", "b.csv"], ["sarif", "csv"], ""),
+    ("json", ["a.sarif"], ["sarif"], "json"),
+    ("json", ["a.npz"], ["npz"], "json"),
+    ("npz", ["a.json", "b"], ["json", "npz"], ""),
+    (None, ["a.npz"], ["npz"], "text"),
+    ("npz", ["a.npz"], ["npz"], "text"),
+])
+def test_each_file_follows_its_ending(tmp_path, format_, names, held, out):
+    files = [tmp_path / name for name in names]
+    chosen = chosen_outputs(files, format_, "text", {})
+    beside = [kind.__module__ for path, kind in chosen if path is None]
+    assert beside == ([f"absint.reports.{out}"] if out else [])
+    found = {path: kind for path, kind in chosen if path is not None}
+    assert [found[file].__module__ for file in files] == [f"absint.reports.{kind}" for kind in held]
+    if format_ is not None and ":" in format_:
+        assert found[files[0]].options.unknown.value == "failure"
+
+
+def test_a_format_that_no_file_takes_is_for_stdout(verify, tmp_path):
+    done = verify("--index", "0:2", "--format", "json", "--out", tmp_path / "a.csv", "--out", tmp_path / "b.md")
+    assert json.loads(done.out)["summary"]["instances"] == 2
+    assert (tmp_path / "a.csv").read_text().startswith("index,")
+    assert (tmp_path / "b.md").read_text().startswith("### absint verify")

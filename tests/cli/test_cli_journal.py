@@ -13,6 +13,8 @@ from journals import kept, killed
 
 from absint import samples
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 RELU = samples.network_path("mnist_relu_3x50")
 
 

@@ -204,4 +204,4 @@ def test_a_pack_of_a_sweep_has_networks_and_rows(cli, tmp_path):
         assert {"model/1-net.onnx", "model/2-other.onnx", ROWS} <= set(archive.namelist())
     said = cli("report", "--check", pack)
     assert "model: 2 of 2 networks in the pack" in said.out, said.err
-    assert "not replayed: they are of records with several answers" in said.out
+    assert "counterexamples: 6 replayed" in said.out

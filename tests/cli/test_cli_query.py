@@ -14,6 +14,8 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 DECLARED = "".join(f"(declare-const {v} Real)\n" for v in ("X_0", "X_1", "X_2", "Y_0", "Y_1"))
 BOX = "".join(f"(assert (>= X_{k} 0))(assert (<= X_{k} 1))\n" for k in range(3))
 UNSAFE = {"sat": "(assert (>= Y_0 Y_1))", "unsat": "(assert (>= Y_0 2))", "unknown": "(assert (>= Y_0 1.00000000000000000001))"}

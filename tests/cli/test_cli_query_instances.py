@@ -20,6 +20,8 @@ from absint.analyses.query.record import ANSWERS, AnswerRecord
 from absint.runs import processes
 from absint.runs.resolve import resolve
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 
 @pytest.fixture
 def benchmark(tmp_path, small_net):

@@ -20,6 +20,8 @@ import absint
 from absint import samples
 from absint.analyses.radius import bisection
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 NET = samples.network_path("mnist_relu_3x50")
 
 
@@ -33,6 +35,16 @@ def radius(cli):
 
 def radii(done):
     return [{key: value for key, value in json.loads(line).items() if key != "time_s"} for line in done.out.splitlines()]
+
+
+def test_a_page_draws_inputs_over_certified_radii(radius, tmp_path):
+    radius("--index", "0,8", "--tolerance", "0.02", "--domain", "box", "--out", tmp_path / "r.html", "--out", tmp_path / "r.json")
+    page = (tmp_path / "r.html").read_text()
+    assert "Inputs by radius" in page
+    assert "in raw input units" in page
+    summary, rows = (json.loads((tmp_path / "r.json").read_text())[key] for key in ("summary", "radii"))
+    exact = [Fraction(row["certified_exact"]) for row in rows]
+    assert Fraction(summary["mean"]) <= sum(exact) / 2, "what is proved on average, rounded down"
 
 
 def test_every_format_says_the_same(radius, tmp_path):

@@ -12,6 +12,8 @@ from test_cli_query import BOX, DECLARED, UNSAFE
 
 from absint.solvers import choice, highs
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 # Decides nothing itself; of every second instance, and of one that is asked alone, a solver says that all is well.
 WORD = """
     from dataclasses import dataclass

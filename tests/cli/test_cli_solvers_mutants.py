@@ -17,6 +17,8 @@ from absint.reports import json
 from absint.runs import processes
 from absint.verdict import Assurance, Reason, Verdict
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 MUTANTS = {}
 mutant = into(MUTANTS)    # killers are names of tests
 

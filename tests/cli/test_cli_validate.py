@@ -14,6 +14,7 @@ import pytest
 from conftest import CONV, RELU
 
 from absint import samples
+from absint.cli.main import main
 
 PROGRAM = """
 import sys
@@ -28,10 +29,17 @@ def validate(cli):
     return lambda command, *arguments, net=RELU: cli("validate", command, net, "--quiet", *arguments)
 
 
+@pytest.fixture(scope="module")
+def calibration(tmp_path_factory):
+    path = tmp_path_factory.mktemp("calibrated") / "calibration.json"
+    assert main(["validate", "calibrate", RELU, "--quiet", "--index", "0:60", "--rate", "0.05", "--calibration", str(path)]) == 0
+    return path.read_bytes()
+
+
 @pytest.fixture
-def calibrated(validate, tmp_path):
+def calibrated(calibration, tmp_path):
     path = tmp_path / "calibration.json"
-    assert validate("calibrate", "--index", "0:60", "--rate", "0.05", "--calibration", path).code == 0
+    path.write_bytes(calibration)
     return path
 
 

@@ -11,11 +11,12 @@ from journals import kept
 from absint.analyses.validate import validator as module
 from absint.analyses.validate.evaluation import Experiment
 from absint.analyses.validate.validator import RadiusValidator
+from absint.cli.main import main
 from absint.runs.interrupts import INTERRUPTED
 
 CALIBRATE = ["calibrate", "--index", "0:50", "--rate", "0.05"]
 WATCH = ["run", "--mode", "distribution", "--index", "60:72", "--format", "json"]
-EVALUATE = ["evaluate", "--count", "8", "--calibrate", "50", "--rate", "0.05", "--attack", "fgsm:eps=0.2", "--attack", "deepfool",
+EVALUATE = ["evaluate", "--count", "4", "--calibrate", "30", "--rate", "0.05", "--attack", "fgsm:eps=0.2", "--attack", "deepfool",
             "--format", "json"]
 
 
@@ -24,10 +25,17 @@ def validate(cli):
     return lambda command, *arguments: cli("validate", command, RELU, "--quiet", *arguments)
 
 
+@pytest.fixture(scope="module")
+def calibration(tmp_path_factory):
+    path = tmp_path_factory.mktemp("calibrated") / "calibration.json"
+    assert main(["validate", "calibrate", RELU, "--quiet", "--index", "0:60", *CALIBRATE[3:], "--calibration", str(path)]) == 0
+    return path.read_bytes()
+
+
 @pytest.fixture
-def calibrated(validate, tmp_path):
+def calibrated(calibration, tmp_path):
     path = tmp_path / "calibration.json"
-    assert validate(*CALIBRATE[:1], "--index", "0:60", *CALIBRATE[3:], "--calibration", path).code == 0
+    path.write_bytes(calibration)
     return path
 
 

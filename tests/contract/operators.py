@@ -207,4 +207,5 @@ NONLINEAR |= {"inverse-of-norm": lambda: (_finite(InverseOfNorm), None), "away-f
 COVERED |= {"LpNormalization": "inverse-of-norm", **{f"ai.onnx.ml.{name}": instance for name, instance in {
     "Normalizer": "inverse-of-norm", "LinearClassifier": "away-from-zero", "LinearRegressor": "gemm", "Scaler": "scale",
     "Binarizer": "greater", "Imputer": "identity", "ArrayFeatureExtractor": "gather", "FeatureVectorizer": "concat"}.items()}}
+COVERED |= {"Einsum": "times", "ReduceLogSumExp": "log", "ReduceLogSum": "log", "ReduceProd": "times"}
 INSTANCES = LINEAR | NONLINEAR

@@ -60,11 +60,12 @@ def test_every_format_shows_every_analysis(cli, tmp_path, name):
     (log,) = json.loads(files["sarif"].read_text())["runs"]
     assert len(log["results"]) <= len(lines)
     assert log["invocations"][0]["exitCode"] == done.code or done.code == 2     # of the picture alone
-    assert files["markdown"].read_text().startswith(f"### absint {name.replace('_', chr(92) + '_')}")
+    assert files["markdown"].read_text().startswith(f"### absint {name.replace('.', ' ').replace('_', chr(92) + '_')}")
     if "parquet" in files:
         assert pytest.importorskip("pyarrow.parquet").read_metadata(files["parquet"]).num_rows == len(lines)
 
 
+@pytest.mark.usefixtures("warm")
 @pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("validate") and name != "train"])
 def test_every_executor_decides_the_same(cli, tmp_path, name):
     _same(cli, tmp_path, name, [executor for executor in EXECUTORS.names() if executor != "ray"])

@@ -25,7 +25,7 @@ VARIANTS = {
     "zonotope-x-deeppoly": lambda: Product(DOMAINS.get("zonotope")(), DOMAINS.get("deeppoly")()),
 }
 # Stages that ask programs beyond their domain, at a part of the time.
-STAGES = {name: lambda name=name: strategy_of(name).stages()[-1] for name in ("milp", "exact:nodes=20", "refine:neurons=2")}
+STAGES = {name: lambda name=name: strategy_of(name).stages()[-1] for name in ("milp", "exact:nodes=20", "refine:neurons=1")}
 CHECKS = dict(domain_checks())
 # What solves programs takes minutes for the whole kit, most of it with numbers that no solver can handle: the rest is `slow`.
 QUICK = {"net/relu", "net/residual", "net/maximum", "net/sigmoid", "subnormal", "zero-width", "known", "batch", "take", "float32-semantics"}
@@ -33,7 +33,7 @@ QUICK = {"net/relu", "net/residual", "net/maximum", "net/sigmoid", "subnormal", 
 
 # The stage of `refine` below runs the same programs, of fewer neurons, and is asked for more: what takes longest, once. That bounds known
 # before reach a program is asked of `milp` and `exact`, which encode alike.
-LONG = {"refine": {"known", "net/residual", "net/maximum", "net/sigmoid"}, "refine:neurons=2": {"known"}}
+LONG = {"refine": {"known", "batch", "net/relu", "net/residual", "net/maximum", "net/sigmoid"}, "refine:neurons=1": {"known"}}
 
 
 def quick(name, check):

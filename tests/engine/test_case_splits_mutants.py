@@ -6,13 +6,6 @@ import test_case_splits
 from mutants.case_splits import MUTANTS
 from mutants.planting import calls, killing
 
-_run = calls(test_case_splits)
-
-
-def run(killer):
-    """Formats and operators by their names in the test."""
-    test, *given = killer
-    _run((test, *(getattr(test_case_splits, one) if isinstance(one, str) else one for one in given)))
-
-
+# Formats and operators by their names in the test.
+run = calls(test_case_splits, named=lambda test, one: getattr(test_case_splits, one) if isinstance(one, str) else one)
 test_mutant_is_killed = killing(MUTANTS, run)

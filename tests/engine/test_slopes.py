@@ -83,14 +83,14 @@ def analysed(graph, region, num=FLOAT64, domain=None):
 def test_exact_minima_are_never_exceeded_and_often_approached(num):
     """Also where the ascent runs on rows that are proved already."""
     better = worse = 0
-    for seed in range(60):
+    for seed in range(30):
         graph, region, spec, truth = problem(seed)
         found = float(margins(Alpha(goal=inf, steps=10, inner=5), Context(graph, region, num), spec)[0].lower[0, 0])
         plain = float(margins(DeepPoly(), Context(graph, region, num), spec)[0].lower[0, 0])
         assert found == -inf or Fraction(found) <= truth, f"net {seed}: {found!r} > {float(truth)!r}"
         better += found > plain + 1e-3
         worse += found < plain - 1e-6 * (1 + abs(plain))
-    assert better >= 10
+    assert better >= 5
     assert worse == 0
 
 

@@ -143,6 +143,31 @@ def test_cells_are_named_as_in_the_file(tmp_path):
     refused(text(tmp_path / "a.csv", ",label,p,q\n0,1,2,3\n1,1,2,x\n"), "E-DATA-CELL", "line 3, column 4", "'x'")
 
 
+def test_a_table_with_names_of_which_none_says_label_is_asked_about(tmp_path):
+    """The first column was taken, and the last one, which holds the classes here, for an input."""
+    table = text(tmp_path / "a.csv", "pregnancies,glucose,age,outcome\n1,85,31,0\n0,183,32,1\n")
+    refused(table, "E-DATA-COLUMN", "--label-column")
+    assert read_data(table, None, Reading(label_column="-1")).labels.tolist() == [0, 1]
+    for names, labels in (("digit,p0,p1,p2", [1, 0]), ("f1,f2,f3,which", [0, 1])):     # beside a numbered series there is no doubt
+        found = read_data(text(tmp_path / "b.csv", f"{names}\n1,85,31,0\n0,183,32,1\n"))
+        assert found.labels.tolist() == labels
+
+
+@pytest.mark.parametrize(("written", "labels"), [("1 0.5 2\n0 0.25 3\n", [1, 0]), ("# a b label\n0.5 2.5 1\n0.25 3 0\n", [1, 0]),
+                                                 ("# a,label,c\n0.5,1,2.5\n0.25,0,3\n", [1, 0]), ("# by hand\n1,0.5,2\n0,0.5,3\n", [1, 0])])
+def test_what_numpy_savetxt_writes_is_read(tmp_path, written, labels):
+    assert read_data(text(tmp_path / "a.txt", written)).labels.tolist() == labels
+
+
+def test_what_people_have_besides_is_told_how_to_convert(tmp_path):
+    for name, word in (("a.parquet", "read_parquet"), ("a.pt", "torch.load"), ("a.json", "read_json")):
+        refused(text(tmp_path / name, "PK"), "E-DATA-FORMAT", word)
+    refused(npz(tmp_path / "a.npz", x=IMAGES, y=np.array(["cat", "dog", "cat", "dog"])), "E-DATA-LABELS", "return_inverse")
+    assert read_data(npz(tmp_path / "a.npz", x=IMAGES, y=LABELS.astype(str))).labels.tolist() == LABELS.tolist()
+    refused(text(tmp_path / "a.csv", "label;p\n1;0,5\n"), "E-DATA-CELL", "decimal=','")
+    refused(text(tmp_path / "a.csv", "label,p\n1,NA\n"), "E-DATA-CELL", "dropna")
+
+
 def test_labels_of_a_table_of_their_own_are_found_by_name(tmp_path):
     labels = text(tmp_path / "l.csv", "id,label\n10,2\n11,0\n12,1\n13,2\n")
     assert read_data(npz(tmp_path / "a.npz", x=IMAGES), labels).labels.tolist() == LABELS.tolist()

@@ -265,7 +265,7 @@ def test_label_faults(write):
     fault(path, "E-DATA-LABELS", "(5, 3)", "one-hot", labels=write("hot.npy", npy(np.zeros((5, 3)))))
     fault(path, "E-DATA-LABELS", "0.5 of input 1", labels=write("half.npy", npy(np.array([1, 0.5, 1, 1, 1]))))
     fault(path, "E-DATA-LABELS", "nan", labels=write("nan.npy", npy(np.array([np.nan, 0, 1, 1, 1]))))
-    fault(path, "E-DATA-LABELS", "<U1", labels=write("text.npy", npy(np.array(list("abcde")))))
+    fault(path, "E-DATA-LABELS", "text such as", labels=write("text.npy", npy(np.array(list("abcde")))))
     fault(write("c.csv", "1.5,2,3\n"), "E-DATA-LABELS", "1.5")
     fault(write("d.npz", npz(x=IMAGES, y=LABELS[:2])), "E-DATA-LABELS", "2 labels")
 

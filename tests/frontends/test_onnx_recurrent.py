@@ -98,6 +98,20 @@ def test_a_layer_starts_where_another_one_ended(direction):
     assert graph.source.node_check.nodes == graph.source.node_check.total == 2
 
 
+@pytest.mark.parametrize("name", ["RNN", "GRU", "LSTM"])
+def test_the_batch_may_come_first(name):
+    """layout=1 is layout=0 between transpositions, for several rows and directions, too; and the notes tell what was compared."""
+    sizes = {"batch": 2, **TWO_WAYS}
+    for results in ((0,), (1,)):
+        plain = read(recurrent(name, results=results, **sizes))
+        first = read(recurrent(name, results=results, layout=1, shape=[2, 3, 2], **sizes))
+        x = torch.randn(5, 3, 2, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(11))
+        one, two = plain(x), first(x.transpose(1, 2))
+        turned = one.reshape(5, 3, 2, 2, 3).permute(0, 3, 1, 2, 4) if results == (0,) else one.reshape(5, 2, 2, 3).transpose(1, 2)
+        assert torch.equal(two.reshape(turned.shape), turned)
+        assert ["layout=0 between transpositions" in note for note in first.source.notes if "layout" in note] == [True]
+
+
 def test_results_of_one_node_share_their_steps():
     one, several = (read(recurrent("LSTM", results=results)) for results in ((0,), (0, 1, 2)))
     assert len(several.nodes) <= len(one.nodes) + 8
@@ -123,7 +137,6 @@ def test_constants_are_parameters_of_a_graph():
 
 
 REFUSED = {
-    "layout=1": recurrent("LSTM", layout=1, shape=[1, 3, 2]),
     "sequence_lens \\[2\\] cut": recurrent("GRU", lengths=np.array([2])),
     "the length of its sequence is not fixed": recurrent("RNN", shape=["steps", 1, 2]),
     "activation Softplus is not supported": recurrent("RNN", activations=["Softplus"]),

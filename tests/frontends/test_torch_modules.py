@@ -193,7 +193,7 @@ REFUSED = {
     "no instance": (lambda m, x: x, torch.zeros(0, 3), "E-EXAMPLE-INPUT"),
     "two examples": (lambda m, x: x, (X, X), "E-MODEL-INPUTS"),
     "two outputs": (lambda m, x: (x, -x), X, "E-MODEL-OUTPUTS"),
-    "a dictionary": (lambda m, x: {"logits": x}, X, "E-MODEL-OUTPUTS"),
+    "a word beside the scores": (lambda m, x: {"logits": x, "name": "net"}, X, "E-MODEL-OUTPUTS"),
     "class numbers": (lambda m, x: (x * m.weight).argmax(1), X, "E-MODEL-OUTPUTS"),
     "wrong shape": (lambda m, x: torch.relu(x @ torch.ones(4, 2)), X, "E-MODEL-EXPORT"),
     "a branch on a value": (lambda m, x: x * m.weight if x.sum() > 0 else -x, X, "E-MODEL-EXPORT"),
@@ -210,6 +210,17 @@ def test_what_cannot_be_imported_is_refused(case, capfd):
     assert error.code == code, error.render()
     assert error.hint or error.details
     assert capfd.readouterr().out == ""
+
+
+def test_one_of_several_outputs_is_chosen_by_key_or_place():
+    """Each is compared with what the module itself returns there; what is not analysed is said."""
+    several = Written(lambda m, x: {"x": x * m.weight, "aux": (torch.relu(x), x.argmax(1))}).eval()
+    graph = absint.load(several, example_input=X, output="aux.0")
+    assert torch.equal(graph(torch.tensor([[-1.0, 2.0, 3.0]]).double()), torch.tensor([[0.0, 2.0, 3.0]]).double())
+    assert any("'aux.0'" in note and "not analysed" in note for note in graph.source.notes)
+    assert "'x_'" in failure(several, example_input=X).render()     # the input has that name already
+    alone = absint.load(Written(lambda m, x: (torch.relu(x), x.argmax(1))).eval(), example_input=X)     # the only scores
+    assert alone.output.size == 3
 
 
 def test_two_inputs_of_forward():

@@ -90,8 +90,9 @@ def test_bounds_hold_every_sample_in_every_domain_and_format(name, tmp_path):
     points = torch.from_numpy(np.clip(center + eps * share, 0, 1).reshape(-1, 6))
     values = graph(points).reshape(400, 3, -1).numpy()
     tolerance = 1e-12 * (1 + np.abs(values))  # of the samples' own evaluation
-    for domain in WALKERS:
-        for dtype in ("float32", "float64"):
+    for place, domain in enumerate(WALKERS, list(NETS).index(name)):
+        # In attention, all that these networks are made of; else every domain meets each format in every other network.
+        for dtype in ("float32", "float64") if name == "attention" else (("float32", "float64")[place % 2],):
             found = absint.bounds(graph, center, eps, domain=domain, dtype=dtype)[graph.output.name]
             lower, upper = found.lower.reshape(3, -1), found.upper.reshape(3, -1)
             assert (lower <= values + tolerance).all(), (domain, dtype)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from absint.frontends import onnx_computed, onnx_enclosed
+from absint.frontends import onnx_computed, onnx_enclosed, onnx_rounded_ends, onnx_translate
 from absint.model import enclosing
 from absint.numeric import enclosed
 from mutants.planting import into
@@ -89,3 +89,19 @@ def kernels_of_which_nothing_is_known_are_exact(patch):
 @mutant(("test_comparisons_that_rounding_decides_are_refused",))
 def comparisons_go_by_the_nearest_number(patch):
     patch(onnx_enclosed, "_truth", lambda node, found: np.asarray(found.high > 0.5) if node.op_type in onnx_enclosed._TRUTH else found)
+
+
+ENDS = "test_ends_and_slopes_that_round_are_enclosed"
+
+
+@mutant((ENDS, "ends that cross"))
+def the_upper_end_is_taken_first(patch):
+    edit(patch, onnx_rounded_ends, "_clip", ('("Max", "Min"), node.input[1:]', '("Min", "Max"), reversed(node.input[1:])'))
+
+
+@mutant((ENDS, "an upper end"), (ENDS, "a slope"))
+def ends_are_taken_for_exact(patch):
+    """A constant is the number that executions store, to the last bit."""
+    patch(onnx_translate, "spelt", lambda node, enclosed, taken: [])
+    patch(onnx_translate.Translation, "_with_enclosed", lambda self, node, known, enclosed, computed: self._add(
+        known, node, computed, str(node.output[0])))

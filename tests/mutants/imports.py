@@ -151,6 +151,8 @@ MUTANTS = {
         "Softmax", lambda n: replace(n, opset=13, attributes={"axis": 1}), node("Softmax", axis=2), (3, 3), opset=12),
     "gather axis off by one": Misread(
         "Gather", given("axis", lambda a: a + 1), node("Gather", "i", axis=1), (3, 3), constants={"i": np.array([2, 0])}),
+    "equation backwards": Misread(
+        "Einsum", given("equation", lambda text: b"bij->bij"), node("Einsum", equation="bij->bji"), (3, 3)),
     "transpose inverted": Misread("Transpose", given("perm", inverse), node("Transpose", perm=[0, 2, 3, 1]), (2, 2, 2)),
     "pad sides swapped": Misread("Pad", given("pads", swapped_halves), node("Pad", pads=[0, 1, 0, 2]), (3,), opset=9),
     "conv pad sides swapped": Misread(

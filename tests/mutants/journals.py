@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from absint.analyses.verify import replaying
-from absint.runs import gathered, merging, pack_checks
+from absint.attacks import witness
+from absint.runs import earlier_results, gathered, merging, pack_checks, replays
 from absint.runs.gathered import Gathered
+from absint.runs.reported import Reported
+from absint.runs.session import RunSession
 from mutants.planting import into
 from mutants.refinement import rewritten
 
@@ -24,7 +27,17 @@ def counterexamples_are_believed(patch):
 
 @mutant(("test_a_counterexample_that_is_none_is_noticed_though_every_hash_fits", "outside"))
 def counterexamples_may_lie_anywhere(patch):
-    patch(replaying, "is_counterexample", rewritten(replaying.is_counterexample, (" and region.contains(0, point)", "")))
+    patch(witness, "holds", lambda region, instance, values: True)
+
+
+@mutant(("test_counterexamples_are_of_the_question_that_the_records_are_bound_to",))
+def the_replay_is_bound_to_nothing(patch):
+    patch(replays, "_different", lambda kept, made: ())
+
+
+@mutant(("test_a_manifest_chooses_no_option_of_the_replay",))
+def a_manifest_states_options(patch):
+    patch(replays, "packable", lambda one: True)
 
 
 @mutant(("test_report_and_counterexamples_follow_from_the_journal",))
@@ -60,3 +73,35 @@ def any_end_is_the_end(patch):
 @mutant(("test_nothing_is_called_complete_that_is_not",))
 def what_is_there_is_all_that_was_asked(patch):
     patch(merging, "_write", rewritten(merging._write, ("asked=asked, merged", "asked=type(asked).of(gathered.indices()), merged")))
+
+
+LATE = "test_what_the_limit_of_the_whole_run_ended_is_an_error_for_machines"
+
+
+@mutant((LATE,))
+def what_a_limit_ended_is_a_row_like_any_other(patch):
+    patch(RunSession, "rows", rewritten(RunSession.rows, ("self.analysis.cut(record))", "False)")))
+
+
+@mutant((LATE,))
+def what_a_limit_ended_is_reported_like_any_other(patch):
+    patch(Reported, "rows", rewritten(Reported.rows, ("not kept)", "False)")))
+
+
+@mutant(("test_a_refused_run_sets_the_earlier_result_aside",), ("test_a_refused_report_does_so_too",))
+def earlier_results_stay(patch):
+    patch(earlier_results.EarlierResults, "set_aside", lambda self: iter(()))
+
+
+@mutant(("test_what_a_run_reads_is_never_moved",))
+def results_of_others_are_moved(patch):
+    patch(earlier_results, "claim", lambda file, error: None)
+
+
+@mutant(("test_a_run_that_succeeds_writes_over_it",), ("test_a_run_that_fails_on_the_way_leaves_an_earlier_pack_aside",))
+def results_are_set_aside_whatever_became_of_the_run(patch):
+    def after(self, places, real=earlier_results.EarlierResults.look_at):
+        real(self, places)
+        list(self.set_aside())
+
+    patch(earlier_results.EarlierResults, "look_at", after)

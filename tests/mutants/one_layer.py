@@ -15,7 +15,7 @@ from mutants.refinement import edit
 MUTANTS = {}
 mutant = into(MUTANTS)
 CLOSE = ("check_the_truth", 2, -1e-12)
-BENT = ("check_the_truth", 5, -1e-3)
+BENT = ("check_the_truth", 5, -1e-3, 1.0, False, 12)
 HINTS = (("check_any_hint", 0), ("check_any_hint", 1))
 
 

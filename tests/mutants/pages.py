@@ -8,7 +8,8 @@ import jinja2
 
 from absint.analyses.verify import details, shown_witnesses
 from absint.contract.document import Section
-from absint.reports import html, html_parts, seen_rows, text
+from absint.numeric import percent
+from absint.reports import figures, html, html_parts, seen_rows, text
 from absint.reports.seen_rows import SeenRows
 from mutants.planting import into
 
@@ -97,3 +98,31 @@ def upper_ends_are_rounded_inward(patch):
 def the_counterexample_stands_in_for_the_input(patch):
     real = shown_witnesses.panels_of
     patch(shown_witnesses, "panels_of", lambda point, original, known: real(point, point, known))
+
+
+@mutant(("test_no_bar_hides_another", "canvases"))
+def every_bar_begins_at_nothing(patch):
+    real = figures._bars
+    patch(figures, "_bars", lambda axis, bars: [real(axis, [one]) for one in bars])
+
+
+@mutant(("test_bars_are_told_apart_without_their_colours", "canvases"))
+def all_bars_have_one_hatch(patch):
+    patch(figures, "_HATCHES", ("///",))
+
+
+@mutant(("test_ends_are_outward_however_they_are_shown", "share"))
+def ends_of_percent_are_rounded_to_the_nearest(patch):
+    real = percent._scaled
+    patch(percent, "_scaled", lambda value, digits, side: real(value, digits, 0))
+
+
+@mutant(("test_ends_are_outward_however_they_are_shown", "share"))
+def nearly_all_is_all(patch):
+    patch(percent, "_scaled", lambda value, digits, side: (round(value * 10**digits), digits))
+
+
+@mutant(("test_what_is_decided_first_is_no_sample",))
+def what_is_decided_first_is_a_sample(patch):
+    real = details._interval
+    patch(details, "_interval", lambda hits, count, *, whole: real(hits, count, whole=True))

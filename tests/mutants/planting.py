@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cache
+from inspect import signature
+from itertools import product
 
 import pytest
 
@@ -78,14 +80,15 @@ def assert_killed(mutant, run, monkeypatch, codes=CONTRADICTION):
 
 
 def killing(mutants, run, forget=lambda: None):
-    """A test for a module to hold: every one of the mutants is killed by its killers, which pass without it (looked at once).
+    """A test for a module to hold: every one of the mutants is killed by its killers, which pass without it.
 
-    forget: called before a mutant is planted, where something was computed without it and kept.
+    That a killer passes is a claim of its own where every run asks for it (`ordinary`); the others are looked at, once.
+    run: as `calls` makes it.  forget: called before a mutant is planted, where something was computed without it and kept.
     """
 
     @pytest.mark.parametrize("name", mutants)
     def test_mutant_is_killed(name, monkeypatch):
-        assert all(_passes(run, killer) for killer in mutants[name][1])
+        assert all(run.ordinary(killer) or _passes(run, killer) for killer in mutants[name][1])
         forget()
         assert_killed(mutants[name], run, monkeypatch)
 
@@ -98,14 +101,49 @@ def _passes(run, killer):
     return True
 
 
-def calls(*modules):
-    """`run` for killers (test, arguments...), whose tests stand in these modules."""
+def calls(*modules, named=lambda test, one: one):
+    """`run` for killers (test, arguments...), whose tests stand in these modules; `run.ordinary` says which of them are tests anyway.
+
+    named: from the name of a test and what a killer gives to what the test is called with.
+    """
+
+    def called(killer):
+        test, *given = killer
+        module = next(module for module in modules if hasattr(module, test))
+        return module, getattr(module, test), [named(test, one) for one in given]
 
     def run(killer):
-        test, *given = killer
-        next(getattr(module, test) for module in modules if hasattr(module, test))(*given)
+        _, test, given = called(killer)
+        test(*given)
 
+    run.ordinary = lambda killer: ordinary(*called(killer))
     return run
+
+
+def ordinary(module, test, given):
+    """Whether every run of the suite calls the test with just these values: not where it is slow, skipped, or asks for fixtures' values."""
+    of_all, marks = getattr(module, "pytestmark", []), getattr(test, "pytestmark", [])
+    others = {mark.name for mark in (*(of_all if isinstance(of_all, list) else [of_all]), *marks)} - {"parametrize", "usefixtures"}
+    names = list(signature(test).parameters)
+    if others or not test.__name__.startswith("test_") or len(names) != len(given):
+        return False
+    choices = []
+    for mark in (mark for mark in marks if mark.name == "parametrize"):
+        of, values = mark.args
+        of = [name.strip() for name in of.split(",")] if isinstance(of, str) else list(of)
+        sets = [value if isinstance(value, _PARAM) else pytest.param(*(value if len(of) > 1 else [value])) for value in values]
+        choices.append([dict(zip(of, one.values, strict=True)) for one in sets if not one.marks])
+    wanted = dict(zip(names, given, strict=True))
+    every = ({name: value for part in parts for name, value in part.items()} for parts in product(*choices))
+    return any(one.keys() == wanted.keys() and all(_equal(value, wanted[name]) for name, value in one.items()) for one in every)
+
+
+_PARAM = type(pytest.param())
+
+
+def _equal(one, two):
+    """Whether they are the same, or say so; what answers in arrays does not."""
+    return one is two or (type(one) is type(two) and (one == two) is True)
 
 
 @dataclass(frozen=True)

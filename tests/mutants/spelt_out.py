@@ -15,7 +15,7 @@ SAME, OTHER = "test_it_becomes_the_operator_and_stays_the_function", "test_what_
 def rule(patch, name, *changes):
     """One rule with a fault, in the table that is gone through."""
     edit(patch, spelt_out, name, *changes)
-    patch(spelt_out, "_RULES", tuple(getattr(spelt_out, r.__name__) for r in spelt_out._RULES))
+    patch(spelt_out, "_RULES", tuple((kind, tuple(getattr(spelt_out, r.__name__) for r in rules)) for kind, rules in spelt_out._RULES))
 
 
 @mutant((SAME, "leaky relu"), (SAME, "leaky relu, branches swapped"))

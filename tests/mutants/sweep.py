@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from absint.analyses.sweep import deciding, implied, summary
+from absint.analyses.sweep.analysis import Sweep
 from absint.analyses.sweep.grid import AskedRadius
 from absint.problem.regions.region import LinfBall
+from absint.runs import header
+from absint.runs.gathered import Gathered
+from absint.runs.reported import Reported
 from absint.verdict import Verdict
 from mutants.planting import into
 
@@ -92,3 +96,51 @@ def misclassified_inputs_are_left_out_of_n(patch):
 @mutant(("test_sweep", "test_what_the_limit_of_the_run_cut_is_none_of_the_journal"))
 def what_the_limit_cut_is_kept(patch):
     patch(deciding._Block, "_record", lambda self, name, real=deciding._Block._record: replace(real(self, name), cut=False))
+
+
+KILLED = ("test_sweep", "test_the_journal_of_a_killed_sweep_is_summed_up", True)
+
+
+@mutant(("test_sweep", "test_a_journal_is_bound_to_the_order_of_its_lines", {"domains": "deeppoly,box"}),
+        ("test_sweep", "test_a_journal_is_bound_to_the_order_of_its_lines", {"net": 1}))
+def a_journal_is_bound_to_sets_of_domains_and_networks(patch):
+    def binding(self, run, real=Sweep.binding):
+        found = real(self, run)
+        return {**found, **{name: sorted(found[name], key=str) for name in ("domains", "networks")}}
+
+    patch(Sweep, "binding", binding)
+
+
+@mutant(("test_sweep", "test_a_journal_is_bound_to_constants_that_were_changed_in_memory"))
+def constants_of_live_graphs_are_those_of_the_file(patch):
+    def binding_of(run, real=header.binding_of):
+        return {name: value for name, value in real(run).items() if name != "constants_sha256"}
+
+    patch(header, "binding_of", binding_of)
+
+
+@mutant(KILLED)
+def a_report_passes_over_contradictions(patch):
+    def summed_up(self, real=Reported._summed_up):
+        found = real(self)
+        return None if found is None else replace(found, error=None)
+
+    patch(Reported, "_summed_up", summed_up)
+
+
+@mutant(("test_sweep_journals", "test_journals_that_overlap_are_one_whatever_their_times"))
+def times_inside_of_a_record_are_answers(patch):
+    patch(Gathered, "_timeless", lambda self, value: {name: item for name, item in value.items() if name not in self._times})
+
+
+@mutant(("test_sweep_journals", "test_verdicts_that_differ_are_a_conflict"))
+def what_a_line_says_inside_is_no_answer(patch):
+    def timeless(self, value, real=Gathered._timeless):
+        return {name: item for name, item in real(self, value).items() if name != "cells"}
+
+    patch(Gathered, "_timeless", timeless)
+
+
+@mutant(("test_sweep_journals", "test_the_journal_of_a_killed_sweep_of_live_networks_is_summed_up"))
+def objects_keep_a_report_from_any_sum(patch):
+    patch(Sweep, "unread", frozenset())

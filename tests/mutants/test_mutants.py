@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from contract import claims, claims_properties, test_domains  # noqa: F401  # it registers its own
 from contract.operators import INSTANCES
@@ -10,7 +12,7 @@ from walkers import WALKERS
 from absint.search.names import walker_of
 from absint.testing.kit import check_op, domain_checks
 from mutants import mutants, operators, slopes  # noqa: F401  # each registers its own
-from mutants.planting import MUTANTS, assert_killed, plant
+from mutants.planting import MUTANTS, assert_killed, calls, plant
 
 CHECKS = dict(domain_checks())
 
@@ -53,6 +55,29 @@ def test_a_mutant_that_does_not_apply_is_an_error(monkeypatch):
         plant(lambda patch: patch(claims, "no_such_thing", None), monkeypatch)
     with pytest.raises(AssertionError):
         plant(lambda patch: None, monkeypatch)
+
+
+def test_plain():
+    """Asked for by `test_what_every_run_asks_for_is_not_looked_at_again`."""
+
+
+@pytest.mark.parametrize("two", [3, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("one", "name"), [(1, "a"), (2, "b")])
+def test_of_values(one, name, two):
+    """As above."""
+
+
+def test_of_a_fixture(tmp_path):
+    """As above."""
+
+
+def test_what_every_run_asks_for_is_not_looked_at_again():
+    run = calls(sys.modules[__name__], named=lambda test, one: {"three": 3}.get(one, one))
+    asked = [("test_plain",), ("test_of_values", 1, "a", 3), ("test_of_values", 2, "b", "three")]
+    assert [run.ordinary(one) for one in asked] == [True] * 3
+    others = [("test_of_values", 1, "b", 3), ("test_of_values", 1, "a", 4), ("test_of_values", True, "a", 3), ("test_of_values", 1, "a"),
+              ("test_of_a_fixture", 1), ("test_of_a_fixture",), ("run", "claim:x")]
+    assert [run.ordinary(one) for one in others] == [False] * 7
 
 
 def test_there_are_enough_mutants():

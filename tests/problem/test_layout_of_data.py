@@ -155,3 +155,19 @@ def test_a_picture_is_drawn_only_where_the_channels_are_known(tmp_path: Path, no
     if drawn:
         with image.open(tmp_path / "w" / "witness_00000.png") as picture:
             assert np.asarray(picture)[0, 0].tolist() == [0, 0, 255]
+
+
+@pytest.mark.parametrize(("shape", "own"), [((3, 4, 4), None), ((4, 4, 3), None), ((3, 4, 5), None), ((3, 4, 4), CHW)])
+@pytest.mark.parametrize("target", [(3, 4, 4), (4, 4, 3), (3, 16), (5, 4, 3)])
+def test_orders_that_are_proposed_fit(shape: Any, own: Any, target: Any) -> None:
+    """No advice on --layout leads to the next error."""
+    given = images(*shape, layout=own)
+    for network in (CHW, HWC, None) if np.prod(shape) == np.prod(target) else ():
+        for word in ("auto", "chw", "hwc", "chw:chw", "chw:hwc", "hwc:chw", "hwc:hwc"):
+            try:
+                given.shaped_for(target, word, network)
+            except AbsintError as error:
+                hint = error.hint or ""
+                left = "auto" if hint.startswith("leave --layout away") else ""
+                for other in filter(None, [left, *hint.partition("these fit: ")[2].split(", ")]):
+                    given.shaped_for(target, other, network)

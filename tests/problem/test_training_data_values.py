@@ -92,7 +92,7 @@ def test_one_hot_labels_are_read_as_classes(tmp_path):
     ({"y_train": Y_TRAIN - 1}, "E-DATA-LABEL", ("input 0: label -1",)),
     ({"y_train": Y_TRAIN + 10**6}, "E-DATA-LABEL", ("1000003",)),
     ({"y_train": Y_TRAIN + 0.5}, "E-DATA-LABELS", ("whole",)),
-    ({"y_train": np.array(list("abcdabcd"))}, "E-DATA-LABELS", ("type",)),
+    ({"y_train": np.array(list("abcdabcd"))}, "E-DATA-LABELS", ("text such as",)),
 ])
 def test_labels_that_are_no_class_numbers(tmp_path, changes, code, words):
     with fault(code, *words):

@@ -383,6 +383,8 @@ def test_no_analysis_and_no_operator_names_a_domain(part: str) -> None:
 # Names of analyses where nothing else may know them, each with its reason.
 NAMED_ANALYSES = {
     **{("absint.cli.derived", name): "the order of `absint --help`" for name in ("verify", "query", "radius", "bounds", "inspect")},
+    **{("absint.cli.slips", name): "a word that was typed, or the command that was meant"
+       for name in ("verify", "query", "radius", "bounds", "sweep")},
     ("absint.reports.junit", "errors"): "an attribute of JUnit's", ("absint.reports.sarif", "query"): "a key of headers: the query's file",
 }
 

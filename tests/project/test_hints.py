@@ -13,6 +13,16 @@ from pathlib import Path
 
 import pytest
 import typer.main
+from hint_a_data import FILES, FOLDERS
+from hint_a_networks import ATTACKS, DOMAINS_ASKED, INPUTS, OPERATORS
+from hint_a_runs import PACKS, RULES, STRANGERS, TRAINED
+from hint_b_commands import B_COMMANDS, b_files
+from hint_b_data import DATA
+from hint_b_graphs import GRAPHS, PARAMETERS, QUERIED, SOLVED, WATCHED
+from hint_b_networks import MODELS, TORCH
+from hint_b_plugins import PLUGGED, PLUGINS
+from hint_b_plugins import TRAINED as TRAINED_B
+from hint_b_runs import EXECUTED, INITIATED, KEPT
 from hint_calls import LIVE, LiveCase
 from hint_cases import CASES, Case
 from hint_commands import COMMANDS
@@ -22,6 +32,7 @@ from hint_more_commands import MORE
 from hint_python import PYTHON
 from hint_runs import RUNS
 from hint_scores import SCORES
+from hint_slips import SLIPS
 from hint_training import TRAINING
 from hints import Hint, all_hints, hints_of
 
@@ -30,14 +41,18 @@ from absint.contract.analysis import ANALYSES
 from absint.errors import AbsintError
 
 _LEFT = Path(__file__).with_name("hints_not_followed.txt")
-_CASES = (*CASES, *COMMANDS, *MORE, *RUNS, *SCORES)
-_LIVE = (*LIVE, *TRAINING, *PYTHON, *DATA_FILES, *NETWORKS)
+_CASES = (*CASES, *COMMANDS, *MORE, *RUNS, *SCORES, *SLIPS, *B_COMMANDS, *PLUGGED)
+_LIVE = (*LIVE, *TRAINING, *PYTHON, *DATA_FILES, *NETWORKS, *FOLDERS, *FILES, *OPERATORS, *INPUTS, *ATTACKS, *DOMAINS_ASKED, *PACKS,
+         *TRAINED, *RULES, *STRANGERS, *DATA, *EXECUTED, *GRAPHS, *INITIATED, *KEPT, *MODELS, *PARAMETERS, *PLUGINS, *QUERIED, *SOLVED,
+         *TORCH, *TRAINED_B, *WATCHED)
 _QUIET = ("verify", "query", "radius", "bounds", "clever", "errors", "global", "taboo", "train", "validate", "inspect")
 
 
 @pytest.fixture(scope="module")
 def words(tmp_path_factory):
-    return made(tmp_path_factory.mktemp("hints"))
+    folder = tmp_path_factory.mktemp("hints")
+    paths = made(folder)
+    return paths | {word: str(path) for word, path in b_files(folder, paths).items()}
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +87,7 @@ def run(cli, words, tmp_path, once, made_once):
         if "TMP" not in text and text in once:
             return once[text]
         arguments = [known.sub(lambda found: words[found[0]], word).replace("TMP", str(tmp_path)) for word in text.split()]
-        once[text] = cli(*arguments, *(["--quiet"] if arguments[:1] and arguments[0] in _QUIET else []))
+        once[text] = cli(*arguments, *(["--quiet"] if arguments[1:] and arguments[0] in _QUIET else []))
         return once[text]
 
     return command

@@ -76,7 +76,7 @@ def test_every_function_of_absint_is_there():
     assert "absint.load" in names
     for name in names:
         parts = name.split(".")
-        for cut in range(len(parts) - 1, 0, -1):
+        for cut in range(len(parts), 0, -1):        # a module may be all that is named
             try:
                 found = importlib.import_module(".".join(parts[:cut]))
                 break

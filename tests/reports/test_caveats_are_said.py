@@ -16,6 +16,8 @@ from absint.analyses.validate.validator import RadiusValidator
 from absint.cli.main import main
 from absint.errors import UnsupportedError
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 
 def saved(path, nodes, batch, **stored):
     graph = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, [batch, 2])],

@@ -14,7 +14,7 @@ from documents import COLUMNS, DOCUMENT, HEADING, ROWS, row, written
 from pages import COLOUR, GREY, HOSTILE_HEADING, HOSTILE_ROWS, SHOWN, TAG, Page, page
 from pages import row as tagged
 
-from absint.contract.document import Document, Figure, Panel, Picture, Row, Section, Series, Strip, Table
+from absint.contract.document import Document, Facts, Figure, Panel, Picture, Row, Section, Series, Strip, Table
 from absint.errors import UnsupportedError
 from absint.reports import html, html_parts
 from absint.reports.html import Html
@@ -227,3 +227,47 @@ def test_lists_that_are_lines_of_their_own_are_shown() -> None:
     made = SeenRows(HOSTILE_HEADING)
     made.add(Row({"margin": [0.5] * 100}, {"margin": "0.5"}, "", ({"margin": "0.25"},)))
     assert [line["margin"] for line in (made.kept()[0].cells, *made.kept()[0].more)] == ["0.5", "0.25"]
+
+
+CLAIMED = {"property": {"text": "y[label] > y[j]", "norm": "linf", "eps": "0.02", "clip": [0.0, 1.0]}, "assurance": "sound here",
+           "assumptions": ["one thing", "another thing"]}
+
+
+def test_a_first_look_tells_what_is_claimed_and_what_it_rests_on() -> None:
+    first = Section("", (Facts((("result", "3 of 4"),)),))
+    rest = Section("details", (Facts((("rest", "and so on"),)),))
+    heading = replace(HEADING, header={**HEADING.header, **CLAIMED})
+    text = Page(page(Document(sections=(first, rest)), ROWS, heading)).text
+    said = ["3 of 4", "y[label] > y[j], linf eps 0.02, data range [0, 1]", "sound here", "one thing", "another thing", "and so on"]
+    places = [text.index(word) for word in said]
+    assert places == sorted(places)
+    told = replace(first, parts=(Facts((("property", "told above"),)),))
+    assert "linf eps 0.02, data range" not in Page(page(Document(sections=(told,)), ROWS, heading)).text
+    assert "another thing" in Page(page(Document(), ROWS, heading)).text
+
+
+def test_columns_that_say_nothing_are_named_and_not_shown() -> None:
+    rows = (row(0, verdict="unknown", margin=None, tone="open"), row(1, "", "unknown", None, "open"))
+    table = Section("t", (Table(("word", "nothing"), (("a", None), ("b", "")), "t"),))
+    made = Page(page(Document(sections=(table,)), rows, replace(HEADING, shown={"index": 5, "verdict": 9, "margin": 8})))
+    text = re.sub(r"\s+", " ", made.text)
+    assert "in no row: margin" in text
+    assert "nothing" not in text
+    assert text.count("margin") == 1
+
+
+def test_what_columns_add_up_to_is_said_as_their_rows_say_it() -> None:
+    made = SeenRows(HOSTILE_HEADING)
+    for value, said in ((0.123456, "0.1234"), (0.999999, "0.9999"), (0.5, "0.5")):
+        made.add(Row({"margin": value}, {"margin": said}))
+    assert made.columns["margin"].shown == ("0.1234", "0.9999")
+    made.add(Row({"margin": 1.23456789}, {}))
+    assert made.columns["margin"].shown[1] == "1.235"
+
+
+def test_a_share_of_nearly_all_rows_is_not_all_of_them() -> None:
+    rows = [Row({"verdict": "verified" if k else "unknown"}, {"verdict": "verified" if k else "unknown"}) for k in range(4000)]
+    text = Page(page(Document(), rows, replace(HEADING, columns=("verdict",), shown={"verdict": 9}))).text
+    assert "99.98 %" in text
+    assert "100.0" not in text
+    assert "0.0 %" not in text

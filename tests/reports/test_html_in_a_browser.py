@@ -99,3 +99,16 @@ def test_columns_that_are_not_shown_can_be(ask) -> None:
     assert ask(display) == "none"
     ask("document.getElementById('more').click()")
     assert ask(display) == "table-cell"
+
+
+def test_paper_cuts_no_table(browser, ask) -> None:
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": 717, "height": 900, "deviceScaleFactor": 1, "mobile": False})
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    try:
+        ask("dispatchEvent(new Event('beforeprint'))")
+        edge = ask("return document.documentElement.clientWidth") + 1
+        ends = ask("return [...document.querySelectorAll('table')].map(one => one.getBoundingClientRect().right)")
+        assert all(end <= edge for end in ends)
+        assert ask("return [...document.querySelectorAll('details.dump')].map(one => one.open)") == [False, False]
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})

@@ -84,6 +84,7 @@ def test_a_broken_output_costs_another_nothing(tmp_path, at: str, first: bool) -
     error = code(*(reversed(wanted) if first else wanted), kind=PluginError)
     assert (error.code, error.where) == ("E-PLUGIN-RAISED", "stranger.module")
     assert error.what == f"the report could not be {at}: RuntimeError: broken"
+    assert all((tmp_path / name).exists() for name in ("r.jsonl", "r.json"))
     assert len((tmp_path / "r.jsonl").read_text().splitlines()) == 3
     assert (tmp_path / "r.json").read_text().endswith("}\n")
     assert len(json.loads((tmp_path / "r.json").read_text())["things"]) == 3
@@ -123,6 +124,7 @@ def test_a_format_that_has_no_pictures_to_draw_costs_another_nothing(tmp_path) -
         run((tmp_path / "p.png", Pictures), (tmp_path / "r.json", Json), document=Document())
     assert caught.value.code == "E-FORMAT-FIGURES"
     assert not (tmp_path / "p.png").exists()
+    assert (tmp_path / "r.json").exists()
     assert (tmp_path / "r.json").read_text().endswith("}\n")
 
 
@@ -162,6 +164,7 @@ def test_what_cannot_be_opened_leaves_the_others_as_they_were(tmp_path) -> None:
     (tmp_path / "r.json").write_text("kept")
     assert code((tmp_path / "r.json", Json), (tmp_path / "none" / "r.csv", Csv), kind=InputError).code == "E-OUT"
     assert code((tmp_path / "r.json", Json), (tmp_path / "p.bmp", Pictures), kind=UsageError).code == "E-PLOT-FORMAT"
+    assert (tmp_path / "r.json").exists()
     assert (tmp_path / "r.json").read_text() == "kept"
     assert not (tmp_path / "p.bmp").exists()
 

@@ -101,8 +101,8 @@ def test_bars_and_marks(canvases) -> None:
     bytes_of(BARS)
     first, second = canvases[0].axes
     (bars,) = first.patches
-    assert bars.get_data().values.tolist() == [3.0, 0.0]
-    assert bars.get_data().edges.tolist() == [0.0, 0.5, 1.0]
+    assert (bars.get_height(), bars.get_x(), bars.get_width()) == (3.0, 0.0, 0.5)
+    assert first.get_xlim() == (0.0, 1.0)
     assert bars.get_facecolor()[:3] == pytest.approx((0xd5 / 255, 0x5e / 255, 0))
     (mark,) = first.get_lines()
     assert set(mark.get_xdata()) == {0.7}
@@ -160,3 +160,32 @@ def test_without_matplotlib_the_extra_is_named(monkeypatch) -> None:
     with pytest.raises(UnsupportedError, match=re.escape("absint[plots]")) as caught:
         Pictures.check()
     assert caught.value.code == "E-PLOT-MISSING"
+
+
+EDGES = (0.0, 0.5, 1.0, 2.0)
+STACK = one_panel(Series("proved", y=(3.0, 2.0, nan), edges=EDGES), Series("", y=(1.0, 0.0, 4.0), edges=EDGES, colour=1),
+                  Series("open", y=(2.0, 2.0, 1.0), edges=EDGES, colour=2),
+                  Series("none", y=(0.0, nan, 0.0), edges=EDGES, colour=3), legend=True)
+
+
+def test_no_bar_hides_another(canvases) -> None:
+    bytes_of(STACK)
+    axis = canvases[0].axes[0]
+    bars = [one.get_bbox() for one in axis.patches]
+    assert sorted(bar.width * bar.height for bar in bars) == [0.0, 0.5, 1.0, 1.0, 1.0, 1.0, 1.5, 4.0]
+    for place, bar in enumerate(bars):
+        for other in bars[:place]:
+            wide, high = (min(getattr(bar, to), getattr(other, to)) - max(getattr(bar, start), getattr(other, start))
+                          for start, to in (("x0", "x1"), ("y0", "y1")))
+            assert wide <= 0 or high <= 0, (bar, other)
+    assert axis.get_ylim()[1] > 6
+
+
+def test_bars_are_told_apart_without_their_colours(canvases) -> None:
+    bytes_of(STACK)
+    axis = canvases[0].axes[0]
+    hatches = {bar.get_facecolor(): bar.get_hatch() or "" for bar in axis.patches}
+    assert len(hatches) == len(set(hatches.values())) == 4
+    proved, _, *others = hatches.values()     # the second has no name
+    assert [key.get_hatch() or "" for key in axis.get_legend().legend_handles] == [proved, *others]
+    assert all(tick == int(tick) for tick in axis.get_yticks())

@@ -22,6 +22,8 @@ from trainings import words_in
 from absint import samples
 from absint.contract.analysis import ANALYSES
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 NET = str(samples.network_path("mnist_relu_3x50"))
 CONV = str(samples.network_path("mnist_conv_small"))
 # Of each analysis: its words, and what makes a run of some seconds of some items.

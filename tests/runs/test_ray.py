@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from counting import until
-from journals import kept as kept_records
 
 import absint
 from absint import samples
@@ -69,43 +64,3 @@ def test_a_killed_worker_and_live_objects(tiny, tmp_path):
     assert (by[0], by[2]) == ("at last", "well")
     assert "Thing(word='live')" in by[1]
     assert "'1', 1" in by[1]    # threads
-
-
-def alone(journal: Path, *more: str) -> subprocess.Popen[bytes]:
-    start = "from absint.cli.main import run; run()"
-    words = ["verify", NET, "--index", "0:60", "--eps", "0.03", "--executor", "ray", "--processes", "2", "--journal", str(journal),
-             "--quiet"]
-    return subprocess.Popen([sys.executable, "-c", start, *words, *more], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                            env={**os.environ, "TMPDIR": str(journal.parent)})
-
-
-def of_ray(folder: Path) -> list[str]:
-    """Processes that were started with this folder for Ray's files."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit() and str(folder).encode() in (entry / "environ").read_bytes():
-                found.append((entry / "cmdline").read_text())
-        except OSError:
-            continue
-    return found
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_run_that_is_ended_leaves_no_process_and_can_go_on(tmp_path, number):
-    journal = tmp_path / "run.jsonl"
-    process = alone(journal)
-    until(lambda: journal.exists() and journal.read_bytes().count(b"\n") > 5)
-    process.send_signal(number)
-    _, told = process.communicate()
-    assert process.returncode == (-number if number is signal.SIGKILL else 130), told
-    until(lambda: not of_ray(tmp_path))
-    if number is not signal.SIGKILL:
-        assert not list(Path("/tmp").glob(f"absint-ray-{process.pid}*"))
-    kept = journal.read_bytes().count(b"\n")
-    resumed = alone(journal, "--resume")
-    resumed.communicate()
-    rows = [row["index"] for row in kept_records(journal)]
-    assert sorted(rows) == list(range(60))
-    assert len(rows) + 1 > kept > 5

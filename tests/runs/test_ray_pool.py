@@ -16,7 +16,7 @@ from fake_ray import Death, FakeRay
 from absint.contract.analysis import Failure, Item
 from absint.contract.run import Run
 from absint.errors import AbsintError, InputError, ResourceError, UnsupportedError, UsageError
-from absint.registry import load_plugin
+from absint.registry import load_plugin, plugin_packages
 from absint.runs import parcel, ray_cluster, ray_executor, ray_worker
 from absint.runs.executors import EXECUTORS
 from absint.runs.processes import GRACE
@@ -31,6 +31,7 @@ def ray(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", made)
     monkeypatch.setattr(ray_executor, "version", lambda name: "2.60.0")
     monkeypatch.setattr(parcel, "load_plugin", made.loaded.append)     # it is loaded here already
+    monkeypatch.setattr("socket.create_connection", made.connect)
     return made
 
 
@@ -217,6 +218,42 @@ def test_a_node_with_another_version(records, monkeypatch):
         list(records(("answer",)))
 
 
+@pytest.mark.parametrize(("here", "there", "what"), [
+    ({"nets": "1.0"}, {"nets": "1.1"}, r"the plug-in package nets 1\.1, where the run was started 1\.0"),
+    ({"nets": "1.0"}, {}, r"the plug-in package nets missing, where the run was started 1\.0"),
+    ({}, {"nets": "1.1"}, r"the plug-in package nets 1\.1, where the run was started missing")])
+def test_a_node_with_other_plug_ins(records, ray, monkeypatch, here, there, what):
+    """Also one that is there alone: a rule of it would count there."""
+    installed = iter([here, there])
+    monkeypatch.setattr(parcel, "plugin_packages", lambda: next(installed))
+    with pytest.raises(ResourceError, match=rf"E-RAY-NODE.*E-RAY-VERSIONS.*{what}"):
+        list(records(("answer",)))
+
+
+def test_packages_of_plug_ins_are_found(tmp_path, monkeypatch):
+    for name, group in (("nets", "absint.domains"), ("other", "other.domains")):
+        made = tmp_path / f"{name}-1.5.dist-info"
+        made.mkdir()
+        (made / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.5\n")
+        (made / "entry_points.txt").write_text(f"[{group}]\nmine = mine:Mine\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    found = plugin_packages()
+    assert found["nets"] == "1.5"
+    assert not {"other", "absint"} & set(found)
+
+
+def test_of_a_plug_in_what_was_run_here_is_sent(tiny, ray, tmp_path):
+    """Not what its file holds by now."""
+    file = tmp_path / "changing.py"
+    file.write_text("WORD = 1\n")
+    load_plugin(file)
+    file.write_text("WORD = 2\n")
+    stated = tiny.TinyOptions(executor="ray", threads=1, plugin=(file,))
+    sent = {Path(one.path): one.content for one in parcel.packed(tiny.Tiny(), Run("tiny", stated), 1).plugins}
+    assert sent[file] == b"WORD = 1\n"
+    assert parcel.here(parcel.SentFile(str(file), parcel.digest(sent[file]), sent[file]), tmp_path / "copies").read_bytes() == sent[file]
+
+
 def test_other_bytes_than_were_sent_are_refused(records, monkeypatch):
     real = parcel.packed
     monkeypatch.setattr(parcel, "packed", lambda *a: replace(real(*a), sha256="0" * 64))
@@ -250,6 +287,53 @@ def test_nothing_is_started_for_no_items(records, ray):
     ray.initialised = False
     assert list(records()) == []
     assert ray.calls == []
+
+
+def test_a_head_that_stays_silent(records, ray, clock):
+    """It tells nobody any more who dies: said while the program still can, which Ray ends after a minute."""
+    def tick():
+        clock.now += 1.0
+        ray.headless = clock.now > 1010.0
+        assert clock.now < 2000.0, "it is waited for"
+
+    ray.hung = tick
+    with pytest.raises(ResourceError, match=r"E-RAY-LOST.*its head node is silent for \d\d s"):
+        list(records(("answer",), ("hang",), processes=2))
+    assert 1040.0 < clock.now < 1055.0
+
+
+def test_no_worker_is_started_without_a_head(records, ray, tiny, clock):
+    """Ray would wait for the head in the middle of it, until it ends the program."""
+
+    def lose(item, run):
+        ray.headless = True
+        raise Death
+        yield
+
+    tiny.DEEDS["lose"] = lose
+    with pytest.raises(ResourceError, match="E-RAY-LOST"):
+        list(records(("lose",), processes=1))
+    assert ray.started == 1
+    assert clock.now < 1055.0
+
+
+def test_a_head_that_comes_back(records, ray, clock):
+    def tick():
+        clock.now += 1.0
+        ray.headless = 1010.0 < clock.now < 1040.0
+
+    ray.hung = tick
+    assert said(records(("hang",), limits=[(0, 100.0)])) == [(0, "E-TIMEOUT")]
+
+
+def test_a_head_may_be_given_more_time(records, ray, clock, monkeypatch):
+    def tick():
+        clock.now += 1.0
+        ray.headless = True
+
+    ray.hung = tick
+    monkeypatch.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", "600")
+    assert said(records(("hang",), limits=[(0, 100.0)])) == [(0, "E-TIMEOUT")]
 
 
 # ---- files of items --------------------------------------------------------------------------------------------------------
@@ -330,8 +414,54 @@ def test_an_address_that_nobody_answers(records, ray, monkeypatch):
 
     monkeypatch.setattr("socket.create_connection", never)
     ray.initialised = False
-    with pytest.raises(ResourceError, match=r"E-RAY-ADDRESS.*10\.0\.0\.9:6379.*nobody answers within 20 s"):
+    with pytest.raises(ResourceError, match=r"E-RAY-ADDRESS.*10\.0\.0\.9:6379.*nobody answers at 10\.0\.0\.9:6379 within 20 s: timed out"):
         list(records(("answer",), address="10.0.0.9:6379"))
+
+
+def test_a_cluster_that_is_found_does_not_answer(records, ray):
+    """A head that has died leaves its address behind."""
+    ray.initialised, ray.headless = False, True
+    with pytest.raises(ResourceError, match=r"E-RAY-ADDRESS.*nobody answers at 10\.0\.0\.1:6379.*Connection refused"):
+        list(records(("answer",), address="auto"))
+    assert "init" not in ray.calls      # it would wait for minutes
+
+
+@pytest.mark.parametrize(("says", "what"), [(b"", "nobody answers.*timed out"), (b"HTTP/1.1 400 Bad Request", "no head node of a Ray")])
+def test_an_address_of_something_else(records, ray, says, what):
+    ray.initialised, ray.says = False, says
+    with pytest.raises(ResourceError, match=f"E-RAY-ADDRESS.*{what}"):
+        list(records(("answer",), address="10.0.0.1:6379"))
+    assert "init" not in ray.calls
+
+
+# ---- cards -----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_worker_gets_a_card(records, ray, tiny, monkeypatch):
+    """As many workers as there are cards; each computes on what Ray gave it, which CUDA then calls its first one."""
+    seen = []
+    monkeypatch.setattr("absint.runs.inputs.set_up_device", lambda options: seen.append(options.device))
+    ray.cpus, ray.gpus = 8, 2
+    assert len(list(records(*[("answer",)] * 9, device="cuda"))) == 9
+    assert (ray.started, ray.asked["num_gpus"], ray.asked["num_cpus"]) == (2, 1, 1)
+    assert seen == ["cuda"] * 2
+
+
+def test_without_cuda_no_card_is_held(records, ray):
+    ray.gpus = 2
+    list(records(("answer",)))
+    assert ray.asked["num_gpus"] == 0
+
+
+@pytest.mark.parametrize("gpus", [0, 0.5])
+def test_a_cluster_without_a_whole_card(records, ray, clock, gpus):
+    """Of nodes that share a card, none can give one; it says what a worker needs and what there is."""
+    def tick():
+        clock.now += 30.0
+
+    ray.gpus, ray.deaf, ray.hung = gpus, True, tick
+    with pytest.raises(ResourceError, match=rf"E-RAY-BUSY.*each needs 1 CPU and 1 GPU; the cluster has 1 node, 2 CPU, {gpus} GPU"):
+        list(records(("answer",), device="cuda"))
 
 
 # ---- options ---------------------------------------------------------------------------------------------------------------
@@ -341,7 +471,8 @@ def test_an_address_that_nobody_answers(records, ray, monkeypatch):
     (None, {}, "E-RAY-MISSING"), ("3.0.1", {}, "E-RAY-VERSION"), ("2.60.0", {"address": "ray://10.0.0.1:10001"}, "E-RAY-ADDRESS"),
     ("2.60.0", {"address": "nowhere"}, "E-RAY-ADDRESS"), ("2.60.0", {"device": "cuda:1"}, "E-EXECUTOR"),
     ("2.60.0", {"executor": "local", "address": "auto"}, "E-EXECUTOR"),
-    ("2.60.0", {"executor": "processes", "address": "auto"}, "E-EXECUTOR")])
+    ("2.60.0", {"executor": "processes", "address": "auto"}, "E-EXECUTOR"),
+    ("2.60.0", {"executor": "local", "processes": 2}, "E-EXECUTOR")])
 def test_options_that_make_no_sense(tiny, monkeypatch, installed, options, code):
     def version(name):
         if installed is None:

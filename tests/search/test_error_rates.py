@@ -188,7 +188,7 @@ def test_what_is_wrong_is_said() -> None:
     graph, x, y = pairs((0.5, 0.1))
     with pytest.raises(InputError, match="labels"):
         predicted_wrong(graph, x, y + 2)
-    with pytest.raises(InputError, match="labels of shape"):
+    with pytest.raises(InputError, match="labels: of shape"):
         proved(graph, x, torch.zeros(3, dtype=torch.int64), "0.1", UNIT, "box")
     with pytest.raises(UsageError):
         attacked_wrong(graph, x, y, "-1", UNIT)

@@ -77,11 +77,11 @@ def search(graph, region, spec, steps=40, nodes=3000):
     return made, told
 
 
-def check_the_truth(seed, gap, scale=1.0, skip=False):
+def check_the_truth(seed, gap, scale=1.0, skip=False, steps=40):
     """Bounds are of every leaf; refuted where nothing is unsafe, and nowhere else; where something is, a point shows it."""
     graph = net(seed, skip, scale)
     region, spec = asked(graph, seed, gap)
-    made, told = search(graph, region, spec)
+    made, told = search(graph, region, spec, steps)
     for k in range(2):
         exact = exactly(graph, region, spec, k)
         for d in range(2):

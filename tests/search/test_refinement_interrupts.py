@@ -19,6 +19,8 @@ from test_refinement import EASY, HARD, NET
 from absint.solvers import Limits, Session, highs, solver
 from absint.testing import solver_checks
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 linux = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
 RUN = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from absint.cli.main import run; run()"
 MARK = "ABSINT_TEST_RUN"

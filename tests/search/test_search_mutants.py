@@ -7,13 +7,6 @@ import test_frontier
 from mutants.planting import calls, killing
 from mutants.searches import MUTANTS
 
-_run = calls(test_frontier, test_branching)
-
-
-def run(killer):
-    """Tactics by their names in the test."""
-    test, *given = killer
-    _run((test, *(getattr(test_branching, one) if one in ("LPS", "HALVES") else one for one in given)))
-
-
+# Tactics by their names in the test.
+run = calls(test_frontier, test_branching, named=lambda test, one: getattr(test_branching, one) if one in ("LPS", "HALVES") else one)
 test_mutant_is_killed = killing(MUTANTS, run)

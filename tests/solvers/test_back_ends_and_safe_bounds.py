@@ -367,6 +367,7 @@ SOLVE = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_han
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+@pytest.mark.usefixtures("warm")
 @pytest.mark.parametrize("name", ["pulp", "highs"])
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_or_killed_parent_leaves_no_process(name, sign):

@@ -31,7 +31,7 @@ KINDS = {
     # Operators between convolutions that say nothing of windows: a maximum, whose slopes have an axis more, an average, scales and shifts.
     "pool": ((1, 16, 16), ["maximum", (16, 3, 1, (1, 1), 1, 1), "relu", (16, 3, 1, (1, 1), 1, 1), "relu"]),
     "average": ((1, 16, 16), ["average", (16, 3, 1, (1, 1), 1, 1), "relu", (16, 3, 1, (1, 1), 1, 1), "relu"]),
-    "scaled": ((1, 14, 14), [(8, 3, 1, (1, 1), 1, 1), "relu", "scale", (48, 3, 1, (1, 1), 1, 1), "relu"]),
+    "scaled": ((1, 10, 10), [(8, 3, 1, (1, 1), 1, 1), "relu", "scale", (48, 3, 1, (1, 1), 1, 1), "relu"]),
     "wide": ((3, 32, 32), [(16, 3, 1, (1, 1), 1, 1), "relu", (16, 3, 1, (1, 1), 1, 1), "relu", (16, 3, 2, (1, 1), 1, 1), "relu"]),
     "small": ((1, 4, 4), [(2, 3, 1, (1, 1), 1, 1), "relu", (2, 3, 1, (1, 1), 1, 1), "relu"]),
 }

@@ -10,6 +10,9 @@ from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
+HEAD = "10.0.0.1:6379"
+SETTINGS = bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))      # how a server of HTTP/2 begins
+
 
 class Death(BaseException):
     """The actor's process dies here."""
@@ -65,13 +68,43 @@ class Stream:
         raise RayActorError("The actor died unexpectedly before finishing this task.\n\tpid: 7\nIt was killed by SIGKILL.")
 
 
+class Answer:
+    """A connection whose other end says something and nothing more; where it says nothing, the patience of who asks ends."""
+
+    def __init__(self, said: bytes) -> None:
+        self.said, self.heard = said, b""
+
+    def __enter__(self) -> Answer:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def settimeout(self, seconds: float) -> None:
+        assert seconds > 0
+
+    def sendall(self, said: bytes) -> None:
+        self.heard += said
+
+    def recv(self, count: int) -> bytes:
+        if not self.said:
+            raise TimeoutError("timed out")
+        found, self.said = self.said[:count], self.said[count:]
+        return found
+
+
 class FakeRay:
-    """Stands for the module. cpus: of the cluster.  started: actors so far; alive: of them, those that were not killed.
+    """Stands for the module. cpus, gpus: of the cluster.  started: actors so far; alive: of them, those that were not killed.
 
     deaf: whether actors never start.  stillborn: error that starting one ends in.  breaks: error of the next `wait`.  orders: handed out.
+    headless: whether nobody answers at the head's port; says: what is answered there.
     """
 
-    def __init__(self, cpus: int = 2) -> None:
+    def __init__(self, cpus: int = 2, gpus: float = 0) -> None:
+        self.gpus, self.headless, self.says = gpus, False, SETTINGS
         self.cpus, self.started, self.alive = cpus, 0, set[int]()
         self.deaf, self.stillborn, self.breaks = False, "", ""
         self.orders: list[int] = []
@@ -82,7 +115,8 @@ class FakeRay:
         self.exceptions = SimpleNamespace(**{kind.__name__: kind for kind in (
             RayError, RayActorError, WorkerCrashedError, NodeDiedError, ObjectLostError, RayTaskError)})
         self.util = SimpleNamespace(get_node_ip_address=lambda: "10.0.0.1")
-        self._private = SimpleNamespace(ray_constants=SimpleNamespace(ENABLE_RAY_CLUSTER=True))
+        self._private = SimpleNamespace(ray_constants=SimpleNamespace(ENABLE_RAY_CLUSTER=True),
+                                        services=SimpleNamespace(canonicalize_bootstrap_address_or_die=lambda stated: HEAD))
         self.initialised = True
         self.refuses: Exception | None = None
 
@@ -99,13 +133,20 @@ class FakeRay:
         self.calls.append("shutdown")
 
     def cluster_resources(self) -> dict[str, float]:
-        return {"CPU": float(self.cpus)}
+        return {"CPU": float(self.cpus), **({"GPU": float(self.gpus)} if self.gpus else {})}
 
     def nodes(self) -> list[dict[str, bool]]:
         return [{"Alive": True}]
 
     def get_runtime_context(self) -> Any:
-        return SimpleNamespace(get_node_id=lambda: "ab" * 20)
+        return SimpleNamespace(get_node_id=lambda: "ab" * 20, gcs_address=HEAD)
+
+    def connect(self, place: tuple[str, int], timeout: float) -> Answer:
+        """In place of `socket.create_connection`."""
+        assert place == ("10.0.0.1", 6379)
+        if self.headless:
+            raise ConnectionRefusedError(111, "Connection refused")
+        return Answer(self.says)
 
     def put(self, value: Any) -> Reference:
         self.calls.append(f"put {type(value).__name__}")
@@ -132,6 +173,7 @@ class FakeRay:
 
 class _Actor:
     def __init__(self, ray: FakeRay, kind: type, parcel: Reference) -> None:
+        assert ray.started < 200, "workers are started for ever"
         self.ray, self.number = ray, ray.started
         ray.started += 1
         ray.alive.add(self.number)

@@ -137,7 +137,7 @@ MORE = [
                                  f"{V} --journal KEPT --resume")),
     *rows("E-JOURNAL-CORRUPT", ("remove that line, then --resume again", f"{V} --journal TORN --resume",
                                 f"{V} --journal KEPT --resume")),
-    *rows("E-PROCESSES", ("for example 2", f"{V} --processes 0", f"{V} --processes 2")),
+    *rows("E-PROCESSES", ("for example 2", f"{V} --processes 0", f"{V} --processes 2", "E-EXECUTOR")),
     *rows("E-DOMAIN-OPTION",
           ("domains that have one: {}", f"{V} --base deeppoly", "verify NET --data DATA --attack none --domain refine --base deeppoly"),
           ("one of {}", f"{N} --data DATA --domain bab:score=x".replace("--domain box ", ""),

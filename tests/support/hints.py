@@ -128,6 +128,8 @@ def _is_code(node: ast.expr) -> bool:
 
 
 def _code_of(call: ast.Call) -> str:
+    if getattr(call.func, "id", "") == "NodeProblemError":      # gathered with those of other nodes under one code
+        return "?"
     return next((str(one.value) for one in call.args if isinstance(one, ast.Constant) and _is_code(one)), "?")
 
 

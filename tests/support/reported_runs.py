@@ -97,9 +97,9 @@ def timeless(value: Any) -> Any:
 # ---- packs ---------------------------------------------------------------------------------------------------------------
 
 
-def members() -> dict[str, bytes]:
-    """Of the pack."""
-    with ZipFile(io.BytesIO(made().pack)) as archive:
+def members(pack: bytes | None = None) -> dict[str, bytes]:
+    """Of the pack, or of another one."""
+    with ZipFile(io.BytesIO(made().pack if pack is None else pack)) as archive:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
@@ -121,8 +121,13 @@ def resigned(content: Mapping[str, bytes]) -> dict[str, bytes]:
 
 
 def forged(folder: Path, change: Callable[[dict[str, Any]], dict[str, Any]] = lambda row: row, **options: Any) -> dict[str, bytes]:
-    """A pack whose records were changed, with report, counterexamples and manifest made to fit."""
-    content = members()
+    """The pack, its records changed, with report, counterexamples and manifest made to fit."""
+    return forged_of(members(), folder, change, **options)
+
+
+def forged_of(content: Mapping[str, bytes], folder: Path, change: Callable[[dict[str, Any]], dict[str, Any]] = lambda row: row,
+              **options: Any) -> dict[str, bytes]:
+    """The same of any pack with one journal."""
     journal = folder / "journal.jsonl"
     journal.write_bytes(b"".join(
         line if line.startswith(b'{"absint_') else json.dumps(change(json.loads(line))).encode() + b"\n"
