@@ -53,6 +53,11 @@ def float_above(exact: Fraction) -> float:
     return next_above(near)
 
 
+def float_below(exact: Fraction) -> float:
+    """The largest float64 <= the rational; 0 is no negative zero."""
+    return 0.0 - float_above(-exact)
+
+
 def exact_text(value: Fraction) -> str:
     """The exact number as a decimal where it has one, else as a fraction. Fraction() reads it back."""
     places, rest = 0, value.denominator

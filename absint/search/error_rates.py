@@ -28,7 +28,7 @@ from absint.engine.cost import within
 from absint.errors import InputError, InternalError
 from absint.model.graph import Graph
 from absint.numeric.backend import Budget, DeadlineError, default_memory, numeric_mode, rate
-from absint.numeric.decimal import float_above, parse_eps
+from absint.numeric.decimal import float_below, parse_eps
 from absint.numeric.outward import down, up
 from absint.numeric.rounding import Numerics
 from absint.problem.regions.region import LinfBall, check_center, inner_range
@@ -241,7 +241,7 @@ class _Attack:
 
     def _inside(self) -> tuple[Tensor, Tensor]:
         """(n, *shape) each: float64 numbers between which every one lies in the exact ball and range."""
-        reach = -float_above(-self.radius)
+        reach = float_below(self.radius)
         low = torch.minimum(up(self.center - reach), self.center)
         high = torch.maximum(down(self.center + reach), self.center)
         return (low, high) if self.clip is None else tuple(side.clamp(*inner_range(self.clip)) for side in (low, high))  # type: ignore[return-value]

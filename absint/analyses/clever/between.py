@@ -21,7 +21,7 @@ from absint.attacks.distances import Attacked, DistanceSettings, attacked_distan
 from absint.attacks.foolbox_attacks import AttackPlan
 from absint.errors import PluginError
 from absint.model.graph import Graph
-from absint.numeric.decimal import float_above
+from absint.numeric.decimal import float_above, float_below
 from absint.search.names import Method
 from absint.search.strategy import Strategy
 
@@ -110,7 +110,7 @@ class Between:
         if proved is not None:
             one = proved[place]
             refuted = float_above(one.refuted) if isinstance(one.refuted, Fraction) else inf
-            found |= {"certified": 0.0 - float_above(-one.certified), "refuted": refuted}
+            found |= {"certified": float_below(one.certified), "refuted": refuted}
             if attacked is not None and attacked.proved and found["attacked"] <= found["certified"] > 0:
                 raise PluginError(
                     "E-CONTRADICTION", f"input {name} has a counterexample at {found['attacked']:g}, and {found['certified']:g} was "

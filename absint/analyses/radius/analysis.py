@@ -15,7 +15,7 @@ from absint.contract.document import Document, Figure, Json, Panel, Section, Ser
 from absint.contract.replay import WitnessReplay
 from absint.contract.run import Run
 from absint.errors import UsageError
-from absint.numeric.decimal import exact_text, float_above, outward_text
+from absint.numeric.decimal import exact_text, float_above, float_below, outward_text
 
 if TYPE_CHECKING:
     from absint.analyses.radius.bisection import BisectionSettings
@@ -108,7 +108,7 @@ class Radius(Analysis[RadiusOptions, RadiusResult]):
         """Mean and median of the certified radii, rounded down."""
         certified = [record.certified for record in records]
         cut, zero = sum(record.short for record in records), sum(not value for value in certified)
-        average, middle = (-float_above(-mean(certified)), -float_above(-median(certified))) if certified else (None, None)
+        average, middle = (float_below(mean(certified)), float_below(median(certified))) if certified else (None, None)
         finished = len(records) == len(run.asked) and not cut
         search, clip = run.header["search"], run.options.clip
         found = "none" if average is None or middle is None else (
@@ -129,7 +129,7 @@ def _curve(records: Sequence[RadiusResult], norm: str) -> Iterator[Section]:
     if len(records) < 2:
         return
     counts = tuple(float(len(records) - place) for place in range(len(records)))
-    proved = sorted(-float_above(-record.certified) for record in records)
+    proved = sorted(float_below(record.certified) for record in records)
     lines = [_steps("certified", proved, counts, 2)]
     refuted = sorted(float_above(record.refuted) for record in records if isinstance(record.refuted, Fraction))
     if refuted:

@@ -8,7 +8,7 @@ from fractions import Fraction
 from math import inf
 from typing import Any, ClassVar
 
-from absint.numeric.decimal import exact_text, float_above, outward_text
+from absint.numeric.decimal import exact_text, float_above, float_below, outward_text
 from absint.verdict import Reason
 
 _SHORT = 10     # characters of an exact number that a table for people shows
@@ -53,7 +53,7 @@ class RadiusResult:
         refuted = self.refuted if isinstance(self.refuted, Fraction) else None
         reason = "tie" if self.tied else None if self.reason is None else self.reason.value
         return {
-            "index": self.index, "label": self.label, "predicted": self.predicted, "certified": -float_above(-self.certified),
+            "index": self.index, "label": self.label, "predicted": self.predicted, "certified": float_below(self.certified),
             "refuted": None if refuted is None else float_above(refuted), "certified_exact": exact_text(self.certified),
             "refuted_exact": None if refuted is None else exact_text(refuted), "calls": self.calls, "reason": reason,
             "time_s": round(self.time_s, 6), "witness": None if self.witness is None else list(self.witness),
@@ -76,4 +76,4 @@ class RadiusResult:
 
 def _shown(value: Fraction, side: int) -> str:
     text = exact_text(value)
-    return text if len(text) <= _SHORT else outward_text(float_above(value) if side > 0 else -float_above(-value), side)
+    return text if len(text) <= _SHORT else outward_text(float_above(value) if side > 0 else float_below(value), side)

@@ -9,7 +9,7 @@ from fractions import Fraction
 from math import inf
 from typing import Any, ClassVar
 
-from absint.numeric.decimal import exact_text, float_above, outward_text
+from absint.numeric.decimal import exact_text, float_above, float_below, outward_text
 from absint.verdict import Reason
 
 _SHORT = 10     # characters of an exact number that a table for people shows
@@ -62,7 +62,7 @@ class TabooCertificate:
         certified, refuted = self.certified, self.refuted if isinstance(self.refuted, Fraction) else None
         return {
             "index": self.index, "outcome": self.outcome.value, "alarm": self.alarm, "eps": _text(self.eps),
-            "certified": None if certified is None else -float_above(-certified),
+            "certified": None if certified is None else float_below(certified),
             "refuted": None if refuted is None else float_above(refuted), "certified_exact": _text(certified),
             "refuted_exact": "inf" if self.refuted == inf else _text(refuted), "tensor": self.tensor, "entry": self.entry,
             "reason": None if self.reason is None else self.reason.value, "calls": self.calls, "time_s": round(self.time_s, 6),
@@ -96,4 +96,4 @@ def _exact(text: str | None) -> Fraction | None:
 
 def _shown(value: Fraction, side: int) -> str:
     text = exact_text(value)
-    return text if len(text) <= _SHORT else outward_text(float_above(value) if side > 0 else -float_above(-value), side)
+    return text if len(text) <= _SHORT else outward_text(float_above(value) if side > 0 else float_below(value), side)

@@ -12,7 +12,7 @@ from absint.analyses.taboo.options import TabooCertifyOptions
 from absint.contract.analysis import facts
 from absint.contract.document import Document, Json, Section, Table
 from absint.contract.run import Run
-from absint.numeric.decimal import exact_text, float_above, outward_text
+from absint.numeric.decimal import exact_text, float_below, outward_text
 from absint.numeric.percent import percents
 from absint.verdict import Reason
 
@@ -32,7 +32,7 @@ def summed_up(records: Sequence[TabooCertificate], run: Run[TabooCertifyOptions]
     complete = not (missed or late or (counts[Outcome.OPEN] and run.problem.eps is not None))
     certified = [record.certified for record in records if record.certified is not None]
     shown = {} if run.problem.eps is not None or not certified else {
-        "mean": -float_above(-mean(certified)), "median": -float_above(-median(certified)), "zero": sum(not one for one in certified)}
+        "mean": float_below(mean(certified)), "median": float_below(median(certified)), "zero": sum(not one for one in certified)}
     summary: dict[str, Json] = {
         "inputs": len(run.asked), **{outcome.value: counts[outcome] for outcome in Outcome},
         "alarms_themselves": sum(bool(record.alarm) for record in records), "cut": cut,
@@ -88,7 +88,7 @@ def _lines(records: Sequence[TabooCertificate], run: Run[TabooCertifyOptions], m
         found = [record.certified for record in records if record.certified is not None]
         if found:
             zero = sum(not one for one in found)
-            average, middle = (outward_text(-float_above(-value), -1) for value in (mean(found), median(found)))
+            average, middle = (outward_text(float_below(value), -1) for value in (mean(found), median(found)))
             yield "radii", f"mean {average}, median {middle}, {zero} of {len(found)} are 0"
     yield "themselves", f"{sum(bool(record.alarm) for record in records)} of {len(records)} inputs alarm themselves"
     if missed or late:

@@ -39,7 +39,7 @@ from absint.model.content_digest import model_digest
 from absint.model.graph import Graph
 from absint.model.input_axes import axes_of
 from absint.numeric.backend import numeric_mode
-from absint.numeric.decimal import float_above, parse_eps
+from absint.numeric.decimal import float_below, parse_eps
 from absint.problem.dataset import Dataset
 from absint.problem.problem import check_classes, robustness
 from absint.problem.regions import ball
@@ -212,7 +212,7 @@ class RadiusValidator:
 
     def score(self, inputs: Inputs) -> npt.NDArray[np.float64]:
         """(batch,) certified radii in raw units, rounded down. Needs no calibration. Raises InputError E-DATA-*."""
-        return np.array([-float_above(-found.certified) for found in self.radii(inputs)], dtype=np.float64)
+        return np.array([float_below(found.certified) for found in self.radii(inputs)], dtype=np.float64)
 
     def radii(self, inputs: Inputs) -> list[RadiusResult]:
         """The same, exact, with all that is known of each input."""
