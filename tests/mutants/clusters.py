@@ -13,7 +13,7 @@ from mutants.planting import into
 from mutants.refinement import edit, rewritten
 
 MUTANTS = {}
-mutant = into(MUTANTS)      # killers are names of tests in test_ray_pool.py, and what they are given
+mutant = into(MUTANTS)      # killers are names of tests in test_ray_pool.py and test_ray_joining.py, and what they are given
 
 
 @mutant(("test_a_dead_workers_records_are_kept",))
