@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from mutants.planting import assert_killed
 from mutants.sweep import MUTANTS
-from test_sweep import result
+from test_sweep_radii import result
 
 from absint.verdict import Assurance, Verdict
 

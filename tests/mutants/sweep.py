@@ -35,27 +35,27 @@ def a_proof_of_another_domain_counts(patch):
     patch(deciding._Block, "_decided", decided)
 
 
-@mutant(("test_sweep", "test_a_proof_says_something_of_smaller_radii_alone"), ("test_sweep", "test_of_seven_radii_three_are_asked"))
+@mutant(("test_sweep_radii", "test_a_proof_says_something_of_smaller_radii_alone"), ("test_sweep", "test_of_seven_radii_three_are_asked"))
 def the_wrong_direction(patch):
     patch(AskedRadius, "within", lambda self, other, real=AskedRadius.within: real(other, self))
 
 
-@mutant(("test_sweep", "test_one_ball_within_another_is_decided_in_rationals"))
+@mutant(("test_sweep_radii", "test_one_ball_within_another_is_decided_in_rationals"))
 def radii_are_compared_as_floats(patch):
     patch(AskedRadius, "within", lambda self, other: max(map(float, self.exact)) <= max(map(float, other.exact)))
 
 
-@mutant(("test_sweep", "test_a_witness_that_lies_outside_refutes_nothing", (0.6, 0.5), (0.45, 0.55)))
+@mutant(("test_sweep_radii", "test_a_witness_that_lies_outside_refutes_nothing", (0.6, 0.5), (0.45, 0.55)))
 def the_data_range_is_ignored(patch):
     patch(LinfBall, "contains", lambda self, instance, point, real=LinfBall.contains: real(replace(self, clip=None), instance, point))
 
 
-@mutant(("test_sweep", "test_a_witness_that_lies_outside_refutes_nothing", (0.75, 0.5), (0.0, 1.0)))
+@mutant(("test_sweep_radii", "test_a_witness_that_lies_outside_refutes_nothing", (0.75, 0.5), (0.0, 1.0)))
 def any_witness_refutes_what_is_larger(patch):
     patch(LinfBall, "contains", lambda self, instance, point: True)
 
 
-@mutant(("test_sweep", "test_what_is_no_proof_says_nothing", "SOLVER"))
+@mutant(("test_sweep_radii", "test_what_is_no_proof_says_nothing", "SOLVER"))
 def a_solvers_word_carries_over(patch):
     patch(implied, "proves", lambda found: found.verdict is Verdict.VERIFIED)
 
