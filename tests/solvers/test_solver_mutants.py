@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
-import test_back_ends_and_safe_bounds
+import test_back_ends
 import test_encoding
+import test_safe_bounds
 from mutants.planting import assert_killed, calls
 from mutants.solvers import MUTANTS
 
-run = calls(test_back_ends_and_safe_bounds, test_encoding)
+run = calls(test_back_ends, test_safe_bounds, test_encoding)
 
 
 @pytest.mark.parametrize("name", MUTANTS)

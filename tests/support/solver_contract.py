@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
+import pytest
 import torch
 from exact import matrix
 
@@ -23,7 +24,7 @@ from absint.model.ops.shape import Reshape
 from absint.model.ops.sum import Sum
 from absint.numeric.rounding import Numerics
 from absint.problem.regions.region import BoxRegion
-from absint.solvers import Claim, Engine, Presence, Solver, Status
+from absint.solvers import Claim, Engine, Presence, Solver, Status, solver
 from absint.solvers.highs import Highs
 
 F = Fraction
@@ -217,3 +218,10 @@ def points(region, count, seed):
     for share in [*corners, *rng.integers(0, 1001, (count, len(low))).tolist()]:
         unit = 1 if share in corners else 1000
         yield [F(a) + (F(b) - F(a)) * F(int(s), unit) for a, b, s in zip(low, high, share, strict=True)]
+
+
+def usable(name):
+    """The solver of that name; the test is skipped where it is not usable."""
+    if not solver(name).check().usable:
+        pytest.skip(f"{name} is not usable here: {solver(name).check().found}")
+    return solver(name)
