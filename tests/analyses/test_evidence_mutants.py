@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import test_evidence
+import test_evidence_of_trees
 import test_evidence_of_verdicts
 from mutants.evidence import MUTANTS
 from mutants.planting import calls, killing
@@ -21,4 +22,4 @@ def named(test, one):
     return NAMED.get(one, one) if test == "test_rows_are_followed_in_rationals" else one
 
 
-test_mutant_is_killed = killing(MUTANTS, calls(test_evidence, test_evidence_of_verdicts, named=named))
+test_mutant_is_killed = killing(MUTANTS, calls(test_evidence, test_evidence_of_trees, test_evidence_of_verdicts, named=named))
