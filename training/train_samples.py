@@ -11,8 +11,6 @@ their entries stay.  Every figure in provenance.json is measured on the written 
 from __future__ import annotations
 
 import argparse
-import gzip
-import hashlib
 import itertools
 import json
 import platform
@@ -23,18 +21,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import onnxruntime
 import torch
-from onnx import TensorProto, helper, numpy_helper
+from sample_data import BUNDLED, Split, idx_path, pack_images, raw_sha256, read_split, sha256
+from sample_onnx import DEVIATION, Normalise, run_onnx, write_onnx
 from torch import Tensor, nn
 from torch.nn import functional
 
 SEED = 20240117
-MEAN, DEVIATION = 0.1307, 0.3081  # of the MNIST training pixels in [0, 1]; the usual constants
-OPSET, IR_VERSION = 17, 8
-BUNDLED = 100
 BUNDLED_TRAIN, BUNDLED_TEST = 6000, 1000    # mnist_train.npz
 BATCH = 128
 PROVENANCE = "provenance.json"
@@ -50,19 +45,6 @@ INTERVAL_METHOD = (
 
 
 @dataclass(frozen=True)
-class Split:
-    """One split, read: images (N, 28, 28) uint8, labels (N,) int64."""
-
-    images: npt.NDArray[np.uint8]
-    labels: npt.NDArray[np.int64]
-
-    def tensors(self) -> tuple[Tensor, Tensor]:
-        """Pixels in [0, 1], (N, 1, 28, 28) float32, and labels (N,)."""
-        pixels = torch.from_numpy(self.images[:, None].astype(np.float32) / np.float32(255))
-        return pixels, torch.from_numpy(self.labels)
-
-
-@dataclass(frozen=True)
 class Recipe:
     """How one network is trained: `loss(model, x, y, progress)` with progress running from 0 to 1."""
 
@@ -73,57 +55,6 @@ class Recipe:
     epochs: int
     learning_rate: float
     weight_decay: float
-
-
-class Normalise(nn.Module):
-    """x -> (x - MEAN) / DEVIATION, inside the network so that specifications speak of raw pixels."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x: (batch, 1, 28, 28) -> same shape."""
-        return (x - MEAN) / DEVIATION
-
-
-# --- data ---------------------------------------------------------------------------------------------------------
-
-
-def idx_path(folder: Path, stem: str) -> Path:
-    """The IDX file of that stem, gzipped or not."""
-    found = [path for path in (folder / f"{stem}.gz", folder / stem) if path.is_file()]
-    if not found:
-        raise SystemExit(f"{folder}: neither {stem}.gz nor {stem} is there; --data must hold the IDX files")
-    return found[0]
-
-
-def read_idx(path: Path) -> npt.NDArray[np.uint8]:
-    """The uint8 array of one IDX file, in the shape its header states."""
-    raw = path.read_bytes()
-    raw = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
-    dimensions = raw[3]
-    shape = np.frombuffer(raw, dtype=">u4", count=dimensions, offset=4)
-    return np.frombuffer(raw, dtype=np.uint8, offset=4 + 4 * dimensions).reshape([int(size) for size in shape])
-
-
-def read_split(folder: Path, prefix: str) -> Split:
-    """The "train" or "t10k" split of one data set."""
-    images = read_idx(idx_path(folder, f"{prefix}-images-idx3-ubyte"))
-    labels = read_idx(idx_path(folder, f"{prefix}-labels-idx1-ubyte"))
-    return Split(images, labels.astype(np.int64))
-
-
-def sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file's bytes."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def raw_sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of an IDX file's content, unzipped: the same however it was compressed."""
-    raw = path.read_bytes()
-    return hashlib.sha256(gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).hexdigest()
-
-
-def pack_images(split: Split, path: Path) -> None:
-    """Write the first BUNDLED images and labels, both uint8, as one compressed npz."""
-    np.savez_compressed(path, images=split.images[:BUNDLED], labels=split.labels[:BUNDLED].astype(np.uint8))
 
 
 # --- networks and their interval bounds -----------------------------------------------------------------------------
@@ -242,80 +173,6 @@ def train(recipe: Recipe, split: Split) -> nn.Sequential:
         mean = total / (len(x) // BATCH)
         print(f"{recipe.name}: epoch {epoch + 1}/{recipe.epochs}, mean loss {mean:.4f}", flush=True)
     return model.eval()
-
-
-# --- ONNX -----------------------------------------------------------------------------------------------------------
-
-
-class OnnxWriter:
-    """Collects the nodes and constants of one chain of layers."""
-
-    def __init__(self) -> None:
-        self.nodes: list[Any] = []
-        self.constants: list[Any] = []
-        self.value = "input"
-
-    def constant(self, name: str, array: npt.NDArray[np.float32]) -> str:
-        """Enter one float32 constant; its name."""
-        self.constants.append(numpy_helper.from_array(np.array(array, order="C"), name))
-        return name
-
-    def node(self, kind: str, *constants: str, **attributes: Any) -> None:
-        """Append one node that reads the previous value."""
-        name = f"{kind.lower()}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(kind, [self.value, *constants], [name], name=name, **attributes))
-        self.value = name
-
-    def layer(self, layer: nn.Module) -> None:
-        """Append one torch layer."""
-        if isinstance(layer, Normalise):
-            self.node("Sub", self.constant("mean", np.array(MEAN, dtype=np.float32)))
-            self.node("Div", self.constant("deviation", np.array(DEVIATION, dtype=np.float32)))
-        elif isinstance(layer, nn.Linear):
-            self.node("Gemm", *self.parameters(layer), transB=1)
-        elif isinstance(layer, nn.Conv2d):
-            self.node("Conv", *self.parameters(layer), kernel_shape=list(layer.kernel_size),
-                      strides=list(layer.stride), pads=[0, 0, 0, 0])
-        elif isinstance(layer, nn.Flatten):
-            self.node("Flatten", axis=1)
-        elif isinstance(layer, nn.ReLU):
-            self.node("Relu")
-        else:
-            raise TypeError(f"no ONNX rule for {type(layer).__name__}")
-
-    def parameters(self, layer: nn.Linear | nn.Conv2d) -> tuple[str, str]:
-        """Enter weight and bias; their names."""
-        position = len(self.nodes)
-        assert layer.bias is not None
-        weight = self.constant(f"weight_{position}", layer.weight.detach().numpy())
-        return weight, self.constant(f"bias_{position}", layer.bias.detach().numpy())
-
-
-def write_onnx(model: nn.Sequential, name: str, doc: str, path: Path) -> None:
-    """Write the chain as ONNX: input [batch, 1, 28, 28] in [0, 1], output `logits` [batch, 10], float32."""
-    writer = OnnxWriter()
-    for layer in model.children():
-        writer.layer(layer)
-    writer.nodes[-1].output[0] = "logits"
-    graph = helper.make_graph(
-        writer.nodes, name,
-        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["batch", 1, 28, 28])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 10])],
-        writer.constants, doc_string=doc,
-    )
-    proto = helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION,
-        producer_name="absint training/train_samples.py", doc_string=doc,
-    )
-    onnx.checker.check_model(proto, full_check=True)
-    path.write_bytes(proto.SerializeToString())
-
-
-def run_onnx(path: Path, x: Tensor) -> npt.NDArray[np.float32]:
-    """The logits (N, 10) of the written file, by onnxruntime."""
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    result: npt.NDArray[np.float32] = session.run(["logits"], {"input": x.numpy()})[0]
-    return result
 
 
 # --- measuring ------------------------------------------------------------------------------------------------------
