@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from walkers import WALKERS
 
-from contract import claims, claims_properties  # noqa: F401  # it registers its own
+from contract import claims, claims_formats, claims_properties  # noqa: F401  # they register their own
 
 
 @pytest.mark.parametrize("name", claims.CLAIMS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
-from contract import claims, claims_properties, test_domains  # noqa: F401  # it registers its own
+from contract import claims, claims_formats, claims_properties, test_domains  # noqa: F401  # they register their own
 from contract.operators import INSTANCES
 from walkers import WALKERS
 
