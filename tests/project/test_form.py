@@ -6,7 +6,8 @@ import ast
 from collections.abc import Iterator
 
 import pytest
-from test_arrows import modules, room, tree, words
+from source_tree import modules, room, tree
+from test_naming import words
 
 LONGEST_FILE, LONGEST_FUNCTION = 400, 50
 

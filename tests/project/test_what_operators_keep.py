@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_arrows import modules, tree
+from source_tree import modules, tree
 from torch import Tensor
 
 from absint.model.constants import kept
