@@ -10,11 +10,12 @@ from torch import Tensor
 
 from absint.model.families.composite import Composite
 from absint.model.op import Shape
+from absint.model.ops.affine import Affine
 from absint.model.ops.assemble import Assemble
 from absint.model.ops.exponential import Exp
+from absint.model.ops.log_sum_exp import LogSumExp
 from absint.model.ops.normalise import log_of_one_plus_sum
-from absint.model.ops.power import Power
-from absint.model.ops.product import Build, sum_last
+from absint.model.ops.product import Build
 from absint.model.ops.shape import Transpose
 from absint.model.ops.sum import Sum
 from absint.numeric.interval import Interval
@@ -62,7 +63,7 @@ class MaskedSoftmax(Composite):
         return Interval(lower.movedim(-1, axis), upper.movedim(-1, axis)).to(num.vector)
 
     def expand(self, build: Build, inputs: tuple[str, ...], shapes: tuple[Shape, ...]) -> str:
-        """Along the last axis: differences of visible pairs, Exp, their sums, Reciprocal, and zeros for what is hidden."""
+        """Along the last axis: differences of visible pairs, as a softmax of them, and zeros for what is hidden."""
         shape = self.output_shape(*shapes)
         last = len(shape) - 1
         if self.axis != last:
@@ -76,15 +77,16 @@ class MaskedSoftmax(Composite):
         start = row * shape[-1]
         counts = seen.sum(-1)
         difference = build(Sum(-1.0), tuple(build(_selected(start + k), inputs) for k in (other, own)))
-        powers = build(Exp(), (difference,))
-        # One line for each visible entry, filled up with zeros to the length of the longest.
+        # One line for each visible entry, filled up to the length of the longest.
         lengths = counts.repeat_interleave(counts)
         ends, columns = lengths.cumsum(0), torch.arange(int(counts.max()))
-        lines = torch.where(columns < lengths[:, None], (ends - lengths)[:, None] + columns, -1)
-        total = sum_last(build, build(_selected(lines), (powers,)), tuple(lines.shape))
+        absent = columns >= lengths[:, None]
+        lines = torch.where(absent, -1, (ends - lengths)[:, None] + columns)
+        total = LogSumExp(len(columns), absent if bool(absent.any()) else None)
+        negative = build(Affine(scale=-torch.ones((), dtype=torch.float64)), (build(total, (build(_selected(lines), (difference,)),)),))
         places = torch.full((prod(shape),), -1)
         places[seen.reshape(-1)] = torch.arange(len(lengths))
-        return build(_selected(places.reshape(shape)), (build(Power(-1.0), (total,)),))
+        return build(_selected(places.reshape(shape)), (build(Exp(), (negative,)),))
 
 
 def _selected(index: Tensor) -> Assemble:

@@ -12,11 +12,12 @@ from absint.model.families.bilinear import Times
 from absint.model.families.composite import Composite
 from absint.model.op import OnnxNode, Op, Shape, one_by_one, register_import, unsupported
 from absint.model.ops.affine import Affine, div_from_onnx
-from absint.model.ops.assemble import OfImage
+from absint.model.ops.assemble import OfImage, steps
 from absint.model.ops.exponential import Exp, Log
 from absint.model.ops.gemm import Gemm
+from absint.model.ops.log_sum_exp import LogSumExp
 from absint.model.ops.power import Power
-from absint.model.ops.product import Build, Multiply, aligned, broadcast, same_axes, sum_last
+from absint.model.ops.product import Build, Multiply, aligned, broadcast, same_axes
 from absint.model.ops.shape import Gather, Reshape, Transpose
 from absint.model.ops.sum import Sum
 from absint.model.shapes import broadcast_shape
@@ -29,10 +30,12 @@ _LARGEST, _LEAST_EPSILON = 1e150, 1e-200
 
 @dataclass(frozen=True, eq=False)
 class Softmax(Composite):
-    """exp(x_i) / sum_j exp(x_j) along one axis, as 1 / sum_j exp(x_j - x_i); logarithmic: minus the log of that sum.
+    """exp(x_i) / sum_j exp(x_j) along one axis, as exp(-log sum_j exp(x_j - x_i)); logarithmic: without the outer exp.
 
-    The differences keep what the entries have in common, and the sum is at least 1.
-    Source: Wei et al., Convex Bounds on the Softmax Function, AISTATS 2023, section 3 (the exponential-reciprocal form).
+    The differences keep what the entries have in common, and no exponential of them stands alone, which could overflow: behind a mask of
+    -1e9 the sum of a masked entry is exp(1e9).
+    Source: Wei et al., Convex Bounds on the Softmax Function, AISTATS 2023, section 3 (the bounds by log-sum-exp, which lie within
+    those by reciprocals).
     """
 
     axis: int
@@ -67,7 +70,7 @@ class Softmax(Composite):
         return Interval(lower.movedim(-1, axis), upper.movedim(-1, axis)).to(num.vector)
 
     def expand(self, build: Build, inputs: tuple[str, ...], shapes: tuple[Shape, ...]) -> str:
-        """Along the last axis: differences, Exp, sum, then Reciprocal or minus Log."""
+        """Along the last axis: differences, the logarithm of the sum of their exponentials, its negative, then Exp."""
         (shape,) = shapes
         last = len(shape) - 1
         if self.axis != last:
@@ -80,10 +83,8 @@ class Softmax(Composite):
         pairs = (*shape, shape[-1])
         all_j, own_i = index[..., None, :].expand(pairs), index[..., :, None].expand(pairs)
         difference = build(Sum(-1.0), tuple(build(Gather.of(i.contiguous()), (name,)) for i in (all_j, own_i)))
-        total = sum_last(build, build(Exp(), (difference,)), pairs)
-        if self.logarithmic:
-            return build(Affine(scale=-torch.ones((), dtype=torch.float64)), (build(Log(), (total,)),))
-        return build(Power(-1.0), (total,))
+        negative = build(Affine(scale=-torch.ones((), dtype=torch.float64)), (build(LogSumExp(shape[-1]), (difference,)),))
+        return negative if self.logarithmic else build(Exp(), (negative,))
 
 
 def log_of_one_plus_sum(low: Tensor, high: Tensor, num: Numerics, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -116,12 +117,14 @@ def log_of_one_plus_sum(low: Tensor, high: Tensor, num: Numerics, hidden: Tensor
 
 @register_import("Softmax", "LogSoftmax")
 def softmax_from_onnx(node: OnnxNode) -> Op:
-    """From opset 13 along one axis; before, over all axes from `axis` on, which must then be the last one."""
+    """From opset 13 along one axis; before, over all axes from `axis` on together."""
     rank = len(node.shapes[0])
     axis = int(node.attribute("axis", -1 if node.opset >= 13 else 1))
     axis = axis + rank if axis < 0 else axis
     if node.opset < 13 and axis != rank - 1:
-        raise unsupported(node, f"axis={axis} flattens several axes in opset {node.opset}", "export with opset 13 or later")
+        shape, first = node.unbatched(0), node.axis(axis)
+        flat = Reshape((*shape[:first], prod(shape[first:])))
+        return steps(flat, Softmax(first, node.op_type == "LogSoftmax"), Reshape(shape))
     return Softmax(node.axis(axis), node.op_type == "LogSoftmax")
 
 

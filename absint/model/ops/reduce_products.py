@@ -11,48 +11,12 @@ from torch import Tensor
 from absint.model.families.composite import Composite
 from absint.model.op import OnnxNode, Op, Shape, register_import
 from absint.model.ops.assemble import steps
-from absint.model.ops.exponential import Exp, Log
-from absint.model.ops.normalise import log_of_one_plus_sum
-from absint.model.ops.product import Build, Multiply, SumLast, broadcast
+from absint.model.ops.exponential import Log
+from absint.model.ops.log_sum_exp import LogSumExp
+from absint.model.ops.product import Build, Multiply
 from absint.model.ops.reduce import Reduce, linear_reduction_from_onnx
 from absint.model.ops.shape import Gather, Reshape, Transpose
-from absint.model.ops.sum import Sum
 from absint.model.shapes import held
-from absint.numeric.interval import Interval
-from absint.numeric.rounding import Numerics, no_lower, no_upper
-
-
-@dataclass(frozen=True, eq=False)
-class LogSumExp(Composite):
-    """log sum_j exp(x_j) along the last axis, which stays with size 1, as x_0 + log sum_j exp(x_j - x_0)."""
-
-    def output_shape(self, *shapes: Shape) -> Shape:
-        """(..., n) -> (..., 1)."""
-        return (*shapes[0][:-1], 1)
-
-    def forward(self, *xs: Tensor) -> Tensor:
-        """By torch's stable kernel."""
-        return torch.logsumexp(xs[0], -1, keepdim=True)
-
-    def enclosure(self, intervals: tuple[Interval, ...], num: Numerics) -> Interval:
-        """It rises in every x_j, and is x_i + log(1 + sum_{j != i} exp(x_j - x_i)) for each i: the best of these at either corner."""
-        (box,) = intervals
-        exact = replace(num, vector=torch.float64)
-        low, high = box.lower.detach().double(), box.upper.detach().double()
-        least, _ = log_of_one_plus_sum(low, low, exact)
-        _, most = log_of_one_plus_sum(high, high, exact)
-        lower = no_lower(exact.down(low + least)).amax(-1, keepdim=True)
-        upper = no_upper(exact.up(high + most)).amin(-1, keepdim=True)
-        return Interval(lower, upper).to(num.vector)
-
-    def expand(self, build: Build, inputs: tuple[str, ...], shapes: tuple[Shape, ...]) -> str:
-        """The differences to the first entry keep what all have in common, and one of the summands is 1."""
-        (name,), (shape,) = inputs, shapes
-        index = torch.arange(prod(shape)).reshape(shape)[..., :1].contiguous()
-        first = build(Gather.of(index), (name,))
-        difference = build(Sum(-1.0), (name, broadcast(build, first, (*shape[:-1], 1), shape)))
-        total = build(SumLast(shape[-1]), (build(Exp(), (difference,)),))
-        return build(Sum(), (first, build(Log(), (total,))))
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +54,7 @@ def reduction_from_onnx(node: OnnxNode) -> Op:
         return total
     shape = node.unbatched(0)
     rest = [k for k in range(len(shape)) if k not in total.axes]
-    outer = tuple(shape[k] for k in rest)
+    outer = tuple(shape[k] for k in rest) or (1,)
     final = held(tuple(1 if k in total.axes else s for k, s in enumerate(shape) if total.keep or k in rest))
-    reduce = LogSumExp() if node.op_type == "ReduceLogSumExp" else ProductLast()
+    reduce = LogSumExp(prod(shape[k] for k in total.axes)) if node.op_type == "ReduceLogSumExp" else ProductLast()
     return steps(Transpose((*rest, *total.axes)), Reshape((*outer, prod(shape[k] for k in total.axes))), reduce, Reshape(final))

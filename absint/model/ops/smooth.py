@@ -56,6 +56,13 @@ class _Gate(Elementwise):
 
     def touch(self, slope: Tensor, left: Tensor, right: Tensor, piece: Piece) -> Tensor:
         """By a table of f' over the piece, then regula falsi (Illinois) in its cell, cut to [left, right]."""
+        return self._in_cell(slope, left, right, piece, 14)
+
+    def near_touch(self, slope: Tensor, left: Tensor, right: Tensor, piece: Piece) -> Tensor:
+        """Two steps in the cell, which f' crosses almost straight."""
+        return self._in_cell(slope, left, right, piece, 2)
+
+    def _in_cell(self, slope: Tensor, left: Tensor, right: Tensor, piece: Piece, most: int) -> Tensor:
         bend, goal = int(piece.curvature), int(piece.curvature) * slope
         grid = self.derived(("grid", piece), slope, lambda: torch.linspace(
             max(piece.low, -_TAIL), min(piece.high, _TAIL), _CELLS, dtype=slope.dtype, device=slope.device))
@@ -64,7 +71,7 @@ class _Gate(Elementwise):
         a, b = (torch.minimum(torch.maximum(grid[k], left), right) for k in (cell - 1, cell))
         below, above = bend * self.derivative(a) - goal, bend * self.derivative(b) - goal
         best, least = torch.where(below.abs() < above.abs(), a, b), torch.minimum(below.abs(), above.abs())
-        for _ in range(14):
+        for _ in range(most):
             rise = above - below
             x = torch.where(rise > 0, a - below * ((b - a) / torch.where(rise > 0, rise, 1.0)), a)
             x = torch.minimum(torch.maximum(x, a), b)
