@@ -52,20 +52,19 @@ class DividedByNorm(Composite):
         return x / torch.where(n == 0, torch.ones_like(n), n)
 
     def enclosure(self, intervals: tuple[Interval, ...], num: Numerics) -> Interval:
-        """x_i / (|x_i| + s) rises in x_i, and its magnitude falls in s = sum_{j != i} |x_j|, for L1; for L2 the magnitude is at most 1.
-
-        A row of zeros, whose entries are 0, is within either.
+        """x_i / (|x_i| + s) for L1, x_i / sqrt(x_i^2 + s) for L2: it rises in x_i, and its magnitude falls in s, the sum of |x_j| or
+        x_j^2 over the others. A row of zeros, whose entries are 0, is within either.
         """
         (box,) = intervals
         low, high = box.lower.detach().double(), box.upper.detach().double()
         if self.norm == "MAX":
             return Interval(torch.full_like(low, -inf), torch.full_like(high, inf)).to(num.vector)
         lower, upper = torch.where(low >= 0, 0.0, -1.0).double(), torch.where(high <= 0, 0.0, 1.0).double()
-        if self.norm == "L1":
-            exact = replace(num, vector=torch.float64)
-            least, most = _others(low, high, exact)
-            ends = (_share(low, least, most, exact, up=False), _share(high, least, most, exact, up=True))
-            lower, upper = torch.fmax(lower, ends[0]), torch.fmin(upper, ends[1])
+        exact = replace(num, vector=torch.float64)
+        root = self.norm == "L2"
+        least, most = _others(low, high, exact, squares=root)
+        ends = (_share(low, least, most, exact, up=False, root=root), _share(high, least, most, exact, up=True, root=root))
+        lower, upper = torch.fmax(lower, ends[0]), torch.fmin(upper, ends[1])
         return Interval(no_lower(lower), no_upper(upper)).to(num.vector)
 
     def expand(self, build: Build, inputs: tuple[str, ...], shapes: tuple[Shape, ...]) -> str:
@@ -81,25 +80,69 @@ class DividedByNorm(Composite):
         return build(Times(), (name, inverse))
 
 
-def _others(low: Tensor, high: Tensor, num: Numerics) -> tuple[Tensor, Tensor]:
-    """Bounds of sum_{j != i} |x_j|, (..., n) in float64, never below 0."""
+def _others(low: Tensor, high: Tensor, num: Numerics, *, squares: bool) -> tuple[Tensor, Tensor]:
+    """Bounds of sum_{j != i} |x_j|, or of x_j^2, (..., n) in float64, never below 0."""
     n = low.shape[-1]
     far = torch.maximum(low.abs(), high.abs())
     near = torch.where((low <= 0) & (high >= 0), 0.0, torch.minimum(low.abs(), high.abs()))
+    near, far = (near.square(), far.square()) if squares else (near, far)
     totals = [end.sum(-1, keepdim=True) for end in (near, far)]
-    # A total minus one of its summands errs by the roundings of the total.
-    slack = 4 * totals[1] * num.vector_gamma(n + 4) + 4 * num.vector_floor
+    # A total minus one of its summands errs by the roundings of the total, squares by one each and by underflow.
+    slack = 4 * totals[1] * num.vector_gamma(n + 6) + 4 * n * num.vector_floor
     return (totals[0] - near - slack).clamp(min=0), totals[1] - far + slack
 
 
-def _share(x: Tensor, least: Tensor, most: Tensor, num: Numerics, *, up: bool) -> Tensor:
-    """x / (|x| + s) for least <= s <= most at the end that is asked for, rounded outward; NaN where nothing is known."""
+def _share(x: Tensor, least: Tensor, most: Tensor, num: Numerics, *, up: bool, root: bool) -> Tensor:
+    """x / (|x| + s), or x / sqrt(x^2 + s), for least <= s <= most at the end that is asked for, rounded outward; NaN where nothing is
+    known.
+    """
     near = (x >= 0) if up else (x < 0)      # the smaller s, the greater the magnitude
-    total = torch.where(near, least, most) + x.abs()
-    slack = num.vector_gamma(4)
-    toward = torch.where(near, 1 - slack, 1 + slack)
+    others = torch.where(near, least, most)
+    total = torch.hypot(x, others.sqrt()) if root else others + x.abs()
+    slack = num.vector_gamma(8)
+    # Of two numbers torch would choose in float32, where both are 1.
+    toward = torch.where(near, torch.full_like(x, 1 - slack), torch.full_like(x, 1 + slack))
     value = x / (total * toward)
-    return (num.up if up else num.down)(value)
+    return torch.where(total.isfinite(), (num.up if up else num.down)(value), torch.nan)
+
+
+@dataclass(frozen=True, eq=False)
+class WithinNorm(Composite):
+    """x b where |b| is at most `limit` over the norm of x along an axis: what x / max(|x|, eps), x / (|x| + eps) and their like are.
+
+    exact: whether b is 1 over the norm itself; else b >= 0 may be less. Where b has no bound it may be undefined: nothing is claimed.
+    """
+
+    axis: int
+    norm: str
+    exact: bool
+    limit: float = 1.0
+    arity = 2
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """The common shape."""
+        return Times().output_shape(*shapes)
+
+    def forward(self, *xs: Tensor) -> Tensor:
+        """x b."""
+        return xs[0] * xs[1]
+
+    def enclosure(self, intervals: tuple[Interval, ...], num: Numerics) -> Interval:
+        """That of x over its norm, times the limit; with 0 where b may be less."""
+        x, inverse = intervals
+        moved = Interval(x.lower.movedim(self.axis + 1, -1), x.upper.movedim(self.axis + 1, -1))
+        share = DividedByNorm(self.norm).enclosure((moved,), num)
+        lower, upper = (end.movedim(-1, self.axis + 1) * self.limit for end in (share.lower, share.upper))
+        if self.limit != 1:
+            lower, upper = num.down(lower), num.up(upper)
+        if not self.exact:
+            lower, upper = lower.clamp(max=0), upper.clamp(min=0)
+        known = inverse.lower.isfinite() & inverse.upper.isfinite()
+        return Interval(torch.where(known, lower, -inf), torch.where(known, upper, inf))
+
+    def expand(self, build: Build, inputs: tuple[str, ...], shapes: tuple[Shape, ...]) -> str:
+        """The product."""
+        return build(Times(), inputs)
 
 
 @register_import("LpNormalization")

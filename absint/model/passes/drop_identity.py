@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
-from absint.model.graph import Graph, Node, rebuild
+from absint.model.graph import Graph, Node, needed, rebuild
 from absint.model.op import Op
 from absint.model.ops.shape import Identity, Narrowed, Reshape
 
@@ -42,6 +42,9 @@ def _past_views(kept: Mapping[str, Node], stands_for: Mapping[str, str], more: M
 
 
 def _without(graph: Graph, idle: Callable[[Op], bool]) -> Graph:
+    read = all(graph.consumers[node.name] for node in graph.nodes[:-1])
+    if read and not any(idle(node.op) or isinstance(node.op, Reshape) for node in graph.nodes):
+        return graph
     stands_for: dict[str, str] = {}
     nodes: dict[str, Node] = {}
     more: dict[str, list[str]] = defaultdict(list)  # names that a kept node gets, gathered first: chains may be long
@@ -59,4 +62,4 @@ def _without(graph: Graph, idle: Callable[[Op], bool]) -> Graph:
         kept = nodes[name]
         nodes[name] = replace(kept, tensors=(*kept.tensors, *extra), read_as=kept.read_as | read_as[name])
     last = stands_for.get(graph.output.name, graph.output.name)
-    return replace(rebuild(graph, nodes.values()).upto(last), source=graph.source)
+    return rebuild(graph, needed(nodes, last))

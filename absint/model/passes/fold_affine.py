@@ -23,6 +23,8 @@ _SAFE = 1e-280  # products of constants below this could lose relative accuracy
 
 def fold_affine(graph: Graph) -> Graph:
     """Sound over the reals with the error terms set here; not exact for float32 executions."""
+    if not any(isinstance(node.op, Affine) for node in graph.nodes):
+        return graph
     nodes: dict[str, Node] = {}
     kept = {name for node in graph.nodes if node.closed is not None for name in node.closed.inputs}
     for node in graph.nodes:

@@ -22,9 +22,10 @@ from absint.model.ops.exponential import Softplus
 from absint.model.ops.piecewise import Abs, Clip, HardSwish
 from absint.model.ops.power import Power
 from absint.model.ops.relu import LeakyRelu, Relu
+from absint.model.ops.shape import Identity
 from absint.model.ops.sigmoid import Sigmoid, Tanh
 from absint.model.ops.smooth import Erf, Gelu, Mish, Softsign, Swish
-from absint.model.ops.step import Compare
+from absint.model.ops.step import Compare, Sign
 from absint.numeric.rounding import is_power
 
 _MOST = 1e30    # sizes of scales beyond which nothing is rewritten
@@ -191,6 +192,15 @@ def _hard_swish(graph: Graph, node: Node) -> _Found | None:
     return None
 
 
+def _magnitude_signed(graph: Graph, node: Node) -> _Found | None:
+    """sign(x) |x| = x, also where the magnitude goes through a ReLU, as torch's pooling by powers has it."""
+    for sign, size in _factors(node):
+        inner = graph[graph[size].inputs[0]] if isinstance(graph[size].op, Relu) else graph[size]
+        if isinstance(graph[sign].op, Sign) and isinstance(inner.op, Abs) and inner.inputs == graph[sign].inputs:
+            return _Found(inner.inputs[0], (Identity(),))
+    return None
+
+
 def _leaky(graph: Graph, node: Node) -> _Found | None:
     """x where x > 0, else a x: continuous at 0, so that it does not matter what is taken there."""
     assert isinstance(node.op, Select)
@@ -219,4 +229,5 @@ def _zero(constant: Tensor) -> float | None:
 
 _Rule = Callable[[Graph, Node], _Found | None]
 # By the class of the operator that ends what is spelt out: most nodes are neither.
-_RULES: tuple[tuple[type[Op], tuple[_Rule, ...]], ...] = ((Times, (_swish, _mish, _gelu, _softsign, _hard_swish)), (Select, (_leaky,)))
+_RULES: tuple[tuple[type[Op], tuple[_Rule, ...]], ...] = (
+    (Times, (_swish, _mish, _gelu, _softsign, _hard_swish, _magnitude_signed)), (Select, (_leaky,)))
