@@ -135,6 +135,7 @@ class Domain(ABC, Generic[E]):
     """
 
     stated: ClassVar[Traits] = Traits()
+    synonyms: ClassVar[tuple[str, ...]] = ()      # what papers and other tools call it: for advice alone, a class's own
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)

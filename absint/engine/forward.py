@@ -376,6 +376,9 @@ def _linear_box(op: Linear, inputs: tuple[Interval, ...], ctx: Context) -> Inter
     if num.rounding:
         reach = reach + _box_constant(op, radii, g, num)
     lower, upper = no_lower_(center - reach), no_upper_(center + reach)
+    if op.nonnegative:
+        least = torch.stack([i.lower.flatten(1).amin(1) for i in inputs]).amin(0) if len(inputs) > 1 else inputs[0].lower.flatten(1).amin(1)
+        lower = torch.where((least >= 0).reshape(-1, *(1,) * (lower.dim() - 1)), lower.clamp(min=0), lower)
     return Interval(lower, upper, proper=all(i.proper for i in inputs))
 
 

@@ -210,6 +210,16 @@ def _check_single(op: Linear, shapes: tuple[Shape, ...]) -> Failures:
         yield "single is claimed, but a constant is added to entries of the input"
 
 
+def _check_nonnegative(op: Linear, shapes: tuple[Shape, ...]) -> Failures:
+    """`nonnegative` is claimed only where no coefficient and no constant is negative."""
+    if not op.nonnegative:
+        return
+    if any((matrix < 0).any() for matrix in dense(op, shapes)):
+        yield "claims to be nonnegative with negative coefficients"
+    if op.offset is not None and bool((op.offset < 0).any()):
+        yield "claims to be nonnegative with a negative offset"
+
+
 LINEAR: dict[str, KitClaim] = {
     "shape": KitClaim(_check_shape, "`output_shape`"),
     "linearity": KitClaim(_check_linearity, "`apply` and `forward_terms`"),
@@ -221,4 +231,5 @@ LINEAR: dict[str, KitClaim] = {
     "offset": KitClaim(_check_offset, "`forward`, `offset`, `offset_error` and `offset_magnitude`"),
     "exact": KitClaim(_check_exact, "`exact`"),
     "single": KitClaim(_check_single, "`single`"),
+    "nonnegative": KitClaim(_check_nonnegative, "`nonnegative`; the default is to claim nothing"),
 }

@@ -14,7 +14,10 @@ from absint.model.ops.conv_transpose import ConvTranspose
 from absint.model.ops.exponential import Exp, ExponentialUnit, Log, Softplus
 from absint.model.ops.extremum import Total
 from absint.model.ops.gemm import Gemm, LeftMatMul
+from absint.model.ops.inverse_functions import Acos, Acosh, Asin, Atanh
+from absint.model.ops.log_sum_exp import LogSumExp
 from absint.model.ops.matmul_constant import Matrices
+from absint.model.ops.more_norms import RunningSums
 from absint.model.ops.norms import InverseOfNorm
 from absint.model.ops.piecewise import Abs, Clip, HardSwish, PRelu, ThresholdedRelu
 from absint.model.ops.pool import AveragePool, PoolingWindow
@@ -28,7 +31,7 @@ from absint.model.ops.sigmoid import Sigmoid, Tanh
 from absint.model.ops.smooth import Asinh, Atan, Cosh, Erf, Gelu, Mish, Sinh, Softsign, Swish, TanhGelu
 from absint.model.ops.step import Ceil, Compare, Floor, Held, Round, Sign, Truncate
 from absint.model.ops.sum import Sum
-from absint.model.ops.trigonometric import Cos, Sin
+from absint.model.ops.trigonometric import Cos, Sin, Tan
 
 
 def _numbers(*shape):
@@ -127,6 +130,8 @@ NONLINEAR = {
     "tanh": lambda: (Tanh(), None),
     "maximum": lambda: (Maximum(), ((2, 3),)),
     "maximum-of-9": lambda: (Maximum(), ((9,),)),
+    "log-sum-exp": lambda: (LogSumExp(3), ((2, 3),)),
+    "log-sum-exp-hidden": lambda: (LogSumExp(3, torch.tensor([[False, True, False], [True, False, True]])), ((2, 3),)),
 }
 ELEMENTWISE = {
     "abs": Abs,
@@ -156,6 +161,11 @@ ELEMENTWISE = {
     "swish": Swish,
     "atan": Atan,
     "asinh": Asinh,
+    "asin": lambda: _finite(Asin),
+    "acos": lambda: _finite(Acos),
+    "atanh": lambda: _finite(Atanh),
+    "acosh": lambda: _finite(Acosh),
+    "tan": Tan,
     "sinh": lambda: _finite(Sinh),
     "cosh": lambda: _finite(Cosh),
     "softsign": Softsign,
@@ -188,6 +198,7 @@ COVERED |= {
     "Erf": "erf", "Gelu": "gelu", "Mish": "mish", "Atan": "atan", "Asinh": "asinh", "Sinh": "sinh",
     "Cosh": "cosh", "Sin": "sin", "Cos": "cos", "Sign": "sign", "Floor": "floor", "Ceil": "ceil", "Round": "round",
 }
+LINEAR |= {"running-sums": lambda: (RunningSums(0, _triangle(), 1), ((4, 2),))}
 LINEAR |= {"sum-last": lambda: (SumLast(4), [(3, 4)])}
 NONLINEAR |= {"times": lambda: (Times(), [(3,), (3,)])}
 _AT = torch.tensor(0.1, dtype=torch.float64)
@@ -201,11 +212,15 @@ COVERED |= {"Greater": "greater", "GreaterOrEqual": "greater", "Less": "less-or-
 COVERED |= {"ConvInteger": "conv", "QLinearConv": "conv", "MatMulInteger": "gemm", "QLinearMatMul": "gemm", "QuantizeLinear": "round",
             "DequantizeLinear": "scale", "RNN": "tanh", "GRU": "sigmoid", "LSTM": "times", "ReduceL1": "abs", "ReduceL2": "power(0.5)",
             "ReduceSumSquare": "power(2)", "Swish": "swish"}
-COVERED |= {"Softsign": "softsign"}
-COVERED |= {"Softmax": "exp", "LogSoftmax": "log", "LayerNormalization": "times", "InstanceNormalization": "times"}
+COVERED |= {"Softsign": "softsign", "Asin": "asin", "Acos": "acos", "Atanh": "atanh", "Acosh": "acosh", "Tan": "tan"}
+COVERED |= {"Softmax": "log-sum-exp", "LogSoftmax": "log-sum-exp", "LayerNormalization": "times", "InstanceNormalization": "times"}
 NONLINEAR |= {"inverse-of-norm": lambda: (_finite(InverseOfNorm), None), "away-from-zero": lambda: (AwayFromZero(), None)}
 COVERED |= {"LpNormalization": "inverse-of-norm", **{f"ai.onnx.ml.{name}": instance for name, instance in {
     "Normalizer": "inverse-of-norm", "LinearClassifier": "away-from-zero", "LinearRegressor": "gemm", "Scaler": "scale",
     "Binarizer": "greater", "Imputer": "identity", "ArrayFeatureExtractor": "gather", "FeatureVectorizer": "concat"}.items()}}
-COVERED |= {"Einsum": "times", "ReduceLogSumExp": "log", "ReduceLogSum": "log", "ReduceProd": "times"}
+COVERED |= {"ai.onnx.ml.SVMClassifier": "exp", "ai.onnx.ml.SVMRegressor": "exp", "TopK": "maximum", "Col2Im": "assemble",
+            "GridSample": "assemble"}
+COVERED |= {"GroupNormalization": "times", "RMSNormalization": "times", "MeanVarianceNormalization": "times", "LRN": "running-sums",
+            "LpPool": "power(0.1)", "GlobalLpPool": "power(0.1)"}
+COVERED |= {"Einsum": "times", "ReduceLogSumExp": "log-sum-exp", "ReduceLogSum": "log", "ReduceProd": "times"}
 INSTANCES = LINEAR | NONLINEAR

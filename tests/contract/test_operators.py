@@ -61,4 +61,4 @@ def test_checks_have_names_for_parametrize():
     for make in INSTANCES.values():
         op, shapes = make()
         names = [name for name, _ in op_checks(op, shapes)]
-        assert len(names) == len(set(names)) == (10 if isinstance(op, Linear) else 21)
+        assert len(names) == len(set(names)) == (11 if isinstance(op, Linear) else 21)

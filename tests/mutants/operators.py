@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import inf
 
 import torch
 
@@ -13,11 +14,23 @@ from absint.model.ops.affine import Affine
 from absint.model.ops.conv import Conv
 from absint.model.ops.gemm import Gemm
 from absint.model.ops.pool import AveragePool
+from absint.model.ops.power import Power
 from absint.model.ops.relu import LeakyRelu, Relu
 from absint.model.ops.shape import Concat, Gather, Pad, Transpose
 from absint.model.ops.sum import Sum
 from absint.numeric.interval import Band, Relaxation
 from mutants.planting import mutant
+
+
+@mutant("op:gemm")
+def every_matrix_is_nonnegative(patch):
+    patch(Gemm, "nonnegative", True)
+
+
+@mutant("op:power(3)")
+def odd_powers_are_never_negative(patch):
+    patch(Power, "codomain", (0.0, inf))
+
 
 # ---- elementwise and maximum --------------------------------------------------------------------------------------------
 

@@ -43,6 +43,11 @@ def any_clip_will_do(patch):
     rule(patch, "_hard_swish", ("(op.low, op.high) == (0.0, 6.0) and _line(graph, graph[gate].inputs[0]) == _Line(x, 1.0, 3.0)", "True"))
 
 
+@mutant((OTHER, "sign of another"))
+def the_sign_of_anything_will_do(patch):
+    rule(patch, "_magnitude_signed", (" and inner.inputs == graph[sign].inputs", ""))
+
+
 @mutant((OTHER, "another threshold"))
 def any_threshold_will_do(patch):
     rule(patch, "_leaky", ("_number(compare.at, 0.0) != 0 or ", ""))

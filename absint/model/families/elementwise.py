@@ -77,8 +77,9 @@ class Elementwise(RealFunction):
         touch = span.touch(slope)
         return Candidate(touch, self.evaluate(touch), self._touch_slack(touch, slope, span.left, span.right, side, num))
 
-    def _places(self, low: Tensor, high: Tensor, side: int) -> list[Candidate | Span]:
-        """Where the extreme of f - s x lies for any s: points that no s moves, and spans with a touch point."""
+    def _places(self, low: Tensor, high: Tensor, side: int, *, near: bool = False) -> list[Candidate | Span]:
+        """Where the extreme of f - s x lies for any s: points that no s moves, and spans with a touch point, or about there."""
+        touch = self.near_touch if near else self.touch
         found: list[Candidate | Span] = [Candidate(x, self.evaluate(x), 0.0) for x in (low, high)]
         found += self._limits(low, high)
         if self.piecewise_linear:
@@ -89,7 +90,7 @@ class Elementwise(RealFunction):
             if piece.low > -inf:
                 found.append(Candidate(left, self.evaluate(left), 0.0))
             if int(piece.curvature) == side:
-                found.append(Span(left, right, partial(self.touch, left=left, right=right, piece=piece)))
+                found.append(Span(left, right, partial(touch, left=left, right=right, piece=piece)))
         return found
 
     def _touch_slack(self, touch: Tensor, slope: Tensor, left: Tensor, right: Tensor, side: int, num: Numerics) -> Tensor:
@@ -124,6 +125,10 @@ class Elementwise(RealFunction):
                 holds = (slope - knot.left) * (slope - knot.right) <= 0
                 point = torch.where(inside & holds, torch.full_like(point, knot.x), point)
         return point
+
+    def near_touch(self, slope: Tensor, left: Tensor, right: Tensor, piece: Piece) -> Tensor:
+        """About `touch`, for searches among slopes, which ask many times and rest no bound on it. Default: `touch` itself."""
+        return self.touch(slope, left, right, piece)
 
     def _slope_distance(self, excess: Tensor, derivative: Tensor, num: Numerics) -> Tensor:
         """A rate of fall, given up to the error of the derivative; 0 where f - s x rises."""
@@ -202,7 +207,7 @@ class Elementwise(RealFunction):
         """
         middle = low / 2 + high / 2
         a, b = self._bracket(low, high)
-        places = self._places(low, high, side)
+        places = self._places(low, high, side, near=True)
         for _ in range(_STEPS):
             slope = a / 2 + b / 2
             point = self._extreme(slope, places, side)
@@ -213,7 +218,7 @@ class Elementwise(RealFunction):
     def _band_slope(self, low: Tensor, high: Tensor) -> Tensor:
         """Slope of the narrowest band: its width is convex in s, with derivative (lowest point) - (highest point)."""
         a, b = self._bracket(low, high)
-        least, greatest = self._places(low, high, 1), self._places(low, high, -1)
+        least, greatest = (self._places(low, high, side, near=True) for side in (1, -1))
         for _ in range(_STEPS):
             slope = a / 2 + b / 2
             up = self._extreme(slope, least, 1) < self._extreme(slope, greatest, -1)

@@ -102,6 +102,14 @@ class Linear(Op):
         return self.forward_terms <= 1 and self.offset is None
 
     @property
+    def nonnegative(self) -> bool:
+        """True where no coefficient and no constant is negative: of operands that are not negative, neither is the result.
+
+        Bounds that were rounded outward would lose that. Default: nobody says.
+        """
+        return False
+
+    @property
     def single(self) -> bool:
         """True where every output entry is a constant, or one input entry times 0 or +-2^k: then nothing rounds but what leaves
         the normal numbers (`rounding.is_power`), and `offset` is 0 wherever an input entry counts.

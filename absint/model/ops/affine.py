@@ -57,6 +57,13 @@ class Affine(Linear):
 
     @property
     @kept
+    def nonnegative(self) -> bool:
+        """As both constants are, where none was rounded."""
+        stored = self.weight_terms == 0 and unerring(self.shift_error)
+        return stored and all(bool((c >= 0).all()) for c in (self.scale, self.shift) if c is not None)
+
+    @property
+    @kept
     def single(self) -> bool:
         """No shift, and a scale of exact powers of two."""
         scaled = self.scale is None or (self.weight_terms == 0 and bool(is_power(self.scale).all()))

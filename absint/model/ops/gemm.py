@@ -64,6 +64,13 @@ class Gemm(Linear):
 
     @property
     @kept
+    def nonnegative(self) -> bool:
+        """As the matrix and the bias are, where a pass rounded neither: rounded sums may have another sign."""
+        stored = self.weight_terms == 0 and unerring(self.bias_error)
+        return stored and bool((self.weight >= 0).all()) and (self.bias is None or bool((self.bias >= 0).all()))
+
+    @property
+    @kept
     def single(self) -> bool:
         """A selection of signed and scaled entries, written as a matrix."""
         return self.weight_terms == 0 and no_offset(self.bias, self.bias_error) and one_power_a_row(self.weight)

@@ -99,11 +99,12 @@ class MaxPool(Composite):
 @register_op("AveragePool")
 @dataclass(frozen=True, eq=False)
 class AveragePool(Linear):
-    """Mean over windows. weight: per output position the reciprocal of the number of entries counted, (*outputs)."""
+    """Mean over windows. weight: per output position the reciprocal of the number of entries counted, (*outputs); ones for a sum."""
 
     window: PoolingWindow
     weight: Tensor
     channel_axis = 0
+    nonnegative = True
 
     @classmethod
     def from_onnx(cls, node: OnnxNode) -> AveragePool:

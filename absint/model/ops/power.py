@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import inf
 
@@ -12,7 +12,9 @@ from torch import Tensor
 
 from absint.model.families.elementwise import Curvature, Elementwise, KernelError, Piece
 from absint.model.op import Smoothness
+from absint.numeric.interval import Interval
 from absint.numeric.rational import Rationals
+from absint.numeric.rounding import Numerics
 
 _LARGEST = 64  # exponent up to which powers of rational numbers are taken
 
@@ -84,6 +86,15 @@ class Power(Elementwise):
         if self.exponent == 0.5:
             return x.sqrt()
         return 1 / x if self.exponent == -1 else x**self.exponent
+
+    def range(self, intervals: tuple[Interval, ...], num: Numerics) -> Interval:
+        """Odd powers keep the sign, which a bound rounded outward would lose at 0."""
+        image = super().range(intervals, num)
+        if not self.whole or self.even or self.exponent < 0:
+            return image
+        (operand,) = intervals
+        lower = torch.where(operand.lower >= 0, image.lower.clamp(min=0), image.lower)
+        return replace(image, lower=lower, upper=torch.where(operand.upper <= 0, image.upper.clamp(max=0), image.upper))
 
     def rational(self, *xs: Rationals) -> Rationals | None:
         """Whole exponents of a few digits, away from 0 where they are negative."""

@@ -93,6 +93,7 @@ class SumLast(Linear):
     """Sum over the last axis, which stays with size 1."""
 
     count: int
+    nonnegative = True
 
     @property
     def faithful(self) -> bool:

@@ -8,6 +8,7 @@ from math import prod
 import torch
 from torch import Tensor
 
+from absint.model.constants import kept
 from absint.model.families.linear import Linear
 from absint.model.families.maximum import Maximum
 from absint.model.families.rational_linear import image, reciprocals
@@ -32,6 +33,7 @@ class Reduce(Linear):
     count: int
     keep: bool
     weight: Tensor | None = None
+    nonnegative = True
 
     @property
     def execution_scale(self) -> float:
@@ -97,6 +99,12 @@ class AxisMap(Linear):
     def faithful(self) -> bool:
         """Unless a coefficient was rounded."""
         return self.weight_terms == 0
+
+    @property
+    @kept
+    def nonnegative(self) -> bool:
+        """As the matrix is, where it was not rounded."""
+        return self.weight_terms == 0 and bool((self.weight >= 0).all())
 
     @property
     def forward_terms(self) -> int:
