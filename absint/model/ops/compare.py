@@ -57,17 +57,26 @@ def _held(node: OnnxNode, position: int, values: Tensor) -> Tensor:
 
 @register_import("Not", "And", "Or", "Xor")
 def logic_from_onnx(node: OnnxNode) -> Op:
-    """1 - x, relu(x + z - 1), 1 - relu(1 - x - z), |x - z|: exact on 0 and 1."""
+    """1 - x, relu(x + z - 1), 1 - relu(1 - x - z), |x - z|: exact on 0 and 1; linear where one is a constant."""
     one = torch.ones((), dtype=torch.float64)
     if node.op_type == "Not":
         return Affine(scale=-one, shift=one)
     if any(constant is not None for constant in node.constants):
-        raise unsupported(node, "combines a computed truth value with a constant", "simplify the model (onnxsim)")
+        return _with_constant(node)
     if node.op_type == "And":
         return spread_each(node, Sum(), Affine(shift=-one), Relu())
     if node.op_type == "Xor":
         return spread_each(node, Sum(-1.0), Abs())
     return spread_each(node, Sum(), Affine(scale=-one, shift=one), Relu(), Affine(scale=-one, shift=one))
+
+
+def _with_constant(node: OnnxNode) -> Op:
+    """c x, c + (1 - c) x and c + (1 - 2 c) x of a truth value x and a constant one c: a factor of 1, 0 or -1, and nothing rounds."""
+    (fixed,) = (k for k in (0, 1) if node.constant(k) is not None)
+    sources, places = broadcast(node, (0, 1))
+    c = _held(node, fixed, values_of(sources)[places[fixed]])
+    scale, shift = {"And": (c, torch.zeros_like(c)), "Or": (1 - c, c), "Xor": (1 - 2 * c, c)}[node.op_type]
+    return steps(spread(node, 1 - fixed, places[1 - fixed], sources), Affine(scale=scale, shift=shift))
 
 
 @dataclass(frozen=True, eq=False)

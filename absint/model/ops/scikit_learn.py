@@ -28,22 +28,23 @@ _ZERO = 2.0**-23     # SOFTMAX_ZERO takes scores of at most float32(1e-7) for ze
 _ROWS = "give it rows of features: an input of shape (batch, features)"
 
 
-def _features(node: OnnxNode) -> int:
+def features_of(node: OnnxNode) -> int:
     """Numbers in a row. Raises UnsupportedError for inputs that are no rows, which these kernels read in ways of their own."""
     if len(node.shapes[0]) != 2:
         raise unsupported(node, f"reads an input of shape {node.shapes[0]}", _ROWS)
     return node.shapes[0][1]
 
 
-def _numbers(node: OnnxNode, name: str) -> Tensor:
+def numbers_of(node: OnnxNode, name: str) -> Tensor:
+    """The numbers of an attribute in float64, exactly; none where it is absent."""
     return torch.tensor([float(v) for v in node.attribute(name, ())], dtype=torch.float64)
 
 
 @register_import("ai.onnx.ml.Scaler")
 def scaler_from_onnx(node: OnnxNode) -> Op:
     """(x - offset) scale, by feature or with one number for all; the difference comes first, so that nothing is computed here."""
-    features = _features(node)
-    offset, scale = _numbers(node, "offset"), _numbers(node, "scale")
+    features = features_of(node)
+    offset, scale = numbers_of(node, "offset"), numbers_of(node, "scale")
     if any(len(values) not in (1, features) for values in (offset, scale)):
         raise unsupported(node, f"{len(offset)} offsets and {len(scale)} scales do not fit {features} features", "repair the model")
     return steps(Affine(shift=-offset), Affine(scale=scale))
@@ -52,7 +53,7 @@ def scaler_from_onnx(node: OnnxNode) -> Op:
 @register_import("ai.onnx.ml.Normalizer")
 def normalizer_from_onnx(node: OnnxNode) -> Op:
     """Every row divided by its norm; MAX is the greatest entry, not the greatest magnitude."""
-    _features(node)
+    features_of(node)
     norm = node.attribute("norm", "MAX")
     if norm not in DividedByNorm.norms:
         raise unsupported(node, f"norm={norm} is not supported", f"use {', '.join(DividedByNorm.norms)}")
@@ -76,7 +77,7 @@ def imputer_from_onnx(node: OnnxNode) -> Op:
 @register_import("ai.onnx.ml.ArrayFeatureExtractor")
 def extractor_from_onnx(node: OnnxNode) -> Op:
     """Features by constant places."""
-    features, index = _features(node), node.required(1, "the places").long().reshape(-1)
+    features, index = features_of(node), node.required(1, "the places").long().reshape(-1)
     if bool(((index < 0) | (index >= features)).any()):
         raise unsupported(node, f"a place lies beyond the {features} features", "repair the model")
     shape = node.unbatched(0)
@@ -100,10 +101,10 @@ def vectorizer_from_onnx(node: OnnxNode) -> Op:
 def regressor_from_onnx(node: OnnxNode) -> Op:
     """x W^T + b, and for several targets what post_transform says."""
     targets = int(node.attribute("targets", 1))
-    after = _transform(node, targets) if targets > 1 or node.attribute("post_transform", "NONE") != "NONE" else ()
+    after = transformed(node, targets) if targets > 1 or node.attribute("post_transform", "NONE") != "NONE" else ()
     if targets == 1 and after:
         raise unsupported(node, f"post_transform={node.attribute('post_transform', '')} of one target is not supported", "use NONE")
-    return steps(_product(node, targets, _numbers(node, "intercepts") if "intercepts" in node.attributes else None), *after)
+    return steps(_product(node, targets, numbers_of(node, "intercepts") if "intercepts" in node.attributes else None), *after)
 
 
 @register_import("ai.onnx.ml.LinearClassifier")
@@ -115,10 +116,10 @@ def classifier_from_onnx(node: OnnxNode) -> Op:
     """
     if node.output == 0:
         raise unsupported(node, "its label is used", "analyse its scores: name that tensor with --output (output= in Python)")
-    rows = len(_numbers(node, "intercepts"))
-    product = _product(node, rows, _numbers(node, "intercepts"))
+    rows = len(numbers_of(node, "intercepts"))
+    product = _product(node, rows, numbers_of(node, "intercepts"))
     if rows > 1:
-        return steps(product, *_transform(node, rows))
+        return steps(product, *transformed(node, rows))
     labels = node.attribute("classlabels_strings", ()) or node.attribute("classlabels_ints", ())
     if len(labels) != 2:
         return product
@@ -132,14 +133,14 @@ def classifier_from_onnx(node: OnnxNode) -> Op:
 
 
 def _product(node: OnnxNode, rows: int, bias: Tensor | None) -> Gemm:
-    features, weight = _features(node), _numbers(node, "coefficients")
+    features, weight = features_of(node), numbers_of(node, "coefficients")
     if rows < 1 or len(weight) != rows * features or (bias is not None and len(bias) != rows):
         raise unsupported(node, f"{len(weight)} coefficients do not fit {rows} rows of {features} features", "repair the model")
     return Gemm(weight.reshape(rows, features), bias)
 
 
-def _transform(node: OnnxNode, rows: int) -> tuple[Op, ...]:
-    """What becomes of several scores."""
+def transformed(node: OnnxNode, rows: int) -> tuple[Op, ...]:
+    """What post_transform makes of several scores, in turn. Raises UnsupportedError for what is not known."""
     kind = node.attribute("post_transform", "NONE")
     last = Softmax(len(node.unbatched(0)) - 1)
     found: dict[str, tuple[Op, ...]] = {"NONE": (), "LOGISTIC": (Sigmoid(),), "SOFTMAX": (last,), "SOFTMAX_ZERO": (AwayFromZero(), last)}
