@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import onnx
 from onnx import helper
 
 from absint.frontends.onnx_inference import with_shapes
 
 
-def as_cast(node: onnx.NodeProto, model: onnx.ModelProto) -> onnx.NodeProto:
-    """The Cast that a CastLike is; the node itself where the type is not to be had. model: of which it is a node, functions expanded."""
+def as_cast(node: onnx.NodeProto, types: Mapping[str, int]) -> onnx.NodeProto:
+    """The Cast that a CastLike is; the node itself where the type is not to be had. types: of the model's tensors."""
     if len(node.input) != 2:
         return node
-    kind = _types(model).get(node.input[1], 0)
+    kind = types.get(node.input[1], 0)
     if not kind:
         return node
     found: onnx.NodeProto = helper.make_node("Cast", [node.input[0]], list(node.output), node.name, to=kind)
     return found
 
 
-def _types(model: onnx.ModelProto) -> dict[str, int]:
-    """Element types by tensor, as far as they are stated or follow."""
+def element_types(model: onnx.ModelProto) -> dict[str, int]:
+    """Element types by tensor, as far as they are stated or follow. model: functions expanded."""
     graph = model.graph
     found = {t.name: int(t.data_type) for t in graph.initializer}
     for node in graph.node:

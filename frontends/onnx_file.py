@@ -1,4 +1,4 @@
-"""Opens an ONNX file: bytes to a checked list of nodes in topological order. Knows nothing of operators."""
+"""Opens an ONNX file: bytes to a checked list of nodes in topological order. Knows no operator by name."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ import onnx
 import onnx.helper
 from onnx import numpy_helper
 
-from absint.errors import AbsintError, InputError, UnsupportedError
+from absint.errors import AbsintError, InputError, UnsupportedError, missing_hint
+from absint.frontends.onnx_bodies import expand_bodies
 from absint.frontends.onnx_embeddings import embedded, start_behind
 from absint.frontends.onnx_end import Ending, cut
 from absint.frontends.onnx_external import read_external
 from absint.frontends.onnx_functions import STANDARD_DOMAINS, inline_functions
 from absint.frontends.onnx_outputs import choose_output, described
 from absint.frontends.onnx_recurrent import with_batch_second
+from absint.frontends.stand_ins import stand_in
 from absint.model.digest import digest
 from absint.model.onnx_formats import FLOATS
 from absint.model.op import Shape
@@ -158,11 +160,15 @@ def read_bytes(file: Path) -> bytes:
     try:
         raw = file.read_bytes()
     except FileNotFoundError as error:
-        raise InputError("E-MODEL-MISSING", "no such file", where=str(file), hint="check the path of the model") from error
+        raise InputError("E-MODEL-MISSING", "no such file", where=str(file),
+                         hint=missing_hint(file) or "check the path of the model") from error
     except (OSError, ValueError) as error:
         raise InputError("E-MODEL-MISSING", f"cannot be read: {error}", where=str(file), hint="check the path and its rights") from error
     if not raw:
         raise InputError("E-MODEL-EMPTY", "the file has no bytes", where=str(file), hint="download or export it again")
+    instead = stand_in(raw)
+    if instead is not None:
+        raise InputError("E-MODEL-FORMAT", instead[0], where=str(file), hint=instead[1])
     return raw
 
 
@@ -217,7 +223,7 @@ def _parsed(data: bytes, file: Path) -> onnx.ModelProto:
 def _checked(proto: onnx.ModelProto, data: bytes, sha256: str, file: Path, ending: Ending | None) -> OnnxFile:
     opset = _opset(proto, file)
     written, functions = tuple(proto.graph.node), tuple(proto.functions)
-    places = inline_functions(proto, str(file))
+    places = expand_bodies(proto, inline_functions(proto, str(file)), str(file))
     if proto.graph.sparse_initializer:
         raise UnsupportedError("E-MODEL-SPARSE", "sparse initialisers are not supported", where=str(file),
                                hint="store the weights dense")

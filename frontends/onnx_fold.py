@@ -32,7 +32,7 @@ _EXACT = frozenset(re.findall(
     "Identity Shape Size Gather GatherElements GatherND Concat Unsqueeze Squeeze Slice Reshape Flatten Transpose Expand Tile "
     "Split ConstantOfShape Where Pad Equal Less LessOrEqual Greater GreaterOrEqual And Or Not Xor Neg Abs Sign Max Min "
     "ReduceMax ReduceMin ArgMax ArgMin Floor Ceil ScatterND ScatterElements OneHot NonZero Trilu EyeLike DepthToSpace "
-    "SpaceToDepth Relu Clip Compress TopK",
+    "SpaceToDepth Relu Clip Compress TopK IsNaN IsInf",
 ))
 # Exact on integers only.
 _INTEGER = frozenset(re.findall(r"\w+", "Add Sub Mul Div Mod Sum ReduceSum ReduceProd CumSum Range"))

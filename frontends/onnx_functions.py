@@ -214,14 +214,14 @@ class _Expansion:
 
     def _check_opsets(self, function: onnx.FunctionProto) -> None:
         """A body is read by the model's operator set, as onnxruntime does: both must give its operators the same signature."""
-        model, own = _version(self.proto.opset_import), _version(function.opset_import)
+        model, own = version_of(self.proto.opset_import), version_of(function.opset_import)
         for node in function.node:
             if _domain(node.domain) or function_key(node) in self.functions:
                 continue
             where = f"function '{function.domain}.{function.name}': its node '{node.name}' {node.op_type}"
             if own is None:
                 self.problems.append(f"{where} belongs to the standard operators, of which the function names no version")
-            elif own != model and _signature(node.op_type, own) != _signature(node.op_type, model):
+            elif not still_means(node.op_type, own, model):
                 self.problems.append(f"{where} is written for opset {own}, where it means something else than in the model's {model}")
 
     def _fresh(self, stem: str) -> str:
@@ -232,15 +232,37 @@ class _Expansion:
         return name
 
 
-def _version(imports: Iterable[onnx.OperatorSetIdProto]) -> int | None:
+def version_of(imports: Iterable[onnx.OperatorSetIdProto]) -> int | None:
+    """The version of the standard operators that a model or function names; None where it names none."""
     return max((int(o.version) for o in imports if o.domain in STANDARD_DOMAINS), default=None)
 
 
-def _signature(op_type: str, version: int | None) -> tuple[object, ...] | None:
-    """Attributes with their defaults, operands and results; None for an unknown operator."""
+def still_means(op_type: str, own: int, model: int | None) -> bool:
+    """Whether a node written for the operator set `own` says the same in that of the model.
+
+    A newer operator may have more attributes, each with a default that is how it was, and take more operands; the rest is as it was.
+    """
+    old, new = _schema(op_type, own), _schema(op_type, model or 0)
+    if old is None or new is None or old.since_version == new.since_version:
+        return (old is None) == (new is None)
+    before, after = _defaults(old), _defaults(new)
+    if own > (model or 0):
+        return before == after and _operands(old) == _operands(new)
+    added = [new.attributes[name] for name in after if name not in before]
+    kept = all(after.get(name) == value for name, value in before.items()) and not any(a.required for a in added)
+    return kept and (old.min_input, old.min_output) == (new.min_input, new.min_output) and _operands(old) <= _operands(new)
+
+
+def _schema(op_type: str, version: int) -> onnx.defs.OpSchema | None:
     try:
-        schema = onnx.defs.get_schema(op_type, version or 0, "")
+        return onnx.defs.get_schema(op_type, version, "")
     except onnx.defs.SchemaError:
         return None
-    attributes = sorted((name, str(a.type), a.default_value.SerializeToString()) for name, a in schema.attributes.items())
-    return (*attributes, schema.min_input, schema.max_input, schema.min_output, schema.max_output)
+
+
+def _defaults(schema: onnx.defs.OpSchema) -> dict[str, tuple[str, bytes]]:
+    return {name: (str(a.type), a.default_value.SerializeToString()) for name, a in schema.attributes.items()}
+
+
+def _operands(schema: onnx.defs.OpSchema) -> tuple[int, int]:
+    return schema.max_input, schema.max_output

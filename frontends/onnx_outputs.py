@@ -13,6 +13,7 @@ import onnx.helper
 
 from absint.errors import InputError, UsageError
 from absint.frontends.onnx_inference import with_shapes
+from absint.frontends.onnx_labels import choice_of, least_of, wholes_of
 from absint.model.alarms import METADATA as ALARM
 from absint.model.onnx_formats import FLOATS, ML_DOMAIN
 from absint.model.pruned import prune
@@ -33,6 +34,7 @@ def choose_output(proto: onnx.ModelProto, wanted: str | None, path: str) -> tupl
     maps, caveats = _without_maps(proto, wanted)
     outputs = list(proto.graph.output)
     if wanted is None and len(outputs) == 1:
+        caveats += _without_label(proto, outputs[0])
         return bool(caveats), tuple(caveats)
     if wanted is None:
         chosen = _scores(proto, outputs, path)
@@ -44,6 +46,7 @@ def choose_output(proto: onnx.ModelProto, wanted: str | None, path: str) -> tupl
     others = ", ".join(described(o) for o in outputs if o.name != chosen.name)
     within = "" if any(o.name == chosen.name for o in outputs) else ", inside the network"
     caveats.append(f"E-MODEL-OUTPUTS: the network is analysed up to '{chosen.name}'{within}; not analysed: {others}")
+    caveats += least_of(proto, [str(o.name) for o in outputs if o.name != chosen.name], chosen.name) if wanted is None else ()
     kept = onnx.ValueInfoProto()
     kept.CopyFrom(chosen)
     if any(chosen.name in node.output for node in proto.graph.node):
@@ -51,6 +54,17 @@ def choose_output(proto: onnx.ModelProto, wanted: str | None, path: str) -> tupl
     del proto.graph.output[:]
     proto.graph.output.append(kept)
     return True, tuple(caveats)
+
+
+def _without_label(proto: onnx.ModelProto, only: onnx.ValueInfoProto) -> list[str]:
+    """Of a file that gives a label alone, leave what it is chosen from; what to say, nothing where an ArgMax ends it or it is no label."""
+    name = str(only.name)
+    choice = choice_of(proto, name)
+    if choice is None or choice.direct:
+        return []
+    prune(proto, choice.tensor)
+    return [f"E-MODEL-LABEL: the output '{name}' is a label, by which {choice.kind} names its choice: the network is analysed up to "
+            f"'{choice.tensor}'"]
 
 
 def described(info: onnx.ValueInfoProto) -> str:
@@ -100,7 +114,8 @@ def _scores(proto: onnx.ModelProto, outputs: Sequence[onnx.ValueInfoProto], path
         return found[0]
     hint = "a network with an alarm: name the network that it was made of, whose nodes these are" if alarm else _CHOOSE
     what = f"a network with {len(outputs)} outputs" if outputs else "a network without outputs"
-    raise InputError("E-MODEL-OUTPUTS", f"{what}; one is analysed", where=path, details=[described(o) for o in outputs], hint=hint)
+    details = [*map(described, outputs), *wholes_of(proto, [str(o.name) for o in outputs])]
+    raise InputError("E-MODEL-OUTPUTS", f"{what}; one is analysed", where=path, details=details, hint=hint)
 
 
 def _element(info: onnx.ValueInfoProto) -> int:

@@ -15,7 +15,7 @@ _DYNAMIC = ("takes the scale from the very values that it quantises",
 _RANDOM = ("draws random numbers", "export the model in evaluation mode")
 _CONTROL = ("is control flow", "export with fixed sizes and without branches or loops (unroll, or onnxsim)")
 _CHOICE = ("chooses an index, and is not the file's last node along one vector of scores",
-           "cut the network in front of it: onnx.utils.extract_model(source, target, inputs, outputs)")
+           "--output NAME analyses the tensor that it reads (output=NAME in Python)")
 REFUSED = {
     "DynamicQuantizeLinear": _DYNAMIC,
     **dict.fromkeys(("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"), _RANDOM),

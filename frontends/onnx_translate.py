@@ -18,15 +18,18 @@ from onnx import helper
 import absint.model.ops  # noqa: F401  # registers the built-in operators
 from absint.errors import AbsintError, InputError, UnsupportedError
 from absint.frontends.onnx_batch import depends_on_size
-from absint.frontends.onnx_cast import as_cast
+from absint.frontends.onnx_bodies import has_body
+from absint.frontends.onnx_cast import as_cast, element_types
 from absint.frontends.onnx_embeddings import looked_up
 from absint.frontends.onnx_enclosed import Constant, enclosable, enclose, stored_as
 from absint.frontends.onnx_file import AnyArray, OnnxFile, WrittenNode, standard
 from absint.frontends.onnx_fold import NotExactError, fold, foldable
+from absint.frontends.onnx_gemm import as_product
 from absint.frontends.onnx_growing import GrowingGraph
 from absint.frontends.onnx_integers import integer_type, reads_integers
-from absint.frontends.onnx_masks import folded, never_nan, unnamed
+from absint.frontends.onnx_masks import folded, unnamed
 from absint.frontends.onnx_ml import REFUSED_ML, kind_of, said_of
+from absint.frontends.onnx_nonfinite import ASKING, answer, as_comparison
 from absint.frontends.onnx_recurrent import OPEN_LENGTH, RECURRENT, fixed_lengths
 from absint.frontends.onnx_reports import REFUSED, NodeReport, Placeholder, foreign
 from absint.frontends.onnx_rounded_ends import spelt
@@ -35,7 +38,7 @@ from absint.frontends.onnx_shapes import inferred, inner, one_at_a_time
 from absint.frontends.onnx_values import FOLD_HINT, MASK_HINT, NodeProblemError
 from absint.model.graph import Graph
 from absint.model.node_check import FileNode
-from absint.model.onnx_formats import ML_DOMAIN
+from absint.model.onnx_formats import LABELLING, ML_DOMAIN
 from absint.model.op import OPS, Op, Shape
 from absint.model.ops.computed import Fixed
 from absint.model.parameters import read_from
@@ -43,7 +46,7 @@ from absint.model.source import Source
 from absint.numeric.enclosed import Enclosed
 
 # The only operators whose import rule is asked once for each output that is used.
-_SPLITTING = frozenset({"Split", f"{ML_DOMAIN}.LinearClassifier", *RECURRENT})
+_SPLITTING = frozenset({"Split", *(f"{ML_DOMAIN}.{kind}" for kind in LABELLING), *RECURRENT})
 # Only input 0 of these may be computed; a computed number where an optional constant belongs must not pass for an absent one.
 _DATA_FIRST = frozenset(re.findall(
     r"\w+",
@@ -84,8 +87,9 @@ class Translation(GrowingGraph):
             proto = file.written[position]
             own = dict.fromkeys(names)
             outputs = tuple(o for o in proto.output if o in own)
-            inputs = {i: self.shapes[i] or () for i in proto.input if i and i not in self.constants}
-            views = {i: self.builder.shape(i) for i in inputs}
+            # An operand that no used result of the node reads is not in the graph, and may be anything.
+            inputs = {i: self.shapes.get(i) or self._inferred.get(i, ()) for i in proto.input if i and i not in self.constants}
+            views = {i: self.builder.shape(i) if i in self.builder.nodes else inner(shape) for i, shape in inputs.items()}
             constants = {i: self.constants[i] for i in proto.input if i in self.constants}
             if outputs:
                 parts = tuple(self.builder.nodes[name] for name in names)
@@ -108,7 +112,7 @@ class Translation(GrowingGraph):
                              hint=MASK_HINT)
         scores = self.shapes[file.output_name] or ()
         chooses = None if file.ending is None else file.ending.index(scores, file.path)
-        caveats = [*file.caveats, *said_of(step.proto for step in file.steps), *self._fixed_batch(scores)]
+        caveats = [*file.caveats, *said_of([step.proto for step in file.steps], self.constants), *self._fixed_batch(scores)]
         caveats += [] if file.ending is None else [file.ending.caveat(prod(scores))]
         said = [caveat.partition(": ")[2] for caveat in caveats]
         source = Source(file.path, file.sha256, file.model, self.joined.name, self.joined.shape, self.batched,
@@ -139,7 +143,7 @@ class Translation(GrowingGraph):
         return UnsupportedError("E-OP-UNSUPPORTED", f"{count} {verb} absint does not support", where=self.file.path, details=details)
 
     def _step(self, step: WrittenNode) -> NodeReport:
-        node = as_cast(step.proto, self.file.proto) if step.proto.op_type == "CastLike" else step.proto
+        node = as_cast(step.proto, self._types) if step.proto.op_type == "CastLike" else step.proto
         computed = tuple(i for i in node.input if i and i not in self.constants)
         report = NodeReport(
             step.position, step.name, kind_of(node), self._version(node.domain), tuple(self.shapes.get(i) for i in computed),
@@ -147,7 +151,7 @@ class Translation(GrowingGraph):
         try:
             if standard(node.domain) and node.op_type in SEQUENCES:
                 return self._sequence(node, report)
-            if standard(node.domain) and self._fold(node, computed):
+            if standard(node.domain) and (self._fold(node, computed) or self.emptied(node, computed)):
                 return replace(report, folded=True)
             before = len(self.builder.nodes)
             op = self._import_whole(node, computed)
@@ -181,11 +185,11 @@ class Translation(GrowingGraph):
 
     def _fold(self, node: onnx.NodeProto, computed: tuple[str, ...]) -> bool:
         """Enter the outputs among the constants where the node has only constant inputs, or asks for a known shape."""
-        if node.op_type == "IsNaN" and computed and self.shapes.get(computed[0]) is not None:
-            if not never_nan(computed[0], self.file.steps, self.constants):
-                raise NodeProblemError("asks for NaN behind an operator that is not defined everywhere", "leave that case out of the model")
-            self._enter(str(node.output[0]), np.broadcast_to(np.zeros((), np.bool_), self.shapes[computed[0]] or ()))
-            return True
+        if node.op_type in ASKING and computed and self.shapes.get(computed[0]) is not None:
+            said = answer(node, self.shapes[computed[0]] or (), self.file.steps, self.constants, self.masks)
+            if said is not None:
+                self._enter(str(node.output[0]), said)
+            return said is not None
         if node.op_type in ("Shape", "Size") and computed:
             shape = self.shapes.get(computed[0])
             if shape is None:
@@ -224,13 +228,22 @@ class Translation(GrowingGraph):
         except NotExactError as error:
             raise NodeProblemError(str(refused or error), FOLD_HINT) from error
 
+    def _spelt(self, node: onnx.NodeProto) -> tuple[list[onnx.NodeProto], dict[str, AnyArray]]:
+        if node.op_type in ASKING:
+            return as_comparison(node, self._types.get(str(node.input[0]), 0), self._names)
+        return as_product(node, self.constants, self._names)
+
     def _import_whole(self, node: onnx.NodeProto, computed: tuple[str, ...]) -> Op | None:
         """Import one node, or what it means in plain ones where no rule of its own can charge the errors of its constants."""
+        plain, numbers = self._spelt(node) if standard(node.domain) else ([], {})
+        self.constants.update(numbers)
+        plain = plain or (spelt(node, self.enclosed, self._names) if computed and standard(node.domain) else [])
         op = None
-        for plain in spelt(node, self.enclosed, self._names) if computed and standard(node.domain) else ():
-            self.used.update(map(str, (*plain.input, *plain.output)))
-            op = self._import(plain, tuple(i for i in plain.input if i not in self.constants))
-        return op or self._import(node, computed)
+        for part in plain:
+            self.used.update(map(str, (*part.input, *part.output)))
+            known = tuple(i for i in part.input if i not in self.constants)
+            op = None if not known and self._fold(part, known) else self._import(part, known)
+        return op if plain else self._import(node, computed)
 
     def _import(self, node: onnx.NodeProto, computed: tuple[str, ...]) -> Op | None:
         """Import one node and add it to the graph; None where nothing is known about an input."""
@@ -239,7 +252,7 @@ class Translation(GrowingGraph):
         self._known(node)
         if not computed:
             raise NodeProblemError("cannot be evaluated exactly at import", FOLD_HINT)
-        used = [k for k, name in enumerate(node.output) if name and name in self.used]
+        used = [k for k, name in enumerate(node.output) if name and name in self.used and name not in self.constants]
         if kind_of(node) not in _SPLITTING and used != [0]:
             extra = [repr(str(node.output[k])) for k in used if k > 0]
             raise NodeProblemError(f"its output {', '.join(extra) or '?'} is used",
@@ -265,6 +278,9 @@ class Translation(GrowingGraph):
 
     def _known(self, node: onnx.NodeProto) -> None:
         if kind_of(node) in OPS:
+            if node.domain == ML_DOMAIN and node.op_type in LABELLING and self._doubles.get(node.input[0]) == onnx.TensorProto.DOUBLE:
+                raise NodeProblemError("reads float64 numbers, and computes in float32", "export it for float32 inputs, as by "
+                                       "skl2onnx.to_onnx(model, rows.astype('float32')), or cast to float32 in front of it")
             return
         if not standard(node.domain):
             if node.domain in {f.domain for f in self.file.functions}:
@@ -272,11 +288,12 @@ class Translation(GrowingGraph):
             if node.domain == ML_DOMAIN:
                 raise NodeProblemError(*REFUSED_ML.get(node.op_type, _NO_ENTRY))
             raise NodeProblemError(*foreign(node.domain, node.op_type))
-        raise NodeProblemError(*REFUSED.get(node.op_type, _NO_ENTRY))
+        raise NodeProblemError(*REFUSED.get(node.op_type) or _no_entry(node.op_type, self.file.opset))
 
     def _well_formed(self, node: onnx.NodeProto) -> None:
         """Attributes and number of inputs, as ONNX's own schema has them."""
-        if not onnx.defs.has(node.op_type, "" if standard(node.domain) else node.domain):
+        domain = "" if standard(node.domain) else node.domain
+        if not onnx.defs.has(node.op_type, domain) or _replaced(node.op_type, self._version(node.domain), domain):
             return
         try:
             onnx.checker.check_node(node, self._context)
@@ -308,12 +325,36 @@ class Translation(GrowingGraph):
         return frozenset((*made, *self.file.constants, *(one.name for one in self.file.inputs)))
 
     @cached_property
+    def _doubles(self) -> Mapping[str, int]:
+        """Element types of tensors; none where no input is of doubles."""
+        wide = any(one.format == "float64" for one in self.file.inputs)
+        return element_types(self.file.proto) if wide else {}
+
+    @cached_property
     def _lengths(self) -> Mapping[str, int | None] | None:
         return fixed_lengths(self.file.proto, {one.name for one in self.file.inputs})
 
     @cached_property
+    def _types(self) -> Mapping[str, int]:
+        return element_types(self.file.proto)
+
+    @cached_property
     def _inferred(self) -> dict[str, Shape]:
         return inferred(self.file)
+
+
+def _no_entry(op_type: str, opset: int) -> tuple[str, str]:
+    """Why an operator is not known, and what to do: a file may call one that its own operator set does not have yet."""
+    first = min((s.since_version for s in onnx.defs.get_all_schemas_with_history() if s.name == op_type and s.domain == ""), default=0)
+    if first > opset:
+        return f"is an operator of opset {first}, and the model names opset {opset}", f"export with opset {first} or newer"
+    return _NO_ENTRY
+
+
+def _replaced(op_type: str, version: int, domain: str) -> bool:
+    """Whether ONNX calls an operator deprecated that it still defines by others, and runtimes run: its checker refuses those."""
+    schema = onnx.defs.get_schema(op_type, version, domain)
+    return bool(schema.deprecated) and has_body(schema)
 
 
 def translate(file: OnnxFile) -> tuple[Translation, tuple[str, ...]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import test_masks_of_infinity
 
-from absint.frontends import onnx_growing, onnx_masks, onnx_translate
+from absint.frontends import onnx_growing, onnx_masks, onnx_nonfinite, onnx_translate
 from absint.model.ops import masked, normalise
 from mutants.planting import into
 from mutants.refinement import edit
@@ -50,7 +50,7 @@ def a_mask_may_be_scaled_by_anything(patch):
 
 @mutant((REFUSED, "NaN asked for behind a logarithm"))
 def nothing_is_ever_nan(patch):
-    patch(onnx_translate, "never_nan", lambda name, steps, constants: True)
+    patch(onnx_nonfinite, "never_nan", lambda name, steps, constants: True)
 
 
 @mutant(("test_no_bounds_go_by_the_name_of_a_masked_tensor",))
