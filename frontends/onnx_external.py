@@ -10,6 +10,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator
+from functools import cache
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -52,10 +53,33 @@ def _external(message: Any) -> Iterator[onnx.TensorProto]:
         if message.data_location == onnx.TensorProto.EXTERNAL:
             yield message
         return
-    for field, value in message.ListFields():
-        if field.message_type is not None:
-            for part in (value,) if hasattr(value, "ListFields") else value:
+    for name, repeated in _ways(message.DESCRIPTOR):
+        if repeated or message.HasField(name):
+            value = getattr(message, name)
+            for part in value if repeated else (value,):
                 yield from _external(part)
+
+
+@cache
+def _ways(kind: Any) -> tuple[tuple[str, bool], ...]:
+    """The fields of a type of message behind which a tensor may stand, by number, and whether they are repeated."""
+    found = [field for field in kind.fields if field.message_type is not None and _leads(field.message_type)]
+    # Of messages, those without presence are repeated; what else says so differs between versions of protobuf.
+    return tuple((field.name, not field.has_presence) for field in sorted(found, key=lambda field: field.number))
+
+
+def _leads(kind: Any) -> bool:
+    """Whether a tensor may stand in a message of that type, or is one."""
+    seen: set[str] = set()
+    waiting = [kind]
+    while waiting:
+        one = waiting.pop()
+        if one.full_name == onnx.TensorProto.DESCRIPTOR.full_name:
+            return True
+        if one.full_name not in seen:
+            seen.add(one.full_name)
+            waiting += [field.message_type for field in one.fields if field.message_type is not None]
+    return False
 
 
 def _place(tensor: onnx.TensorProto, file: Path) -> Path | None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 from itertools import islice
 from math import prod
 
+import numpy as np
 import onnx
 
 from absint.frontends.onnx_batch import values_read
@@ -16,7 +18,7 @@ from absint.frontends.onnx_integers import guard
 from absint.frontends.onnx_making import with_making
 from absint.frontends.onnx_masks import BoolArray, behind, hidden_in, places, visible
 from absint.frontends.onnx_ml import kind_of
-from absint.frontends.onnx_shapes import inner, leads, told
+from absint.frontends.onnx_shapes import Versions, inner, leads, told
 from absint.frontends.onnx_values import FOLD_HINT, NodeProblemError, problems, tensor_of, value_of
 from absint.model.families.composite import SeveralResults
 from absint.model.graph import GraphBuilder
@@ -25,6 +27,8 @@ from absint.model.ops.assemble import Each
 from absint.model.ops.shape import Reshape
 from absint.model.shapes import held
 from absint.numeric.enclosed import Enclosed
+
+_TAKING_PARTS = frozenset({"Split", "Slice"})
 
 
 class GrowingGraph:
@@ -62,6 +66,20 @@ class GrowingGraph:
         if hidden is not None:
             self.masks[name] = hidden
 
+    def emptied(self, node: onnx.NodeProto, computed: tuple[str, ...]) -> bool:
+        """Enter parts without entries among the constants, as which whatever joins them takes them; whether no other part is used."""
+        if not standard(node.domain) or node.op_type not in _TAKING_PARTS or computed != (node.input[0],):
+            return False
+        if not self.shapes.get(computed[0]):
+            return False
+        constants = {i: self.constants[i] for i in node.input[1:] if i}
+        found = told(node, {computed[0]: self.shapes[computed[0]] or ()}, constants, self._versions)
+        for name in node.output:
+            # Along axis 0, which may count instances, there may be none for some sizes alone.
+            if name != self.file.output_name and 0 in found.get(name, ())[1:]:
+                self._enter(name, np.zeros(found[name], np.float32))
+        return all(name in self.constants for name in node.output if name and name in self.used)
+
     def added(self, node: onnx.NodeProto, computed: tuple[str, ...], used: list[int], kind: int) -> Op:
         """Import one node with axis 0 kept apart where every operand has it, else, or where that fails, with all axes alike."""
         for name in values_read(node, self.constants):
@@ -71,7 +89,7 @@ class GrowingGraph:
         operands, before = {i: self.builder.nodes[i] for i in computed}, len(self.builder.nodes)
         if apart:
             try:
-                return self._imported(node, computed, used, replace(self._onnx_node(node, apart=True), whole=kind))
+                return self._imported(node, computed, used, self._onnx_node(node, kind, apart=True))
             except NodeProblemError as problem:
                 for name in list(islice(self.builder.nodes, before, None)):
                     del self.builder.nodes[name]
@@ -80,7 +98,7 @@ class GrowingGraph:
                 self._rows.difference_update(map(str, node.output))
                 first = problem
         try:
-            op = self._imported(node, computed, used, replace(self._onnx_node(node, apart=False), whole=kind))
+            op = self._imported(node, computed, used, self._onnx_node(node, kind, apart=False))
         except NodeProblemError as problem:
             raise problem if not apart or first.mixes else first from problem.__cause__
         self.mixed = self.mixed or f"{node.op_type} '{node.name or node.output[0]}'"
@@ -91,7 +109,7 @@ class GrowingGraph:
         if enclosed:
             return self._with_enclosed(node, known, enclosed, computed)
         last = str(node.output[used[-1]])
-        ops = [self._add(replace(known, output=k), node, computed, str(node.output[k]), shared=last) for k in used]
+        ops = [self._add(replace(known, output=k) if k else known, node, computed, str(node.output[k]), shared=last) for k in used]
         return ops[0]
 
     def _with_enclosed(self, node: onnx.NodeProto, known: OnnxNode, enclosed: dict[int, Enclosed], computed: tuple[str, ...]) -> Op:
@@ -195,9 +213,7 @@ class GrowingGraph:
         assumed = (1, *shape) if apart else shape
         if apart and self.open and shape != (1,):
             return assumed
-        computed = {i: self.shapes[i] or () for i in node.input if i and i not in self.constants}
-        constants = {i: self.constants[i] for i in node.input if i in self.constants}
-        found = told(node, computed, constants, self.file.proto.opset_import).get(name, assumed)
+        found = told(node, self.shapes, self.constants, self._versions).get(name, assumed)
         if apart and self.open:
             return assumed if len(found) > 1 else (1,)
         return found if prod(found) == prod(assumed) else assumed
@@ -207,27 +223,30 @@ class GrowingGraph:
 
         shapes: of the operands, as the operator takes them.
         """
-        names = tuple(str(i) if i in self.file.constants and self.constants[i].dtype.kind == "f" else "" for i in node.input)
-        several = sum(1 for o in node.output if o and o in self.used) != 1
-        rounded = any(str(i) in self.enclosed for i in node.input)
-        rounded = rounded or any(str(i) in self.masks for i in node.input)
-        if several or rounded or not any(names) or isinstance(op, Each) or any(str(o) in self.integers for o in node.output):
-            self._lost.update(map(str, node.input) if rounded else names)
+        inputs, outputs = [str(i) for i in node.input], [str(o) for o in node.output if o]
+        names = tuple(i if i in self.file.constants and self.constants[i].dtype.kind == "f" else "" for i in inputs)
+        several = len(self.used.intersection(outputs)) != 1
+        rounded = not (self.enclosed.keys().isdisjoint(inputs) and self.masks.keys().isdisjoint(inputs))
+        if several or rounded or not any(names) or isinstance(op, Each) or not self.integers.keys().isdisjoint(outputs):
+            self._lost.update(inputs if rounded else names)
             return
         nodes = [self.builder.nodes[name] for name in added]
-        made = with_making(nodes, known, names, tuple(self.constants.get(i) for i in node.input), shapes)
+        made = with_making(nodes, known, names, tuple(map(self.constants.get, inputs)), shapes)
         self.builder.nodes.update((part.name, part) for part in made)
+
+    @cached_property
+    def _versions(self) -> Versions:
+        return tuple((str(one.domain), int(one.version)) for one in self.file.proto.opset_import)
 
     def _version(self, domain: str) -> int:
         if standard(domain):
             return self.file.opset
         return max((int(o.version) for o in self.file.proto.opset_import if o.domain == domain), default=0)
 
-    def _onnx_node(self, node: onnx.NodeProto, *, apart: bool) -> OnnxNode:
-        constants = tuple(tensor_of(visible(self.constants[i], self.masks.get(i))) if i in self.constants else None for i in node.input)
-        shapes = tuple(
-            () if not i else tuple(self.constants[i].shape) if i in self.constants else self.shapes[i] or () for i in node.input
-        )
-        batched = tuple(apart and bool(i) and i not in self.constants for i in node.input)
+    def _onnx_node(self, node: onnx.NodeProto, whole: int, *, apart: bool) -> OnnxNode:
+        inputs = [str(i) for i in node.input]
+        constants = tuple(tensor_of(visible(self.constants[i], self.masks.get(i))) if i in self.constants else None for i in inputs)
+        shapes = tuple(() if not i else tuple(self.constants[i].shape) if i in self.constants else self.shapes[i] or () for i in inputs)
+        batched = tuple(apart and bool(i) and i not in self.constants for i in inputs)
         attributes = {a.name: value_of(a) for a in node.attribute}
-        return OnnxNode(kind_of(node), attributes, self._version(node.domain), constants, shapes, batched, outputs=len(node.output))
+        return OnnxNode(kind_of(node), attributes, self._version(node.domain), constants, shapes, batched, 0, len(node.output), whole)

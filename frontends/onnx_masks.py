@@ -15,7 +15,7 @@ import numpy.typing as npt
 import onnx
 import torch
 
-from absint.frontends.onnx_file import AnyArray, WrittenNode, standard
+from absint.frontends.onnx_file import AnyArray, standard
 from absint.frontends.onnx_fold import NotExactError, fold, moves, run_one
 from absint.frontends.onnx_values import MASK_HINT, NodeProblemError
 from absint.model.graph import Graph
@@ -29,18 +29,13 @@ _MOVES = frozenset(re.findall(
     r"\w+", "Cast Identity Dropout Reshape Flatten Transpose Unsqueeze Squeeze Slice Gather Expand Tile Concat Split",
 ))
 _COMBINES = frozenset(("Add", "Sub", "Mul", "Div", "Where"))
-# Real wherever their operands are; a quotient is, too, by a constant.
-_TOTAL = _MOVES | frozenset(re.findall(
-    r"\w+",
-    "Abs Add AveragePool BatchNormalization Clip Conv Div Elu Erf Exp Gelu Gemm GlobalAveragePool LayerNormalization LeakyRelu MatMul Max "
-    "MaxPool Min Mul Neg Pad ReduceMean ReduceSum Relu Sigmoid Softmax Softplus Sub Sum Tanh Where",
-))
 _LOST = "has a constant mask of -inf among its operands, which is known to add, select and move until a Softmax, and nowhere else"
 
 
 def places(value: AnyArray) -> BoolArray | None:
     """Where a constant is -inf; None where it is so nowhere."""
-    if value.dtype.kind != "f":
+    # Of a NaN, too, the look at every entry tells.
+    if value.dtype.kind != "f" or not value.size or float(value.min()) > -np.inf:
         return None
     found: BoolArray = np.isneginf(value)
     return found if bool(found.any()) else None
@@ -82,7 +77,7 @@ def hidden_in(
 
     masks: of all tensors that hold -inf.  constants: the others than computed ones.  shapes: of the computed ones.
     """
-    if not any(name in masks for name in node.input):
+    if not masks or not any(name in masks for name in node.input):
         return {}
     if not standard(node.domain):   # what goes by these names elsewhere may be anything
         raise NodeProblemError(_LOST, MASK_HINT)
@@ -135,25 +130,6 @@ def _moved(node: onnx.NodeProto, given: Mapping[str, BoolArray], constants: Mapp
         return [value > 0 for value in run_one(node, inputs, opset)]
     except NotExactError as error:
         raise NodeProblemError(str(error), MASK_HINT) from error
-
-
-def never_nan(name: str, steps: Sequence[WrittenNode], constants: Mapping[str, AnyArray]) -> bool:
-    """Whether a computed tensor is a number for every input: what stands before it is defined everywhere, whatever it is given.
-
-    A softmax whose rows are masked whole is refused where it stands.
-    """
-    makers = {str(o): step.proto for step in steps for o in step.proto.output if o}
-    seen, waiting = set[str](), [name]
-    while waiting:
-        one = waiting.pop()
-        if one in seen or one in constants or one not in makers:
-            continue
-        seen.add(one)
-        node = makers[one]
-        if not standard(node.domain) or node.op_type not in _TOTAL or (node.op_type == "Div" and node.input[1] not in constants):
-            return False
-        waiting += [str(i) for i in node.input if i]
-    return True
 
 
 def behind(op: Op, kind: str, hidden: BoolArray | None, *, batched: bool) -> Op:

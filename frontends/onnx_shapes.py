@@ -6,8 +6,10 @@ axis of size 1 moves no entry.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import replace
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import onnx
@@ -32,32 +34,76 @@ def inner(full: Shape) -> Shape:
     return full[1:] if leads(full) else held(full)
 
 
-def told(node: onnx.NodeProto, shapes: Mapping[str, Shape], constants: Mapping[str, AnyArray], versions: Sequence[onnx.OperatorSetIdProto],
+_FLOAT = int(onnx.TensorProto.FLOAT)
+Versions = tuple[tuple[str, int], ...]
+
+
+class _Asked(NamedTuple):
+    """All that ONNX's inference sees of a node, whatever its tensors are called: what has been asked once need not be asked again.
+
+    attributes: serialized.  inputs: places among the operands, None for an absent one.  outputs: whether each is there.
+    operands: type and shape, and of a constant that may tell a shape its numbers.
+    """
+
+    op_type: str
+    domain: str
+    attributes: tuple[bytes, ...]
+    inputs: tuple[int | None, ...]
+    outputs: tuple[bool, ...]
+    operands: tuple[tuple[int, Shape, tuple[str, bytes] | None], ...]
+    versions: Versions
+
+
+def told(node: onnx.NodeProto, shapes: Mapping[str, Shape | None], constants: Mapping[str, AnyArray], versions: Versions,
          ) -> dict[str, Shape]:
     """Shapes of a node's results as ONNX's own inference has them; nothing where it does not tell.
 
-    shapes: of the computed inputs.  constants: the others.
+    constants: by name, what the node reads of them.  shapes: of all else that it reads.  versions: of each domain's operators.
     """
-    version = max((int(v.version) for v in versions if v.domain == node.domain), default=0)
     try:
-        check_equations((node,))
-        schema = onnx.defs.get_schema(node.op_type, version, node.domain)
-        types = {name: helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, shape) for name, shape in shapes.items()}
-        known = {}
-        for name, value in constants.items():
-            kind = onnx.TensorProto.FLOAT if value.dtype.kind == "f" else helper.np_dtype_to_tensor_dtype(value.dtype)
-            types[name] = helper.make_tensor_type_proto(kind, value.shape)
-            if value.dtype.kind in "iu" and value.size <= _SHAPE_NUMBERS:
-                known[name] = numpy_helper.from_array(np.ascontiguousarray(value).reshape(value.shape), name)
-        found = onnx.shape_inference.infer_node_outputs(schema, node, types, known, opset_imports=list(versions))
+        operands = {i: _operand(constants[i]) if i in constants else (_FLOAT, shapes[i] or (), None) for i in node.input if i}
+        places = {name: k for k, name in enumerate(operands)}
+        attributes = tuple(a.SerializeToString(deterministic=True) for a in node.attribute)
+        inputs, outputs = tuple(places[i] if i else None for i in node.input), tuple(map(bool, node.output))
+        asked = _Asked(node.op_type, node.domain, attributes, inputs, outputs, tuple(operands.values()), versions)
+        found = _told(asked)
     except Exception:   # an operator without a schema, or without inference: the import rule tells
         return {}
-    result = {}
-    for name, kind in found.items():
-        dims = kind.tensor_type.shape.dim
-        if kind.tensor_type.HasField("shape") and all(d.HasField("dim_value") for d in dims):
-            result[name] = tuple(int(d.dim_value) for d in dims)
-    return result
+    return {name: shape for name, shape in zip(node.output, found, strict=True) if name and shape is not None}
+
+
+def _operand(value: AnyArray) -> tuple[int, Shape, tuple[str, bytes] | None]:
+    kind = _FLOAT if value.dtype.kind == "f" else int(helper.np_dtype_to_tensor_dtype(value.dtype))
+    known = value.dtype.kind in "iu" and value.size <= _SHAPE_NUMBERS
+    return kind, tuple(value.shape), (value.dtype.str, value.tobytes()) if known else None
+
+
+@lru_cache(maxsize=1024)
+def _told(asked: _Asked) -> tuple[Shape | None, ...]:
+    """Of each output, None where it is not told. Raises whatever ONNX does."""
+    version = max((number for domain, number in asked.versions if domain == asked.domain), default=0)
+    names = [f"i{k}" for k in range(len(asked.operands))]
+    node = helper.make_node(asked.op_type, ["" if k is None else names[k] for k in asked.inputs],
+                            [f"o{k}" if there else "" for k, there in enumerate(asked.outputs)], domain=asked.domain)
+    node.attribute.extend(map(onnx.AttributeProto.FromString, asked.attributes))
+    check_equations((node,))
+    schema = onnx.defs.get_schema(asked.op_type, version, asked.domain)
+    types, known = {}, {}
+    for name, (kind, shape, numbers) in zip(names, asked.operands, strict=True):
+        types[name] = helper.make_tensor_type_proto(kind, shape)
+        if numbers is not None:
+            known[name] = numpy_helper.from_array(np.frombuffer(numbers[1], numbers[0]).reshape(shape), name)
+    versions = [helper.make_opsetid(domain, number) for domain, number in asked.versions]
+    found = onnx.shape_inference.infer_node_outputs(schema, node, types, known, opset_imports=versions)
+    return tuple(_full(found.get(name)) for name in node.output)
+
+
+def _full(kind: onnx.TypeProto | None) -> Shape | None:
+    """The shape of a type, where all of it is known."""
+    if kind is None or not kind.tensor_type.HasField("shape"):
+        return None
+    dims = kind.tensor_type.shape.dim
+    return tuple(int(d.dim_value) for d in dims) if all(d.HasField("dim_value") for d in dims) else None
 
 
 def inferred(file: OnnxFile) -> dict[str, Shape]:

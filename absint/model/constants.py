@@ -28,6 +28,7 @@ import torch
 from torch import Tensor
 
 KEPT = "_kept"   # the attribute of an operator; no field of its dataclass
+_PLAIN = frozenset((int, float, bool, str, type(None)))     # of `_FIXED`, what most attributes are
 _FIXED = (int, float, complex, str, bytes, Enum, Fraction, Decimal, range, torch.dtype, torch.device, type(None))
 T = TypeVar("T")
 
@@ -40,11 +41,18 @@ NOTHING: Mapping[Hashable, Entry] = MappingProxyType({})
 
 def sources(op: Any) -> Sources | None:
     """The constants of an operator as they are at this moment, before anything is made of them; None where nothing may be kept."""
-    own = {name: value for name, value in vars(op).items() if name != KEPT}
-    direct = [(name, value) for name, value in own.items() if isinstance(value, Tensor)]
+    if op.live or not _frozen(op):
+        return None
+    direct: list[tuple[str, Tensor]] = []
     inner: list[Tensor] = []
-    lasting = not op.live and _frozen(op) and all(_fixed(value, inner) for value in own.values() if not isinstance(value, Tensor))
-    if not lasting or any(t.is_inference() for t in (*(t for _, t in direct), *inner)):
+    for name, value in vars(op).items():
+        if type(value) in _PLAIN or name == KEPT:
+            continue
+        if isinstance(value, Tensor):
+            direct.append((name, value))
+        elif not _fixed(value, inner):
+            return None
+    if any(t.is_inference() for _, t in direct) or any(t.is_inference() for t in inner):
         return None
     return tuple((name, t, t._version) for name, t in direct), tuple((t, t._version) for t in inner)
 
@@ -82,7 +90,7 @@ def _fixed(value: object, found: list[Tensor]) -> bool:
         found.append(value)
         return True
     if isinstance(value, (tuple, frozenset)):
-        return all(_fixed(one, found) for one in value)
+        return all(type(one) in _PLAIN or _fixed(one, found) for one in value)
     if isinstance(value, _FIXED):
         return True
     if not is_dataclass(value) or isinstance(value, type) or not _frozen(value) or getattr(value, "live", False):

@@ -82,17 +82,19 @@ def _linear(op: Linear, inputs: Sequence[Followed], fmt: torch.dtype) -> Tensor 
             return None
         return op.apply_abs(*(torch.zeros_like(i.value) if i.error is None else i.error for i in inputs))
     g = _gamma(op.execution_terms + 2, fmt)
-    parts = [i.value.abs() * g if i.error is None else torch.add(i.error * (1 + g), i.value.abs(), alpha=g) for i in inputs]
+    parts = [i.value.abs().mul_(g) if i.error is None else (i.error * (1 + g)).add_(i.value.abs(), alpha=g) for i in inputs]
     error = op.apply_magnitude(*parts)
-    if op.offset_magnitude is not None:
-        error = error + op.constant("offset_magnitude", error) * g
-    if op.offset_error is not None:
-        error = error + op.constant("offset_error", error)
     scale = op.execution_scale
+    # A sum of its own, since what a product returns may be a view of one of the parts; the others are added in place.
+    error = error + 2 * op.execution_terms * smallest_normal(fmt) * (1.0 if scale == inf else max(1.0, scale))
+    if op.offset_magnitude is not None:
+        error += op.constant("offset_magnitude", error) * g
+    if op.offset_error is not None:
+        error += op.constant("offset_error", error)
     if scale == inf:
         largest = torch.stack([i.value.abs().flatten(1).amax(1) for i in inputs]).amax(0)
-        error = error + ALLOWANCE * largest.reshape(-1, *(1,) * (error.dim() - 1))
-    return error + 2 * op.execution_terms * smallest_normal(fmt) * (1.0 if scale == inf else max(1.0, scale))
+        error += ALLOWANCE * largest.reshape(-1, *(1,) * (error.dim() - 1))
+    return error
 
 
 def _gamma(terms: float, fmt: torch.dtype) -> float:
@@ -119,15 +121,14 @@ def accepted(here: Followed, theirs: Tensor, stored: torch.dtype) -> tuple[Tenso
     A bound is infinite where nothing is known of an entry: the value, or an execution's, may not be finite there.
     """
     ours = here.value
-    size = ours.abs()
-    allowed = torch.add(size.mul(2 * unit_roundoff(stored)), smallest_normal(stored))
+    allowed = ours.abs().mul_(2 * unit_roundoff(stored)).add_(smallest_normal(stored))
     if here.error is not None:
         allowed.add_(here.error, alpha=FACTOR)
     deviation = (ours - theirs).abs_()
     if bool((deviation <= allowed).all()):  # nothing is NaN
         return allowed, deviation, True
     error = torch.zeros_like(ours) if here.error is None else here.error
-    unknown = ~ours.isfinite() | error.isnan() | (size + error > torch.finfo(stored).max / 2)
+    unknown = ~ours.isfinite() | error.isnan() | (ours.abs() + error > torch.finfo(stored).max / 2)
     allowed = torch.where(unknown, inf, allowed)
     deviation = torch.where((ours == theirs) | (ours.isnan() & theirs.isnan()), 0.0, deviation)
     deviation = torch.where(deviation.isnan(), torch.where(unknown, 0.0, inf), deviation)

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from absint.errors import InputError, UsageError, shown
+from absint.errors import InputError, UsageError, missing_hint, shown
 from absint.model.digest import digest
 from absint.model.graph import Graph, Node
 from absint.model.input_axes import axes_of
@@ -100,6 +100,11 @@ def _unread(path: Path, ends: Sequence[FrontEnd]) -> InputError:
     known = kind_of_file(path)
     if known is not None:
         return InputError("E-MODEL-FORMAT", f"'{path.name}' is {known[0]}", where=str(path), hint=known[1])
+    if path.is_dir():
+        return InputError("E-MODEL-FORMAT", "a folder, not a model", where=str(path),
+                          hint="name the file in it, such as one that ends in .onnx")
+    if not path.exists():
+        return InputError("E-MODEL-MISSING", "no such file", where=str(path), hint=missing_hint(path) or "check the path of the model")
     read = ", ".join(sorted({s for end in ends for s in end.suffixes if s not in getattr(end, "refused", ())}))
     return InputError("E-MODEL-FORMAT", f"no front end reads '{path.name}'", where=str(path),
                       hint=f"models end in {read}; convert it, or rename it where it is one of these")

@@ -58,6 +58,8 @@ class Node:
         def new(inputs: tuple[str, ...]) -> tuple[str, ...]:
             return tuple(names.get(i, i) for i in inputs)
 
+        if names.keys().isdisjoint((*self.inputs, *(() if self.closed is None else self.closed.inputs))):
+            return self
         closed = None if self.closed is None else replace(self.closed, inputs=new(self.closed.inputs))
         return replace(self, inputs=new(self.inputs), closed=closed)
 
@@ -208,11 +210,10 @@ class Graph:
         return parameters_of([(node.op, node.made) for node in self.nodes], self.source.reads)
 
     def with_parameters(self, mapping: Mapping[str, Tensor]) -> Graph:
-        """A view of the graph, for one step, whose operators are made of these tensors; gradients flow into them.
+        """A view of the graph, cheap and for one step, whose operators are made of these tensors; gradients flow into them.
 
         mapping: tensors in place of `parameters`, by name, in any floating-point format and on any device; the others stay as they are.
         Operators of a view keep nothing that was computed from a constant, so that no bound rests on weights that were changed since.
-        Nothing else is copied: a view is cheap, and meant to be made anew for the next step.
         Raises UsageError E-PARAMETER for a name that the graph does not have and tensors of other shapes, UnsupportedError E-PARAMETER
         for an operator that cannot be made of tensors that change.
         """
@@ -226,17 +227,9 @@ class Graph:
 
     def upto(self, name: str) -> Graph:
         """The subgraph that computes node `name`, which becomes the output."""
-        needed, stack = set[str](), [name]
-        while stack:
-            current = stack.pop()
-            if current not in needed:
-                needed.add(current)
-                stack += self.by_name[current].inputs
-        kept = tuple(n for n in self.nodes if n.name in needed or isinstance(n.op, Input))
-        return replace(self, nodes=kept, source=self.source.unreferenced)
+        return replace(self, nodes=needed(self.by_name, name), source=self.source.unreferenced)
 
-    def then(self, following: Graph, *, rescale: bool = False, as_is: bool = False,
-             classifier_range: Range | None = UNIT) -> Graph:
+    def then(self, following: Graph, *, rescale: bool = False, as_is: bool = False, classifier_range: Range | None = UNIT) -> Graph:
         """`following` after this network, as one graph whose reference is both models one after the other.
 
         classifier_range: of `following`'s input, None for any.  rescale: whether values are mapped to it, from the range that
@@ -314,10 +307,18 @@ class GraphBuilder:
 
     def graph(self, output: str, source: Source | None = None) -> Graph:
         """Freeze, keeping only what `output` needs."""
-        full = Graph(tuple(self.nodes.values()))
-        if output != full.output.name:
-            full = full.upto(output)
-        return replace(full.upto(output), source=source or _NOWHERE)
+        return Graph(needed(self.nodes, output), source or _NOWHERE)
+
+
+def needed(nodes: Mapping[str, Node], output: str) -> tuple[Node, ...]:
+    """Those of some nodes in topological order that one of them needs, and the Input, in the same order."""
+    found, stack = set[str](), [output]
+    while stack:
+        current = stack.pop()
+        if current not in found:
+            found.add(current)
+            stack += nodes[current].inputs
+    return tuple(node for node in nodes.values() if node.name in found or isinstance(node.op, Input))
 
 
 def check_arity(op: Op, given: int, name: str | None) -> None:

@@ -150,12 +150,13 @@ def _key(node: FileNode, types: Mapping[str, str]) -> Hashable:
     for name in ("name", "doc_string", "input", "output", "metadata_props"):
         bare.ClearField(name)
     operands: list[Hashable] = []
-    for name in node.proto.input:
+    names = list(node.proto.input)
+    for name in names:
         if name in node.constants:
             operands.append(_constant_key(node.constants[name]))
         else:
             hidden = node.hidden[name].tobytes() if name in node.hidden else None
-            operands.append((types.get(name), node.inputs.get(name), list(node.proto.input).index(name), hidden))
+            operands.append((types.get(name), node.inputs.get(name), names.index(name), hidden))
     outputs = tuple(name in node.outputs for name in node.proto.output)
     rules = tuple(OPS.get(kind) for kind in (node.proto.op_type, f"{node.proto.domain}.{node.proto.op_type}") if kind in OPS)
     around = node.model.SerializeToString() if _is_call(node) else ()

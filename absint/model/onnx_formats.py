@@ -11,6 +11,7 @@ FLOATS: dict[int, str] = {
     onnx.TensorProto.FLOAT16: "float16", onnx.TensorProto.BFLOAT16: "bfloat16",
 }
 ML_DOMAIN = "ai.onnx.ml"     # of the operators that scikit-learn's converters write
+LABELLING = ("LinearClassifier", "SVMClassifier")   # of that domain: a label, and scores beside it
 _NARROW = {onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16}
 # Expanded into other operators, whose rounding is not that of the one kernel a runtime has for them.
 _FUSED = {"Softmax", "LogSoftmax", "LayerNormalization", "InstanceNormalization", "RNN", "GRU", "LSTM"}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -24,6 +25,7 @@ FloatArray = npt.NDArray[np.float64]
 Feeds = Mapping[str, npt.NDArray[np.floating[Any]]]      # by the model's input, (N, *full shape) each
 
 _OWN_PLACE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : |/onnxruntime_src/\S+:\d+ .*?\) (?=\w)")
+_NO_KERNEL = "Could not find an implementation"   # how onnxruntime begins to say so
 _CHUNK = 64
 _FORMATS: dict[str, type[np.floating[Any]]] = {
     "tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16,
@@ -135,10 +137,30 @@ def _first_line(error: Exception) -> str:
     return _OWN_PLACE.sub("", (str(error).strip().splitlines() or [""])[0])
 
 
-@lru_cache(maxsize=8)
+class _Opened:
+    """The sessions of the models that were asked for last. Comparing bytes with those of a few models is cheaper than hashing them."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._lock = most, threading.Lock()
+        self._found: tuple[tuple[bytes, Any], ...] = ()     # the last one first
+
+    def of(self, model: bytes, opener: Callable[[bytes], Any]) -> Any:
+        """The session that the opener gave for these bytes, or gives now. What it raises is not kept."""
+        session = next((kept for known, kept in self._found if known == model), None)
+        if session is None:
+            session = opener(model)
+        with self._lock:
+            others = tuple(one for one in self._found if one[1] is not session)
+            self._found = ((model, session), *others)[:self._most]
+        return session
+
+
+_SESSIONS, _PROBES = _Opened(8), _Opened(4)
+
+
 def open_session(model: bytes) -> Any:
-    """One session per model; bytes keep their hash, so that a lookup is cheap."""
-    return one_session(model)
+    """One session per model, of the last few."""
+    return _SESSIONS.of(model, one_session)
 
 
 def one_session(model: bytes, *, optimised: bool = False, threads: int = 1) -> Any:
@@ -151,9 +173,12 @@ def one_session(model: bytes, *, optimised: bool = False, threads: int = 1) -> A
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"], enable_fallback=0)
 
 
-@lru_cache(maxsize=4)
 def open_probes(model: bytes) -> Any:
     """A session whose outputs are all results of the model's own nodes, behind its outputs; the plain one where that fails."""
+    return _PROBES.of(model, _probing)
+
+
+def _probing(model: bytes) -> Any:
     proto = onnx.load_model_from_string(model)
     known = {o.name for o in proto.graph.output}
     names = dict.fromkeys(o for node in proto.graph.node for o in node.output if o and o not in known)
@@ -183,7 +208,7 @@ class Runtime:
         """What the first model reads; points are rounded to it."""
         return self.models[0].input_dtype
 
-    @property
+    @cached_property
     def inputs(self) -> Mapping[str, str]:
         """The tensors that each model is fed with, and their types as onnxruntime writes them."""
         kinds = [{i.name: i.type for i in m.session.get_inputs()} for m in self.models]
@@ -195,7 +220,7 @@ class Runtime:
         last = self.models[-1]
         return last.names + next(iter(last.formats))
 
-    @property
+    @cached_property
     def formats(self) -> Mapping[str, str]:
         """Outputs of the sessions, the results that `probes` adds among them, and their types as onnxruntime writes them."""
         return {m.names + name: kind for m in self.models for name, kind in m.formats.items()}
@@ -260,8 +285,10 @@ def _model(source: Source, opener: Callable[[bytes], Any]) -> ModelRuntime:
     try:
         session = opener(source.model)
     except Exception as error:  # onnxruntime raises a type of its own for each status code
-        raise UnsupportedError("E-IMPORT-RUNTIME", f"onnxruntime refuses the model: {_first_line(error)}", where=source.path or None,
-                               hint="repair or re-export the model") from error
+        text = _first_line(error)
+        raise UnsupportedError("E-IMPORT-RUNTIME", f"onnxruntime refuses the model: {text}", where=source.path or None,
+                               hint="onnxruntime has no such operator for these types of numbers: export it for float32 inputs"
+                               if _NO_KERNEL in text else "repair or re-export the model") from error
     return _wrapped(session, source)
 
 

@@ -16,6 +16,9 @@ def held(shape: Shape) -> Shape:
 
 def broadcast_shape(*shapes: Sequence[int]) -> Shape:
     """The common shape. Raises RuntimeError, as torch does, where there is none."""
+    first, *others = map(tuple, shapes)
+    if all(shape == first for shape in others):
+        return first
     try:
         return tuple(int(size) for size in np.broadcast_shapes(*(tuple(shape) for shape in shapes)))
     except ValueError as error:

@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import inf
 from typing import Any, ClassVar, TypeVar
 
@@ -282,6 +283,7 @@ class _Shared:
 
 
 _PROBE = 1 << 17  # entries enough for every thread of the pool
+_APART = 1024   # from one subnormal to the next
 
 
 @contextmanager
@@ -345,10 +347,18 @@ def in_numeric_mode(steps: Generator[T, None, None]) -> Generator[T, None, None]
         steps.close()
 
 
+@lru_cache(maxsize=1)
+def _sprinkled(size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ones with subnormals among them, and room for their halves: new memory for both takes longer than the product."""
+    with torch.inference_mode(mode=False):      # who asks first may be in it, and what is made there cannot be written to outside
+        entries = torch.ones(size, dtype=torch.float64, device=_CPU)
+        entries[::_APART] = 1e-310
+        return entries, torch.empty_like(entries)
+
+
 def _check_flushing() -> None:
     """Subnormals sprinkled over a product that is long enough to reach every thread of the pool."""
-    entries = torch.ones(max(_PROBE, 40_000 * torch.get_num_threads()), dtype=torch.float64, device=_CPU)
-    entries[::1024] = 1e-310
-    if not bool((entries * 0.5).all()):
+    entries, halves = _sprinkled(max(_PROBE, 40_000 * torch.get_num_threads()))
+    if not bool(torch.mul(entries, 0.5, out=halves)[::_APART].all()):
         raise ResourceError("E-FLUSH", "some worker threads of torch flush subnormal numbers to zero",
                             hint="do not call torch.set_flush_denormal(True) in this process")

@@ -20,11 +20,13 @@ from absint.errors import UnsupportedError
 _INFLATE = 1.0 + 1e-12
 
 
+@cache
 def unit_roundoff(dtype: torch.dtype) -> float:
     """u: the largest relative error of one rounded operation (2^-24 for float32, 2^-53 for float64)."""
     return float(torch.finfo(dtype).eps) / 2
 
 
+@cache
 def smallest_normal(dtype: torch.dtype) -> float:
     """The underflow floor: no operation errs by more than this in absolute terms, flushed or not."""
     return float(torch.finfo(dtype).tiny)

@@ -35,6 +35,7 @@ def test_load_model_chooses_by_suffix(save):
 
 
 def test_unknown_suffix(tmp_path):
+    (tmp_path / "net.unheard-of").write_bytes(b"?")
     with pytest.raises(InputError) as caught:
         load_model(tmp_path / "net.unheard-of")
     assert caught.value.code == "E-MODEL-FORMAT"

@@ -15,6 +15,7 @@ from absint.frontends.onnx_reader import OnnxFrontEnd
 from absint.model.import_check import check_import
 from absint.model.ops.piecewise import HardSwish
 from absint.model.ops.relu import LeakyRelu, Relu
+from absint.model.ops.shape import Identity
 from absint.model.ops.smooth import Gelu, Mish, Softsign, Swish
 from absint.numeric.backend import numeric_mode
 from absint.numeric.rounding import Numerics
@@ -50,6 +51,8 @@ SPELT = {
                    {"zero": np.float32(0), "leak": LEAK}, LeakyRelu, lambda x: torch.where(x > 0, x, float(LEAK) * x)),
     "leaky relu, branches swapped": ([node("Less", "x zero", "t"), node("Mul", "x leak", "l"), node("Where", "t l x", "y")],
                                      {"zero": np.float32(0), "leak": LEAK}, LeakyRelu, lambda x: torch.where(x > 0, x, float(LEAK) * x)),
+    "signed magnitude": ([node("Sign", "x", "s"), node("Abs", "x", "a"), node("Relu", "a", "r"), node("Mul", "s r", "y")], {}, Identity,
+                         lambda x: x),
     "relu": ([node("Greater", "x zero", "t"), node("Where", "t x zeros", "y")],
              {"zero": np.float32(0), "zeros": np.zeros((1, 4), np.float32)}, Relu, F.relu),
 }
@@ -108,6 +111,7 @@ def test_float32_semantics_keeps_it_as_it_is_spelt():
 
 
 NOT_QUITE = {
+    "sign of another": [node("Add", "x one", "z"), node("Sign", "z", "s"), node("Abs", "x", "a"), node("Mul", "s a", "y")],
     "another operand": [node("Sigmoid", "x", "s"), node("Neg", "x", "n"), node("Add", "n one", "m"), node("Mul", "m s", "y")],
     "a shifted gate": [node("Add", "x one", "z"), node("Sigmoid", "z", "s"), node("Mul", "x s", "y")],
     "two and erf": [node("Erf", "x", "e"), node("Add", "e two", "f"), node("Mul", "x f", "y")],

@@ -17,6 +17,8 @@ from absint.model.families.maximum import Maximum
 from absint.model.graph import Graph, GraphBuilder
 from absint.model.op import Op, Smoothness
 from absint.model.ops.exponential import Exp, ExponentialUnit, Log, Softplus
+from absint.model.ops.inverse_functions import Acos, Acosh, Asin, Atanh
+from absint.model.ops.lp_pool import Root
 from absint.model.ops.normalise import Normalise, Softmax
 from absint.model.ops.norms import InverseOfNorm
 from absint.model.ops.piecewise import Abs, Clip, HardSigmoid, HardSwish, PRelu, ThresholdedRelu
@@ -27,7 +29,7 @@ from absint.model.ops.scikit_learn import AwayFromZero
 from absint.model.ops.sigmoid import Sigmoid, Tanh
 from absint.model.ops.smooth import Asinh, Atan, Cosh, Erf, Gelu, Mish, Sinh, Softsign, Swish, TanhGelu
 from absint.model.ops.step import Ceil, Compare, Floor, Held, Round, Sign, Truncate
-from absint.model.ops.trigonometric import Cos, Sin
+from absint.model.ops.trigonometric import Cos, Sin, Tan
 from absint.model.smoothness import kinks
 
 # In high precision, independently of absint.
@@ -38,13 +40,16 @@ EXACT = {
     "Mish": lambda x: x * mpmath.tanh(mpmath.log(1 + mpmath.exp(x))),
     "TanhGelu": lambda x: x * (1 + mpmath.tanh(mpmath.sqrt(2 / mpmath.pi) * (x + mpmath.mpf(0.044715) * x**3))) / 2,
     "Atan": mpmath.atan, "Asinh": mpmath.asinh, "Sinh": mpmath.sinh, "Cosh": mpmath.cosh, "Sin": mpmath.sin, "Cos": mpmath.cos,
+    "Asin": mpmath.asin, "Acos": mpmath.acos, "Atanh": mpmath.atanh, "Acosh": mpmath.acosh, "Tan": mpmath.tan,
     "Held": lambda x: x, "AwayFromZero": lambda x: x,
 }
 SMOOTH: list[Elementwise] = [
     Exp(), Log(), Softplus(), Sigmoid(), Tanh(), Erf(), Gelu(), TanhGelu(), Mish(), Swish(), Atan(), Asinh(), Sinh(), Cosh(), Sin(), Cos(),
+    Tan(), Atanh(),
     Held(-128.0, 127.0), AwayFromZero(), InverseOfNorm(), *(Power(p) for p in (2.0, 3.0, 4.0, 2.5, -1.0, -2.0, -0.5)),
 ]
-INSIDE = [Power(0.5), Power(1.5)]
+INSIDE = [Power(0.5), Power(1.5), Root(1 / 3)]
+STEEP_AT_ONE = [Asin(), Acos(), Acosh()]
 KINKED: list[Elementwise] = [
     Relu(), LeakyRelu(0.1), Abs(), PRelu(torch.tensor([0.25])), Clip(-1.0, 1.0), ThresholdedRelu(1.0), HardSwish(), ExponentialUnit(1.0),
     ExponentialUnit(1.6732632423543772, 1.0, 1.0507009873554805), ExponentialUnit(2.0, 2.0), Softsign(), Sign(), Floor(), Ceil(), Round(),
@@ -91,7 +96,7 @@ def all_elementwise() -> set[type[Op]]:
 
 
 def test_every_elementwise_operator_is_looked_at() -> None:
-    assert {type(op) for op in (*SMOOTH, *INSIDE, *KINKED)} == all_elementwise()
+    assert {type(op) for op in (*SMOOTH, *INSIDE, *STEEP_AT_ONE, *KINKED)} == all_elementwise()
 
 
 @pytest.mark.parametrize("op", SMOOTH, ids=named)
@@ -151,6 +156,15 @@ def test_powers_with_a_fraction_end_at_zero(op: Power) -> None:
     _, second = twice(op, torch.tensor([1e-12, 1.0], dtype=torch.float64))
     assert abs(float(second[0])) > 1e5
     assert float(second[1]) == pytest.approx(op.exponent * (op.exponent - 1))
+
+
+@pytest.mark.parametrize("op", STEEP_AT_ONE, ids=named)
+def test_inverse_functions_end_at_one(op: Elementwise) -> None:
+    assert op.smoothness is Smoothness.INSIDE
+    side = 1 if isinstance(op, Acosh) else -1
+    _, second = twice(op, torch.tensor([1 + side * 1e-9, 1 + side * 0.25], dtype=torch.float64))
+    assert abs(float(second[0])) > 1e5
+    assert float(second[1]) == pytest.approx(exact(op, 1 + side * 0.25, 2), rel=1e-6)
 
 
 # ---- graphs --------------------------------------------------------------------------------------------------------------

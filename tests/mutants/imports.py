@@ -149,6 +149,15 @@ MUTANTS = {
     "softmax axis off by one": Misread("Softmax", given("axis", lambda a: a + 1), node("Softmax", axis=1), (3, 3)),
     "softmax of opset 12 read as of opset 13": Misread(
         "Softmax", lambda n: replace(n, opset=13, attributes={"axis": 1}), node("Softmax", axis=2), (3, 3), opset=12),
+    "group norm of one group": Misread(
+        "GroupNormalization", given("num_groups", lambda g: 1), node("GroupNormalization", "gs gs", num_groups=2), (4, 1, 2),
+        constants={"gs": np.array([1, 2, 3, 5], np.float32)}, opset=21),
+    "root mean square of the last axis": Misread(
+        "RMSNormalization", without("axis"), node("RMSNormalization", "rs", axis=1), (2, 3), constants={"rs": np.float32([[1, 2, 3]] * 2)},
+        opset=23),
+    "local response with neighbours dropped": Misread(
+        "LRN", given("size", lambda s: s - 2), node("LRN", size=3, alpha=2.0), (3, 1, 1)),
+    "power of a pool dropped": Misread("LpPool", without("p"), node("LpPool", kernel_shape=[2, 2], p=1), (1, 3, 3), -1.0),
     "gather axis off by one": Misread(
         "Gather", given("axis", lambda a: a + 1), node("Gather", "i", axis=1), (3, 3), constants={"i": np.array([2, 0])}),
     "equation backwards": Misread(

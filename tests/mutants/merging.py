@@ -96,8 +96,8 @@ def rounded_coefficients_are_merged(patch):
 
 @mutant(("test_a_pass_is_named_even_where_as_many_nodes_are_left",))
 def a_pass_is_named_where_fewer_nodes_are_left(patch):
-    edit(patch, passes, "apply_passes", ("before = {id(node.op) for node in graph.nodes}", "before = len(graph.nodes)"),
-         ("if {id(node.op) for node in graph.nodes} != before", "if len(graph.nodes) != before"))
+    edit(patch, passes, "apply_passes",
+         ("{id(node.op) for node in graph.nodes} != {id(node.op) for node in before.nodes}", "len(graph.nodes) != len(before.nodes)"))
 
 
 @mutant(("test_float32_executions_are_refused_of_merged_graphs",))
