@@ -5,14 +5,19 @@ The command line prints `render()` and leaves with `exit_code`; a library user c
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
+from difflib import get_close_matches
+from itertools import islice
+from pathlib import Path
 from typing import ClassVar
 
 # What moves a cursor, rings, recolours or reorders on a terminal: C0 and C1 but for tab and line feed, and bidirectional marks.
 # Lone surrogates, which a file name of undecodable bytes becomes, stop a stream of UTF-8.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _LENGTH = 60    # of a value in a message
+_FILES = 5000   # of a folder that are compared with the name of one that is not there
 _LINE = 1200    # of a line of a message: what is longer quotes a value that nobody reads to its end
 
 
@@ -29,6 +34,23 @@ def shown(value: object) -> str:
     except Exception:    # whole numbers of thousands of digits, or an entry of a stranger's class
         text = ""
     return text if 0 < len(text) <= _LENGTH else f"a value of type {type(value).__name__}"
+
+
+def missing_hint(path: str | Path) -> str:
+    """What to do about a file that is not there: it is a link, its folder is not there either, or another name is close; else ''."""
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):
+        return "links are not followed: download it, and give the path of the copy"
+    path = Path(path)
+    try:
+        if not path.parent.is_dir():
+            return f"there is no folder {path.parent} either: paths start at {Path.cwd()}"
+        with os.scandir(path.parent) as entries:
+            names = [entry.name for entry in islice(entries, _FILES)]
+    except OSError:
+        return ""
+    near = [name for name in sorted(names) if path.name and name.rpartition(".")[0] == path.name]
+    near = near or get_close_matches(path.name, names, 1, 0.8)
+    return f"did you mean {path.parent / near[0]}?" if near else ""
 
 
 def _cut(line: str) -> str:

@@ -22,6 +22,7 @@ class Alpha(DeepPoly):
     """
 
     stated: ClassVar[Traits] = Traits("Xu et al., Fast and Complete, ICLR 2021, section 3.2")
+    synonyms: ClassVar[tuple[str, ...]] = ("alpha-crown", "crown-optimized")
     steps: int = 20
     inner: int = 10
     rate: float = 0.5

@@ -21,6 +21,7 @@ class Box(Domain[Interval]):
     """
 
     stated: ClassVar[Traits] = Traits("Gowal et al. 2018, arXiv:1810.12715, section 3", mixed=False)
+    synonyms: ClassVar[tuple[str, ...]] = ("ibp", "interval", "intervals", "hyperbox")
 
     def enclose(self, node: Node, interval: Interval, ctx: Context) -> Interval:
         """The box itself."""

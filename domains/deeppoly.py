@@ -26,6 +26,7 @@ class DeepPoly(BackwardDomain):
     """
 
     stated: ClassVar[Traits] = Traits("Singh et al., POPL 2019, section 4")
+    synonyms: ClassVar[tuple[str, ...]] = ("crown", "backward")
     every_layer: bool = True
     intermediate: str = "full"
     first: str = ""

@@ -58,6 +58,7 @@ class ForwardLinear(Domain[InputForms]):
     """
 
     stated: ClassVar[Traits] = Traits("Xu et al., NeurIPS 2020, section 3.1")
+    synonyms: ClassVar[tuple[str, ...]] = ("forward",)
     anchor: int = 64
 
     @property

@@ -20,6 +20,7 @@ class Parallel(BackwardDomain):
     """
 
     stated: ClassVar[Traits] = Traits("Weng et al., ICML 2018, section 3.3")
+    synonyms: ClassVar[tuple[str, ...]] = ("fastlin", "fast-lin")
     every_layer: bool = True
 
     def relax(self, node: Node, inputs: tuple[Interval, ...], ctx: Context) -> Relaxation:

@@ -68,6 +68,7 @@ class Zonotope(Domain[Zono]):
     """
 
     stated: ClassVar[Traits] = Traits("Singh et al., NeurIPS 2018, section 3")
+    synonyms: ClassVar[tuple[str, ...]] = ("deepz", "deepzono")
     product: bool = True
     max_generators: int = 0
 

@@ -9,8 +9,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +17,7 @@ from itertools import pairwise
 import numpy as np
 
 from absint.errors import UsageError
+from absint.frontends.csv_text import Line, cells_of, classes_hint, empty_end, is_name, number_hint, number_in
 from absint.frontends.data_source import AnyArray, Content, DataSource, register_reader
 from absint.frontends.images import SUFFIXES, read_listed
 from absint.problem.dataset import FloatArray
@@ -27,18 +26,18 @@ _LABELS = (("label", "labels", "class", "classes", "class_label", "class_id"), (
 _UNNAMED = ("", "unnamed: 0")
 _NONE = "none"
 
-Line = tuple[int, list[str]]
-"""Its number from 1, and its cells."""
-
-
 @dataclass(frozen=True)
 class _Table:
-    """lines: of data.  names: of the columns, where a header has them.  notes: what was left out.  places: where each stood in the file."""
+    """lines: of data.  names: of the columns, where a header has them.  notes: what was left out.  places: where each stood in the file.
+
+    mark: what stands between cells.
+    """
 
     lines: list[Line]
     names: tuple[str, ...] | None
     notes: tuple[str, ...]
     places: tuple[int, ...]
+    mark: str = ","
 
     @property
     def width(self) -> int:
@@ -47,10 +46,12 @@ class _Table:
     def without(self, column: int) -> _Table:
         names = None if self.names is None else self.names[:column] + self.names[column + 1 :]
         return _Table([(number, cells[:column] + cells[column + 1 :]) for number, cells in self.lines], names, self.notes,
-                      self.places[:column] + self.places[column + 1 :])
+                      self.places[:column] + self.places[column + 1 :], self.mark)
 
     def column(self, place: int) -> _Table:
-        return _Table([(number, cells[place : place + 1]) for number, cells in self.lines], None, (), self.places[place : place + 1])
+        names = None if self.names is None else self.names[place : place + 1]
+        return _Table([(number, cells[place : place + 1]) for number, cells in self.lines], names, (), self.places[place : place + 1],
+                      self.mark)
 
 
 @register_reader(".csv", ".txt")
@@ -73,7 +74,7 @@ def read_csv(source: DataSource) -> Content:
         raise source.fail("E-DATA-FORMAT", "a row is a label, then at least one value", "separate cells by commas; rows without a label: "
                           "--label-column none")
     values, scaling = _scaled_cells(_numbers_of(cells, source), keep=source.reading.scale is not None)
-    labels = None if label is None or not source.reading.labelled else _numbers_of(table.column(label), source)[:, 0]
+    labels = None if label is None or not source.reading.labelled else _numbers_of(table.column(label), source, label=True)[:, 0]
     return Content(values, labels, (*table.notes, *notes, *scaling), followed=("label_column",))
 
 
@@ -109,7 +110,8 @@ def _label_place(table: _Table, source: DataSource, *, pictures: int | None) -> 
     if pictures is None and _series((table.names or ())[:-1]):
         return table.width - 1, (f"labels read from column {_called(table, table.width - 1)}",)
     if pictures is None or table.width > 2:
-        raise UsageError("E-DATA-COLUMN", f"{table.width} columns, and none is called label", where=str(source.path),
+        those = f" ({', '.join(name.strip() for name in table.names[:8])}{', ...' if table.width > 8 else ''})" if table.names else ""
+        raise UsageError("E-DATA-COLUMN", f"{table.width} columns{those}, and none is called label", where=str(source.path),
                          hint="say which holds the labels: --label-column NAME, or a place from 0; or none")
     return (1 - pictures if table.width == 2 else None), ()
 
@@ -189,71 +191,34 @@ def _scaled_cells(values: FloatArray, *, keep: bool) -> tuple[FloatArray, tuple[
 
 def _table_of(source: DataSource) -> _Table:
     """All cells, every row of one length, without the header and the index of pandas."""
-    lines = csv_lines(source)
+    read = cells_of(source)
+    lines = read.lines
     header = bool(lines) and _is_header(lines[0][1])
     rows = lines[1:] if header else lines
     if not rows:
         raise source.fail("E-DATA-EMPTY", "the file holds no rows", "one row an input: its label, then its values")
+    notes = ("header line skipped",) if header else ()
+    if empty_end(lines[0][1] if header else None, rows):
+        width = len(rows[0][1]) - 1
+        rows, lines = ([(number, cells[:width]) for number, cells in part] for part in (rows, lines))
+        notes = (*notes, "the last column, which is empty, left out")
     width = len(rows[0][1])
     for number, cells in rows:
         if len(cells) != width:
             what = f"line {number} has {len(cells)} cells, line {rows[0][0]} has {width}"
             raise source.fail("E-DATA-RAGGED", what, "every row needs a label and the same number of values")
     names = tuple(lines[0][1]) if header and len(lines[0][1]) == width else None
-    table = _Table(rows, names, ("header line skipped",) if header else (), tuple(range(width)))
+    table = _Table(rows, names, (*notes, *read.notes), tuple(range(width)), read.mark)
     if names is None or width < 2 or names[0].strip().lower() not in _UNNAMED:
         return table
     bare = table.without(0)
     return replace(bare, notes=(*table.notes, "the first column, which has no name, left out as pandas' index"))
 
 
-def csv_lines(source: DataSource) -> list[Line]:
-    """Every line that is not blank."""
-    try:
-        text = _without_comments(source.data.decode("utf-8-sig"))
-        spaced = _spaced(text)
-        if spaced is not None:
-            return spaced
-        start = text.lstrip().partition("\n")[0]
-        comma = next((mark for mark in ",;\t" if mark in start), ",")
-        reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=comma)
-        return [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
-    except UnicodeDecodeError as error:
-        what = f"not a text file: byte {error.start} is not UTF-8"
-        raise source.fail("E-DATA-FORMAT", what, "is the extension right?") from error
-    except csv.Error as error:
-        raise source.fail("E-DATA-FORMAT", f"not a CSV file: {error}",
-                          "write numbers without quotes, and separate cells by commas") from error
-
-
-def _spaced(text: str) -> list[Line] | None:
-    """The lines of a table of numbers with spaces between them, as numpy.savetxt writes it; None where it is none."""
-    lines = [(number, line.split()) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
-    first, last = (lines[0][1], lines[-1][1]) if lines else ([], [])
-    marked = any(mark in text for mark in ",;\t")
-    return None if marked or len(first) != len(last) or len(last) < 2 or any(_number(cell) is None for cell in last) else lines
-
-
-def _without_comments(text: str) -> str:
-    """Without the lines in front that start with #, of which the last is a header where it has as many cells as the line behind it."""
-    lines = text.split("\n")
-    count = next((k for k, line in enumerate(lines) if line.strip() and not line.startswith("#")), 0)
-    if count == 0:
-        return text
-    header, first = lines[count - 1].removeprefix("#").lstrip(), lines[count]
-    named = any(len(one) == len(other) > 1 for one, other in zip(_cells(header), _cells(first), strict=True))
-    return "\n" * (count - 1) + (header if named else "") + "\n" + "\n".join(lines[count:])
-
-
-def _cells(line: str) -> list[list[str]]:
-    """As commas, semicolons, tabs or runs of spaces divide it."""
-    return [line.strip().split(mark) for mark in (",", ";", "\t")] + [line.split()]
-
-
 def _is_header(cells: list[str]) -> bool:
     """No cell is a number, or only column numbers stand beside a first name, an index without one, and a label's ("label,0,1,2")."""
     plain = [cell.strip() for cell in cells]
-    numeric = [_number(cell) is not None for cell in plain]
+    numeric = [number_in(cell) is not None for cell in plain]
     if any(cell.lower().endswith(SUFFIXES) for cell in plain):
         return False
     if not any(numeric):
@@ -265,32 +230,24 @@ def _is_header(cells: list[str]) -> bool:
     return len(names) < len(plain) and names in counting
 
 
-def _numbers_of(table: _Table, source: DataSource) -> FloatArray:
-    """(rows, columns). Raises E-DATA-CELL for the first cell that is not a number."""
+def _numbers_of(table: _Table, source: DataSource, *, label: bool = False) -> FloatArray:
+    """(rows, columns). Raises E-DATA-CELL for the first cell that is not a number. label: whether these are the labels."""
     found: list[list[float]] = []
     for number, cells in table.lines:
         values: list[float] = []
         for place, cell in zip(table.places, cells, strict=True):
-            value = _number(cell)
+            value = number_in(cell)
             if value is None:
-                raise source.fail("E-DATA-CELL", f"line {number}, column {place + 1}: '{cell[:30]}' is not a number", _cell_hint(cell))
+                raise source.fail("E-DATA-CELL", f"line {number}, column {place + 1}: '{cell[:30]}' is not a number",
+                                  _cell_hint(cell, table, place, label=label))
             values.append(value)
         found.append(values)
     return np.array(found, dtype=np.float64)
 
 
-def _cell_hint(cell: str) -> str:
-    """What to do about a cell that is no number."""
-    if cell.strip().lower() in ("", "na", "n/a", "null", "none", "?", "-"):
-        return "a network takes no gaps: fill them in or leave their rows out, such as by pandas.read_csv(path).dropna()"
-    if re.fullmatch(r"\s*[+-]?\d+,\d+\s*", cell):
-        return "write decimals with a point: pandas.read_csv(path, sep=';', decimal=',').to_csv(new, index=False)"
-    return "cells are numbers separated by commas, classes are numbered from 0; labels in another column: --label-column NAME"
-
-
-def _number(cell: str) -> float | None:
-    """The cell's value; None for anything but a number (float() alone would take "1_000")."""
-    try:
-        return None if "_" in cell else float(cell)
-    except ValueError:
-        return None
+def _cell_hint(cell: str, table: _Table, place: int, *, label: bool) -> str:
+    """place: in the file."""
+    name = dict(zip(table.places, table.names or (), strict=False)).get(place, "").strip()
+    if label and is_name(cell):
+        return classes_hint(name, table.mark)
+    return number_hint(cell, table.mark, name)

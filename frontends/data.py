@@ -20,11 +20,12 @@ from typing import Any
 
 import numpy as np
 
-from absint.errors import AbsintError, InputError, PluginError, UsageError
+from absint.errors import AbsintError, InputError, PluginError, UsageError, missing_hint
 from absint.frontends.csv_files import label_cells
 from absint.frontends.data_source import READERS, AnyArray, Content, DataSource, register_reader
 from absint.frontends.limit_files import csv_limits, npz_limits
 from absint.frontends.numpy_files import LABEL_KEYS, first_key, npy_array, npz_arrays, npz_keys, read_named
+from absint.frontends.stand_ins import stand_in
 from absint.model.digest import digest
 from absint.problem.boxes import EntryLimits
 from absint.problem.data_frontend import AS_USUAL, Reading
@@ -43,6 +44,7 @@ CONVERTED = {    # what people have -> what it is, and the line of Python that m
     **dict.fromkeys((".h5", ".hdf5"), ("an HDF5 file", f"{_ARRAYS}, with arrays read by h5py.File(path)")),
     ".tfrecord": ("a file of TensorFlow records", f"{_ARRAYS}, with arrays of its tf.data.TFRecordDataset"),
 }
+_LIMITS = "limits are a file: CSV with a line an entry under the header 'lower,upper', or npz with these arrays"
 _COLUMN = "labels are class numbers counted from 0; in another column: --label-column NAME, or -1 for the last, or none"
 _SIGNATURES = ((b"PK", ".npz"), (b"\x93NUMPY", ".npy"), (b"\x00\x00", ".idx"),
                (b"\x80", ".pickle"))  # first bytes -> reader
@@ -68,6 +70,8 @@ class DataFrontEnd:
 
     def limits(self, path: Path, count: int) -> EntryLimits:
         """Least and greatest values of `count` entries each, of an npz or a CSV file. Raises InputError E-BOX-FORMAT, E-DATA-..."""
+        if not path.exists():
+            raise InputError("E-DATA-MISSING", "no such file", where=str(path), hint=missing_hint(path) or _LIMITS)
         source, _ = opened(path)
         if path.is_dir():
             raise source.fail("E-BOX-FORMAT", "a folder is no file of limits", "give an npz or a CSV file")
@@ -149,7 +153,7 @@ def opened(path: Path) -> tuple[DataSource, bytes]:
     if path.is_dir():
         return DataSource(path, b""), b""
     if not path.is_file():
-        raise InputError("E-DATA-MISSING", "no such file", where=str(path), hint="check the path of the data file")
+        raise InputError("E-DATA-MISSING", "no such file", where=str(path), hint=missing_hint(path) or "check the path of the data file")
     try:
         raw = path.read_bytes()
     except OSError as error:
@@ -160,6 +164,9 @@ def opened(path: Path) -> tuple[DataSource, bytes]:
     data = _unzip(source) if raw.startswith(_GZIP_MAGIC) else raw
     if not data:
         raise source.fail("E-DATA-EMPTY", "the file is empty once unzipped", "fetch the file again")
+    instead = stand_in(data)
+    if instead is not None:
+        raise source.fail("E-DATA-FORMAT", instead[0], instead[1])
     return DataSource(path, data), raw
 
 

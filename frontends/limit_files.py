@@ -5,6 +5,7 @@
     0,1
     lower,0,0,-1        CSV: a line a side, by its first cell; or two lines without names, the least values first
     upper,1,2,1
+                        the names of the entries may stand above two such lines
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from math import inf
 import numpy as np
 
 from absint.errors import InputError
-from absint.frontends.csv_files import csv_lines
+from absint.frontends.csv_text import csv_lines, number_in
 from absint.frontends.data_source import AnyArray, DataSource
 from absint.frontends.numpy_files import npz_arrays, npz_keys
 from absint.numeric.decimal import rational
@@ -61,6 +62,9 @@ def csv_limits(source: DataSource) -> EntryLimits:
     if not lines:
         raise source.fail("E-BOX-FORMAT", "the file holds no limits", _HINT)
     header = [cell.strip().lower() for cell in lines[0][1]]
+    known = {word for pair in _NAMES for word in pair}
+    if len(lines) == 3 and not any(cell in known or number_in(cell) is not None for cell in header):
+        lines = lines[1:]       # the entries' names above two sides
     columns = next(((header.index(low), header.index(high)) for low, high in _NAMES if low in header and high in header), None)
     sides = _unnamed(lines, source) if columns is None else [_column(lines[1:], place, source) for place in columns]
     if len(sides[0]) != len(sides[1]) or not sides[0]:

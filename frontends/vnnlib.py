@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from absint.errors import InputError
+from absint.errors import InputError, missing_hint
 from absint.frontends import vnnlib_reader
+from absint.frontends.stand_ins import stand_in
 from absint.frontends.vnnlib_atoms import QueryText
 from absint.frontends.vnnlib_build import Declared, build
 from absint.problem.query import Query
@@ -69,7 +70,7 @@ def _text(path: Path) -> tuple[str, str]:
     """The text, unzipped and without a byte order mark, and the SHA-256 of the file as it lies on disk."""
     where = str(path)
     if not path.is_file():
-        raise InputError("E-VNNLIB-MISSING", "no such file", where=where, hint="check the path of the query")
+        raise InputError("E-VNNLIB-MISSING", "no such file", where=where, hint=missing_hint(path) or "check the path of the query")
     try:
         with path.open("rb") as file:
             raw = file.read(_MAX_BYTES + 1)
@@ -82,6 +83,9 @@ def _text(path: Path) -> tuple[str, str]:
         raise _too_long(where)
     if path.name.endswith(".gz") and not raw.startswith(_GZIP) and raw:
         raise InputError("E-VNNLIB-FORMAT", "ends in .gz but is not gzipped", where=where, hint="rename or fetch the file again")
+    instead = stand_in(data)
+    if instead is not None:
+        raise InputError("E-VNNLIB-FORMAT", instead[0], where=where, hint=instead[1])
     return _decoded(data, where), hashlib.sha256(raw).hexdigest()
 
 

@@ -87,11 +87,11 @@ class Settings:
     def line(self, words: Sequence[str]) -> str:
         """The command that repeats the run wherever it is given: what file and environment say is spelt out, and they are left out.
 
-        Also where there is none: another folder, or another day, may have a project file.
+        Where none says anything the words are the whole: what a file that comes to lie there would change, its own note tells.
         """
         options = {one.name: one for one in keys.own_options(self.analysis)}
         more = [word for name, one in self.taken().items() for word in _spelt(options[name], one.value)]
-        if self.alone or NO_CONFIG in {one.word for one in options.values()}:
+        if self.alone or (self.file is None and not more) or NO_CONFIG in {one.word for one in options.values()}:
             return shlex.join(["absint", *words])
         own = list(_without_choice(words))
         end = own.index("--") if "--" in own else len(own)      # what stands behind it is no option

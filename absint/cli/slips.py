@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import SequenceMatcher, get_close_matches
@@ -53,6 +54,9 @@ def slip_of(error: Any, words: Sequence[str], commands: Collection[str]) -> Usag
         extra = [word for word in words if word in text.partition("(s) ")[2].strip("()").split()]
         return UsageError("E-USAGE", f"{name} takes no more arguments", where=" ".join(dict.fromkeys(extra)) or None,
                           hint=_extra_hint(words, command, set(_words_of(context))) or help_)
+    bare = re.match(r"Option '(--?[\w-]+)' requires an argument", text)
+    if bare is not None:
+        return UsageError("E-USAGE", f"{name}: this option takes a value", where=bare[1], hint=_value_hint(bare[1], words, command))
     if not text or text == "Missing command":
         known = ", ".join(getattr(context.command, "commands", {})) if context is not None else ""
         return UsageError("E-USAGE", "which command?", where=name, hint=f"one of: {known}; {help_}" if known else help_)
@@ -85,6 +89,9 @@ def _option_hint(name: str, words: Sequence[str], command: str, there: tuple[set
     value, rest = _taken(words, name)
     if plain in _PROPERTY and command in ("", "verify", "query") and value:
         return f"a query has its own command: {_query_line(value, rest)}"
+    query = next((word for word in rest if word.lower().endswith(_QUERIES)), "")
+    if plain in _NETWORK and query and command in ("", "verify", "query"):
+        return f"the network of a query: {_query_line(query, [*rest, value or 'net.onnx'])}"
     if plain in _NETWORK:
         return f"the network has no option before it: {_network_line(value, rest, command)}"
     if plain in _JOURNAL and command in _OF_JOURNALS:
@@ -103,6 +110,22 @@ def _option_hint(name: str, words: Sequence[str], command: str, there: tuple[set
     if others and not nearer:
         return f"{meant} is an option of absint {', '.join(others)}; {_help_hint(command, '--help-all')}"
     return f"did you mean {' or '.join(near)}? {_help_hint(command, '--help-all')}" if near else _help_hint(command)
+
+
+def misplaced_hint(name: str, words: Sequence[str]) -> str:
+    """What to do about an option that an analysis does not have. name: of the analysis, to which another command may have passed it on."""
+    value, rest = _taken(words, "--network")
+    if words[0] == "verify" and value and not any(word.lower().endswith(_QUERIES) for word in words):
+        return f"the network has no option before it: {_network_line(value, rest, 'verify')}"
+    return f"see absint {name.replace('.', ' ')} --help-all"
+
+
+def _value_hint(option: str, words: Sequence[str], command: str) -> str:
+    """What to do about an option without its value, which may stand before it."""
+    pack = next((word for word in words if word.lower().endswith(".zip")), "")
+    if option == "--check" and pack:
+        return f"did you mean {shlex.join(['absint', *command.split(), option, pack])}?"
+    return f"put it behind: {option} VALUE; see absint {command} --help-all"
 
 
 def _taken(words: Sequence[str], name: str) -> tuple[str, list[str]]:
@@ -138,8 +161,9 @@ def _network_line(value: str, rest: Sequence[str], command: str) -> str:
 
 
 def _query_line(query: str, rest: Sequence[str]) -> str:
-    net = next((word for word in rest if word.endswith(_MODELS)), "net.onnx")
-    network = [] if any(word.partition("=")[0] == "--network" for word in rest) else ["--network", net]
+    stated = [word.partition("=")[2] for word in rest if word.startswith("--network=")]
+    net = next((word for word in (*stated, *rest) if word.endswith(_MODELS)), "net.onnx")
+    network = ["--network", net]
     timeout = [word for place, word in enumerate(rest) if word.startswith("--timeout") or (place and rest[place - 1] == "--timeout")]
     return shlex.join(["absint", "query", query, *network, *timeout])
 

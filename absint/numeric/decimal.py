@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from fractions import Fraction
 from math import inf, isfinite
@@ -11,6 +12,7 @@ from absint.errors import UsageError, shown
 
 _DOWN, _UP = Context(prec=7, rounding=ROUND_FLOOR), Context(prec=7, rounding=ROUND_CEILING)
 
+_GREATEST = Fraction(sys.float_info.max)
 _EXPONENT = 10_000    # beyond it, a few characters would make a number of billions of digits
 
 
@@ -29,15 +31,35 @@ def rational(value: str | Decimal) -> Fraction:
 def parse_eps(value: str | float | Fraction, where: str = "--eps") -> Fraction:
     """The radius the user wrote, exactly: '0.01', '2/255' or a float (taken as the decimals Python prints for it).
 
-    Raises UsageError E-EPS where it is not a finite number >= 0.
+    Raises UsageError E-EPS where it is not a finite number >= 0, or, for the radius of a ball, beyond every float64.
     """
     try:
         exact = value if isinstance(value, Fraction) else rational(value if isinstance(value, str) else repr(float(value)))
     except (ValueError, ZeroDivisionError, OverflowError, TypeError) as error:
-        raise UsageError("E-EPS", f"not a radius: {shown(value)}", where=where, hint="a number >= 0 such as 0.01 or 2/255") from error
+        raise UsageError("E-EPS", f"not a radius: {shown(value)}", where=where, hint=_radius_hint(value)) from error
     if exact < 0:
-        raise UsageError("E-EPS", f"the radius is negative: {shown(value)}", where=where, hint="give a number >= 0")
+        raise UsageError("E-EPS", f"the radius is negative: {_stated(value)}", where=where, hint="give a number >= 0")
+    if exact > _GREATEST and where.lstrip("-") == "eps":    # others, such as the upper end of a search, have limits of their own
+        raise UsageError("E-EPS", f"the radius is beyond every float64: {_stated(value)}", where=where,
+                         hint="a radius is in raw input units: 0.01, or 8/255 for 8 steps of an eight-bit picture")
     return exact
+
+
+def _stated(value: object) -> str:
+    try:
+        return shown(str(value) if isinstance(value, Fraction) else value)
+    except ValueError:      # so many digits that Python does not print them
+        return "a fraction of very many digits"
+
+
+def _radius_hint(value: object) -> str:
+    """What was probably meant by what is no radius."""
+    text = str(value).strip()
+    if text.endswith("%"):
+        return f"a share of 1 as a decimal or a fraction: {text[:-1].strip()}/100"
+    if re.fullmatch(r"[0-9.e/-]+(:[0-9.e/-]+)+", text):
+        return f"several radii are a sweep: absint sweep net.onnx --eps {text}"
+    return "a number >= 0 such as 0.01 or 2/255"
 
 
 def float_above(exact: Fraction) -> float:
@@ -73,9 +95,10 @@ def exact_text(value: Fraction) -> str:
     return f"{sign}{digits[:-places]}.{digits[-places:]}" if places else f"{sign}{digits}"
 
 
-def outward_text(value: float, side: int) -> str:
-    """Seven digits, rounded down (-1) or up (1)."""
-    if not isfinite(value):
+def outward_text(value: float | Fraction, side: int) -> str:
+    """Seven digits, rounded down (-1) or up (1): once, so a fraction is to be given as it is and not as the float below it."""
+    if isinstance(value, float) and not isfinite(value):
         return str(value)
-    cut = (_DOWN if side < 0 else _UP).create_decimal_from_float(value)
+    exact = Fraction(value)
+    cut = (_DOWN if side < 0 else _UP).divide(Decimal(exact.numerator), Decimal(exact.denominator))
     return f"{cut.normalize():g}" if cut else "0"

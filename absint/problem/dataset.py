@@ -159,7 +159,7 @@ class Dataset:
             rest = [f"... and {bad.size - _SHOWN} more"] if bad.size > _SHOWN else []
             raise InputError(
                 "E-DATA-LABEL", f"{_count(bad.size, 'label')} outside 0..{classes - 1}", where=self.name,
-                details=(*shown, *rest), hint=f"the network has {classes} outputs; labels count from 0",
+                details=(*shown, *rest), hint=_label_hint(self.labels, classes),
             )
 
     def _arranged(self, ways: list[Arrangement], target: tuple[int, ...], seen: Known) -> Dataset:
@@ -223,10 +223,18 @@ def _is_permuted(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
     return mine != theirs and sorted(mine) == sorted(theirs)
 
 
+def _label_hint(labels: IntArray, classes: int) -> str:
+    """What to do about labels that are no class."""
+    if labels.min() == 1 and labels.max() == classes:
+        return f"labels count from 0, these from 1 to {classes}: take 1 from each"
+    return f"the network has {classes} outputs; labels count from 0"
+
+
 def _size_hint(shape: tuple[int, ...], target: tuple[int, ...], layout: Layout | None) -> str:
     given, wanted = math.prod(shape), math.prod(target)
     if given == wanted + 1:
-        return f"one entry too many ({given} for {wanted}): is the label still in the rows? --label-column says which column of a CSV file"
+        return (f"one entry too many ({given} for {wanted}): is the label still in the rows? --label-column says which column of a CSV "
+                "file; or is a column no input, such as a number of the row? then leave it out")
     if given == wanted - 1:
         return f"one entry too few ({given} for {wanted}): was one read as a label? a CSV file without labels: --label-column none"
     found = _conversion(shape, target) if layout is Layout.CHW and len(shape) == 3 else None

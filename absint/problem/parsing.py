@@ -24,7 +24,8 @@ def parse_index(text: str, count: int, name: str) -> list[int]:
     for part in text.split(","):
         match = _PART.fullmatch(part.strip())
         if match is None:
-            raise UsageError("E-INDEX", f"not a choice of inputs: '{text}'", where="--index", hint=_INDEX)
+            raise UsageError("E-INDEX", f"not a choice of inputs: '{text}'", where="--index",
+                             hint=_index_hint(text.strip(), count))
         if match[3] is not None:
             start, stop = int(match[3]), int(match[3]) + 1
         else:
@@ -39,6 +40,19 @@ def parse_index(text: str, count: int, name: str) -> list[int]:
         twice = sorted(index for index, times in Counter(chosen).items() if times > 1)[:5]
         raise UsageError("E-INDEX", f"given twice: {', '.join(map(str, twice))}", where="--index", hint="name every input once")
     return chosen
+
+
+def _index_hint(text: str, count: int) -> str:
+    """What was probably meant by what chooses no inputs."""
+    span = re.fullmatch(r"(\d{1,12})\s*(?:-|\.\.\.?|\u2013)\s*(\d{1,12})", text)
+    if span is not None:
+        return f"from a first one up to, and without, another: {int(span[1])}:{int(span[2]) + 1}"
+    bare = re.fullmatch(r"[\[(]\s*([\d\s,:]+?)\s*[\])]", text)
+    if bare is not None:
+        return f"without brackets: {bare[1].replace(' ', '')}"
+    if re.fullmatch(r"-\d{1,12}", text) and count + int(text) >= 0:
+        return f"inputs count from 0: {count + int(text)}"
+    return _INDEX
 
 
 def drawn(count: int, wanted: int, seed: int) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import Field, fields, is_dataclass
 from math import isnan
 from typing import Any
@@ -29,10 +30,7 @@ def class_of(name: str) -> type[Method]:
     """
     registries = [registry for registry in (DOMAINS, STRATEGIES) if name in registry]
     if not registries:
-        names = method_names()
-        near = difflib.get_close_matches(name.lower(), names, n=2, cutoff=0.5)
-        hint = f"did you mean {' or '.join(repr(n) for n in near)}?" if near else f"known: {', '.join(names)}"
-        raise UsageError("E-DOMAIN-UNKNOWN", f"there is no domain '{name}'", hint=hint)
+        raise UsageError("E-DOMAIN-UNKNOWN", f"there is no domain '{name}'", hint=_name_hint(name))
     if len(registries) > 1:
         raise PluginError("E-PLUGIN-DUPLICATE", f"'{name}' is the name of a domain and of a strategy", where=name,
                           hint="leave the plug-in away that brings one of them, or rename it")
@@ -42,6 +40,25 @@ def class_of(name: str) -> type[Method]:
         raise PluginError("E-PLUGIN-CONTRACT", f"what is registered as {registry.noun} '{name}' is no subclass of {base.__name__}",
                           where=name)
     return cls
+
+
+def _name_hint(name: str) -> str:
+    """What was probably meant: what others call so, several side by side, or a name that is close."""
+    names, plain = method_names(), re.sub(r"[\s_]+", "-", name.strip().lower())
+    parts = [part.strip() for part in name.split(",")]
+    if len(parts) > 1 and set(parts) <= set(names):
+        return f"several are compared by a sweep: absint sweep net.onnx --domain {','.join(parts)}"
+    synonyms = {word: other for other in names for word in _synonyms(other)}
+    near = [synonyms[plain]] if plain in synonyms else difflib.get_close_matches(plain, names, n=2, cutoff=0.6)
+    return f"did you mean {' or '.join(repr(n) for n in near)}?" if near else f"known: {', '.join(names)}"
+
+
+def _synonyms(name: str) -> tuple[str, ...]:
+    """What others call the domain or strategy of that name; a plug-in that cannot be loaded is no matter here."""
+    try:
+        return tuple(vars(class_of(name)).get("synonyms", ()))
+    except AbsintError:
+        return ()
 
 
 def domain_of(choice: object) -> Method:

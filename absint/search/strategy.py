@@ -105,6 +105,7 @@ class Strategy(ABC):
     """
 
     source: ClassVar[str] = ""        # citation, with section
+    synonyms: ClassVar[tuple[str, ...]] = ()      # what papers and other tools call it: for advice alone, a class's own
 
     @abstractmethod
     def stages(self) -> tuple[Stage, ...]:

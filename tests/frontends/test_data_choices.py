@@ -164,7 +164,7 @@ def test_what_people_have_besides_is_told_how_to_convert(tmp_path):
         refused(text(tmp_path / name, "PK"), "E-DATA-FORMAT", word)
     refused(npz(tmp_path / "a.npz", x=IMAGES, y=np.array(["cat", "dog", "cat", "dog"])), "E-DATA-LABELS", "return_inverse")
     assert read_data(npz(tmp_path / "a.npz", x=IMAGES, y=LABELS.astype(str))).labels.tolist() == LABELS.tolist()
-    refused(text(tmp_path / "a.csv", "label;p\n1;0,5\n"), "E-DATA-CELL", "decimal=','")
+    refused(text(tmp_path / "a.csv", "label;p;q\n1;0,5;0.5\n"), "E-DATA-CELL", "decimal=','")
     refused(text(tmp_path / "a.csv", "label,p\n1,NA\n"), "E-DATA-CELL", "dropna")
 
 

@@ -173,7 +173,7 @@ def test_all_unsupported_nodes_at_once(save):
     nodes = [
         node("Det", "x", "a", name="Det_0"), node("Relu", "a", "b"),
         helper.make_node("Fancy", ["b"], ["c"], domain="my.own"), node("Unsqueeze", "c axes", "d"),
-        node("LRN", "d", "e", size=3), node("Mul", "e e", "y"),
+        node("Hardmax", "d", "e"), node("Mul", "e e", "y"),
     ]
     error = failure(save(build(nodes, [1, 4, 3, 3], {"axes": np.array([1])}, domains=("my.own",))))
     assert isinstance(error, UnsupportedError)
@@ -185,7 +185,7 @@ def test_all_unsupported_nodes_at_once(save):
                         "add one file with @register_op and pass --plugin FILE")
     assert "my.own.Fancy" in lines[1]
     assert "custom domain 'my.own'" in lines[1]
-    assert "LRN" in lines[2]
+    assert "Hardmax" in lines[2]
 
 
 def test_survey_tells_of_every_node(save):

@@ -61,7 +61,7 @@ def test_control_flow(save):
     assert "control flow" in failure(save(build(nodes, [1, 4], constants))).render()
 
 
-@pytest.mark.parametrize(("op_type", "inputs"), [("Pad", "x p n"), ("Gemm", "x w n"), ("Clip", "x n")])
+@pytest.mark.parametrize(("op_type", "inputs"), [("Pad", "x p n"), ("Clip", "x n")])
 def test_computed_number_is_not_an_absent_constant(save, op_type, inputs):
     nodes = [node("ReduceSum", "x", "n"), node(op_type, inputs, "y")]
     error = failure(save(build(nodes, [4, 4], {"w": weights(4, 2), "p": np.array([0, 1, 0, 0])})))
@@ -151,5 +151,5 @@ def test_work_is_linear_in_the_number_of_nodes(save, make):
         translation, notes = translate(open_model(path))
         apply_passes(translation.graph(notes))
 
-    once, twice = (work(partial(read, save(make(length), f"{length}.onnx"))) for length in (700, 1_400))
+    once, twice = (work(partial(read, save(make(length), f"{length}.onnx"))) for length in (550, 1_100))
     assert twice < 2.2 * once

@@ -140,7 +140,6 @@ def test_doubles_become_single_numbers(tmp_path):
 
 REFUSED = {
     "trees": (one("TreeEnsembleRegressor", n_targets=1), "decision trees"),
-    "kernels": (one("SVMRegressor", kernel_type="RBF"), "kernels"),
     "an encoder": (one("OneHotEncoder", cats_int64s=[1, 2]), "encodes"),
     "what nobody knows": (one("Mystery"), "no entry"),
     "probit": (classifier(THREE, [0.0, 0.0, 0.0], "PROBIT"), "PROBIT"),
@@ -148,7 +147,7 @@ REFUSED = {
     "an imputer of a number": (one("Imputer", imputed_value_floats=[1.0], replaced_value_float=0.0), "missing"),
     "a scaler of another size": (one("Scaler", offset=[0.0, 1.0], scale=[1.0]), "do not fit"),
     "a label": (model([ml("LinearClassifier", "x", "l s", coefficients=[1.0] * 6, intercepts=[0.0, 1.0], classlabels_ints=[0, 1]),
-                       node("Cast", "l", "y", to=1)], {"x": ["N", 3]}, {"y": 0}), "--output"),
+                       node("Cast", "l", "f", to=1), node("Relu", "f", "y")], {"x": ["N", 3]}, {"y": 0}), "--output"),
     "a place beyond": (model([ml("ArrayFeatureExtractor", "x i", "y")], {"x": ["N", 3]}, {"y": 0}, {"i": np.array([3])}), "beyond"),
     "images": (model([ml("Normalizer", "x", "y", norm="L1")], {"x": ["N", 3, 2]}, {"y": 0}), "rows"),
 }

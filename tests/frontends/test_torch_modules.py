@@ -15,6 +15,7 @@ from absint.errors import AbsintError
 from absint.frontends.torch_module import TorchFrontEnd
 
 pytest.importorskip("onnxscript", reason="extra torch-export")
+pytestmark = pytest.mark.usefixtures("exporter")
 
 
 def settle(module, seed=0):

@@ -94,6 +94,7 @@ def test_fault(text, code, shown, read):
     (HEAD + BOX + "(assert (<= X[0,0] Y[1]))", "E-VNNLIB-RELATION"),
     (HEAD + BOX + "(assert (<= (* Y[0] Y[1]) 0.5))", "E-VNNLIB-RELATION"),
     (HEAD.replace("X real", "X float16") + BOX, "E-VNNLIB-SORT"),
+    (HEAD.replace("X real", "real float16") + BOX.replace("X[", "real["), "E-VNNLIB-SORT"),     # its name is no type
 ])
 def test_refused(text, code, read):
     with pytest.raises(UnsupportedError) as caught:

@@ -39,7 +39,8 @@ def norm_of(norm: object) -> str:
     for known, name in _NORMS.items():
         if order is not None and order == known:
             return name
-    raise UsageError("E-NORM", f"there is no norm {shown(norm)}", where="norm", hint="'linf', 'l2' or 'l1', or their orders inf, 2 and 1")
+    raise UsageError("E-NORM", f"there is no norm {shown(norm)}", where="--norm",
+                     hint="'linf', 'l2' or 'l1', or their orders inf, 2 and 1")
 
 
 def clip_of(clip: object) -> tuple[float, float] | None:

@@ -20,7 +20,7 @@ from absint.numeric.interval import Interval
 from absint.numeric.outward import down, up
 from absint.numeric.rounding import gamma, smallest_normal
 from absint.numeric.short_repr import short_repr
-from absint.problem.regions.radii import InstanceRadii
+from absint.problem.regions.radii import InstanceRadii, check_stated
 from absint.problem.regions.region import LinfBall, Region, box_below, check_center, in_range, offset_between
 from absint.problem.trusted import trusted
 
@@ -46,6 +46,7 @@ class NormBall(Region):
     beyond_hull: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        check_stated(self.center_, self.eps)
         check_center(self.center_, self.clip)
         if isinstance(self.eps, Tensor) and (self.eps.numel() != len(self.center_)
                                              or not bool((self.eps.isfinite() & (self.eps >= 0)).all())):

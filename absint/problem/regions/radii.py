@@ -10,8 +10,8 @@ from math import inf
 import torch
 from torch import Tensor
 
-from absint.errors import UsageError
-from absint.numeric.decimal import float_above
+from absint.errors import InputError, UsageError, shown
+from absint.numeric.decimal import float_above, parse_eps
 from absint.problem.trusted import trusted
 
 
@@ -42,3 +42,20 @@ class InstanceRadii:
         """Instances `index`."""
         chosen = torch.arange(len(self.exact))[index.cpu()]
         return trusted(InstanceRadii, exact=tuple(self.exact[i] for i in chosen.tolist()), above=self.above[chosen])
+
+
+def check_stated(center: object, eps: object) -> None:
+    """Raise InputError E-REGION, UsageError E-EPS for a ball that is not stated in tensors and exact radii.
+
+    A float as a radius would mean one number to who writes it, and another one where it is rounded.
+    """
+    if not isinstance(center, Tensor):
+        raise InputError("E-REGION", f"the centre is of type {type(center).__name__}, not a tensor", where="inputs",
+                         hint="torch.as_tensor(inputs), one row an input")
+    if isinstance(eps, (InstanceRadii, Tensor)):
+        return
+    for one in eps if isinstance(eps, tuple) else (eps,):
+        if not isinstance(one, Fraction):
+            raise UsageError("E-EPS", f"a radius of type {type(one).__name__} is not exact: {shown(one)}", where="--eps",
+                             hint="fractions.Fraction('0.1') for 0.1, or a float64 tensor for a radius an entry")
+        parse_eps(one)

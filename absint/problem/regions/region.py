@@ -21,7 +21,7 @@ from absint.numeric.interval import Interval
 from absint.numeric.outward import down, up
 from absint.numeric.rounding import gamma, smallest_normal
 from absint.numeric.short_repr import short_repr
-from absint.problem.regions.radii import InstanceRadii
+from absint.problem.regions.radii import InstanceRadii, check_stated
 from absint.problem.trusted import trusted
 from absint.problem.whereabouts import check_together, offenders
 
@@ -243,6 +243,7 @@ class LinfBall(Region):
     layout: Known | str = None
 
     def __post_init__(self) -> None:
+        check_stated(self.center_, self.eps)
         if isinstance(self.eps, Tensor) and not bool((self.eps.isfinite() & (self.eps >= 0)).all()):
             raise UsageError("E-EPS", "a per-entry radius is negative, NaN or infinite", where="--eps", hint="numbers >= 0")
         if isinstance(self.eps, tuple):
@@ -259,7 +260,7 @@ class LinfBall(Region):
         found = axes_of_values(shape, self.eps, known_from(self.layout), "--eps")
         if found is None:
             raise UsageError("E-EPS", f"{len(self.eps)} radii for inputs of shape {shape}, read as {named(known_from(self.layout))}",
-                             where="--eps", hint="one radius, or one per channel; --layout tells how flat inputs are ordered")
+                             where="--eps", hint=_radii_hint(self.eps))
         return found
 
     @cached_property
@@ -370,6 +371,12 @@ def check_center(center: Tensor, clip: tuple[float, float] | None) -> None:
             "E-REGION", f"{int(outside.sum())} entries of the centre lie outside the data range [{low}, {high}]", where="--clip",
             details=offenders(outside, value=center), hint=_range_hint(float(center.min()), float(center.max()), clip),
         )
+
+
+def _radii_hint(eps: tuple[Fraction, ...]) -> str:
+    if len(eps) == 2 and eps[0] == 0 and eps[1].denominator == 1:
+        return "decimals have a point: 0.01, not 0,01"
+    return "one radius, or one per channel; --layout tells how flat inputs are ordered"
 
 
 def _range_hint(least: float, most: float, clip: tuple[float, float]) -> str:

@@ -37,6 +37,7 @@ class Bab(Strategy):
     """
 
     source: ClassVar[str] = "Wang et al., Beta-CROWN, NeurIPS 2021; Bunel et al., JMLR 21 (2020)"
+    synonyms: ClassVar[tuple[str, ...]] = ("beta-crown", "abcrown", "alpha-beta-crown", "branch-and-bound")
     base: str = "alpha"
     score: str = RACING
     ahead: int = 4

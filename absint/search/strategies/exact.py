@@ -31,6 +31,7 @@ class Exact(Programming):
     """
 
     source: ClassVar[str] = "Ehlers, ATVA 2017; Neumaier and Shcherbina, Math. Program. 2004, section 3"
+    synonyms: ClassVar[tuple[str, ...]] = ("complete",)
     nodes: int = 0
     patience: int = 0
     timeout_lp: float = 30.0

@@ -19,6 +19,7 @@ class Milp(Programming):
     """
 
     source: ClassVar[str] = "Tjeng et al., ICLR 2019, section 4"
+    synonyms: ClassVar[tuple[str, ...]] = ("mip",)
     one_by_one: ClassVar[bool] = True    # a MILP has no turns
     timeout_milp: float = 60.0
     timeout_lp: float = 30.0

@@ -24,6 +24,7 @@ class Refine(Programming):
     """
 
     source: ClassVar[str] = "Singh et al., Boosting Robustness Certification, ICLR 2019, section 4"
+    synonyms: ClassVar[tuple[str, ...]] = ("refinezono", "refinepoly")
     switched_off_by_zero: ClassVar[frozenset[str]] = frozenset({"timeout_milp"})
     exhaustive: ClassVar[bool] = False
     one_by_one: ClassVar[bool] = True    # neurons are bounded by programs within the walk
