@@ -21,7 +21,7 @@ from absint.errors import InputError, UsageError, printable
 from absint.model.frontend import normalised
 from absint.model.graph import Graph
 from absint.model.input_axes import axes_of
-from absint.model.layout import Known, Layout, network_layout
+from absint.model.layout import Known, Layout, agreed, network_layout
 from absint.numeric import backend
 from absint.problem.boxes import box_of
 from absint.problem.data_frontend import Reading, parse_scale, read_data
@@ -175,7 +175,8 @@ def _given(options: DataOptions, graph: Graph) -> Dataset:
         return data if options.labels is None else replace(data, labels=_labels(options, graph, len(data)))
     inputs = inputs_of(graph, options.data).numpy()
     digest = hashlib.sha256(np.ascontiguousarray(inputs).tobytes()).hexdigest()
-    return Dataset(inputs, _labels(options, graph, len(inputs)), "inputs", digest, axes=network_layout(options.layout))
+    axes = agreed(graph.input.shape, axes_of(graph), network_layout(options.layout))
+    return Dataset(inputs, _labels(options, graph, len(inputs)), "inputs", digest, axes=axes)
 
 
 def _labels(options: DataOptions, graph: Graph, count: int) -> Any:

@@ -5,6 +5,7 @@ A process that crashes, runs out of memory or hangs costs its own item an answer
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pickle
@@ -23,6 +24,7 @@ from absint.contract.analysis import TIMED_OUT, Analysis, Failure, Item
 from absint.contract.record import record_of
 from absint.contract.run import Run
 from absint.errors import UsageError, printable
+from absint.registry import plugin_content
 from absint.runs.executors import Executor
 from absint.runs.worker_process import WorkerProcess
 
@@ -39,6 +41,7 @@ class Processes(Executor):
 
     An item whose process died without a word is tried once more, then yields Failure E-WORKER-DIED; one killed at its limit E-TIMEOUT;
     a coded error its own code; an answer about something else E-WORKER-ANSWER. What the end of the run cut short yields nothing.
+    Files are read again by every process: one that finds others than the run did says E-RUN-CHANGED, and nothing of them.
     Raises UsageError E-EXECUTOR where options cannot be sent to another process.
     """
 
@@ -81,9 +84,9 @@ class Orders:
             raise unsendable(", ".join(bad) or "options", error) from error
 
     @cached_property
-    def plugins(self) -> list[str]:
-        """Files, by absolute path: those of the options, and those that define what is sent."""
-        return needed_plugins(self.analysis, self.run, self.options)
+    def plugins(self) -> list[tuple[str, str | None]]:
+        """Files, by absolute path, with the hash of what was run here: those of the options, and those that define what is sent."""
+        return [(file, _hash_of(plugin_content(file))) for file in needed_plugins(self.analysis, self.run, self.options)]
 
     def order(self, item: Item, limit: float) -> Sequence[bytes]:
         """The frames. limit: seconds that the item may take from now on; inf for none."""
@@ -91,9 +94,13 @@ class Orders:
             packed = pickle.dumps(item)
         except Exception as error:
             raise unsendable(f"item {item.index} {item.name}".rstrip(), error) from error
-        head = {"analysis": self.run.analysis, "plugins": self.plugins, "begin": time.monotonic(),
+        head = {"analysis": self.run.analysis, "plugins": self.plugins, "binding": self.run.binding, "begin": time.monotonic(),
                 "limit": None if limit == inf else limit, "total": None if self.run.left == inf else self.run.left}
         return [part for frame in (json.dumps(head).encode(), self.options, packed) for part in (len(frame).to_bytes(8, "big"), frame)]
+
+
+def _hash_of(content: bytes | None) -> str | None:
+    return None if content is None else hashlib.sha256(content).hexdigest()
 
 
 def _unpicklable(value: Any) -> bool:

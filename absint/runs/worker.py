@@ -8,9 +8,11 @@ that nobody else holds, and names nothing that process had not loaded itself.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pickle
+import re
 import signal
 import sys
 import threading
@@ -22,12 +24,13 @@ from typing import Any, BinaryIO
 
 from absint.contract.analysis import Failure
 from absint.contract.record import row_of
-from absint.errors import AbsintError, UsageError, printable
+from absint.errors import AbsintError, InputError, UsageError, printable
 from absint.numeric.allocator import kept_pages
-from absint.registry import load_plugin
+from absint.registry import load_plugin, plugin_content
 
 LAST = (b'{"end"', b'{"error"')     # how the last line of an answer begins
 _LEAST = 1e-3                       # seconds: a limit is positive
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _LONGEST_START = 3600.0             # seconds; a clock that differs by more is another machine's, or another process'
 
 
@@ -55,16 +58,23 @@ def main() -> int:
 def answer(head: Mapping[str, Any], options: bytes, item: bytes, say: Callable[[Mapping[str, Any]], None]) -> None:
     """Resolve the run anew and decide the item. Plug-ins come first: options may hold what they define.
 
-    Raises UsageError E-EXECUTOR where this process cannot make what was sent, and whatever resolving and deciding raise.
+    Raises UsageError E-EXECUTOR where this process cannot make what was sent, InputError E-RUN-CHANGED where files are not what the run
+    was resolved from, and whatever resolving and deciding raise.
     """
-    for file in head["plugins"]:
+    for file, sha256 in head["plugins"]:
         load_plugin(file)
+        content = plugin_content(file)
+        if content is None or sha256 not in (None, hashlib.sha256(content).hexdigest()):
+            raise _changed(f"the plug-in {file}")
     stated, asked = _unpacked(options), _unpacked(item)
     from absint.runs.resolve import resolve  # brings torch: not before plug-ins had their say about the environment
 
     now = time.monotonic()
     begin = head["begin"] if 0 <= now - head["begin"] < _LONGEST_START else now
     analysis, run = resolve(head["analysis"], replace(stated, total_timeout=head["total"]), begin=begin)
+    different = _different(head["binding"], run.binding)
+    if different:
+        raise _changed(", ".join(different))
     if head["limit"] is not None:   # what the start took is gone
         asked = replace(asked, limit=max(begin + head["limit"] - time.monotonic(), _LEAST))
     with kept_pages():
@@ -72,6 +82,22 @@ def answer(head: Mapping[str, Any], options: bytes, item: bytes, say: Callable[[
             if isinstance(record, Failure):
                 raise AbsintError(record.code, record.what)
             say({"record": row_of(record), "cut": analysis.cut(record)})
+
+
+def _different(told: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+    """What the run is bound to and this process is not: a record of other files would stand among the run's as one of its own.
+
+    Plug-ins were looked at one by one. What is bound for the sake of a journal alone is not there without one; where an object lies in
+    memory says nothing of it.
+    """
+    kept, now = (json.loads(_ADDRESS.sub("", json.dumps(one))) for one in (told, found))
+    return [name for name, value in now.items() if name != "plugins" and name in kept and kept[name] != value]
+
+
+def _changed(what: str) -> InputError:
+    # A failure is shown without advice: what to do is part of what is said.
+    return InputError("E-RUN-CHANGED", f"what the run was made of has changed since it began, and nothing is said of another one: {what}; "
+                      "run again")
 
 
 def _unpacked(data: bytes) -> Any:

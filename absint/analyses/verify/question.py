@@ -70,14 +70,13 @@ class Question:
     def by_position(self, run: Run[VerifyOptions]) -> Mapping[str, Any]:
         """Radii, targets and a region's labels go by the place among the chosen inputs: another choice gives an input others."""
         options = run.options
-        if self.within is not None:
-            return {"within": [[str(one) for one in side] for side in (self.within.lower, self.within.upper)]}
+        within = {} if self.within is None else {"within": [[str(one) for one in side] for side in (self.within.lower, self.within.upper)]}
         several = [not (value is None or isinstance(value, (str, bytes)) or number_of(value) is not None)
                    for value in (options.eps, options.target)]
-        labelled = run.region is not None and not self.own
+        labelled = run.region is not None and not self.own and self.within is None
         if not (any(several) or labelled):
-            return {}
-        return {"inputs": list(self.index), "values_sha256": content_digest((self.labels, self.targets))}
+            return within
+        return {**within, "inputs": list(self.index), "values_sha256": content_digest((self.labels, self.targets))}
 
 
 def words_of(options: VerifyOptions) -> RegionChoice | None:
