@@ -98,6 +98,7 @@ def _called(name: str, options: Any, on_record: Any, *, shown: bool) -> Any:
                 progress.record(analysis.word(record))
                 if on_record is not None:
                     on_record(record)
+            session.look_further(shown=False)
         document = session.document()
         session.ended(document)
         guarded(analysis, analysis.finish, session.records, document, session.run)

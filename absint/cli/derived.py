@@ -13,6 +13,7 @@ import typer
 
 from absint.cli.clock import Invocation
 from absint.cli.settings import CONFIG, NO_CONFIG, PROFILE, Choice, settle, tell
+from absint.cli.slips import misplaced_hint
 from absint.contract.analysis import ANALYSES, Analysis, analysis_of
 from absint.contract.options import GROUPS, LIMITS, Option, options_of
 from absint.errors import AbsintError, UsageError
@@ -117,7 +118,7 @@ def _execute(name: str, given: Mapping[str, Any], choice: Choice, invocation: In
     strange = [one for one in given if one not in known]
     if strange:
         raise UsageError("E-USAGE", f"--{strange[0].replace('_', '-')} has no meaning for absint {name.replace('.', ' ')}",
-                         hint=f"see absint {name.replace('.', ' ')} --help-all")
+                         hint=misplaced_hint(name, invocation))
     settings = settle(name, given, choice)
     if invocation.explain is not None:
         return invocation.explain(settings)

@@ -22,6 +22,7 @@ import typer
 from absint.cli import config, doctor, domains, init, reporting, supports
 from absint.cli.clock import Invocation, process_start
 from absint.cli.derived import add_commands, plugin_files
+from absint.cli.once import OnceCommand
 from absint.cli.settings import choice_of, project_plugins
 from absint.cli.slips import slip_of
 from absint.contract.analysis import ANALYSES
@@ -53,7 +54,8 @@ def build(*, everything: bool = False, only: str = "") -> typer.Typer:
     add_commands(app, everything=everything, only=only)
     for name, function in OWN.items():
         if only in ("", name):
-            app.command(name, context_settings=config.CONTEXT if function is config.config else None)(function)
+            own = None if function is config.config else OnceCommand    # whose words are those of another command
+            app.command(name, cls=own, context_settings=None if own else config.CONTEXT)(function)
     return app
 
 

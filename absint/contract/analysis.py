@@ -168,7 +168,8 @@ class Analysis(ABC, Generic[O, R]):
         return item
 
     def about(self, run: Run[O]) -> Mapping[str, Json]:
-        """What a report says of the question, by key: added to the header."""
+        """What a report says of the question, by key: added to the header. The same for the same question on the same inputs: where
+        counterexamples are replayed (`replayed`), the check of a pack compares it."""
         return {}
 
     def binding(self, run: Run[O]) -> Mapping[str, Json]:
@@ -214,6 +215,14 @@ class Analysis(ABC, Generic[O, R]):
 
     def finish(self, records: Sequence[R], document: Document, run: Run[O]) -> Sequence[str]:
         """Write what was asked for besides the result, such as counterexamples; returns lines for stderr. Also after an interrupt."""
+        return ()
+
+    def further(self, records: Sequence[R], run: Run[O]) -> Sequence[Section]:
+        """Sections of detail that take work of their own; by default none. Asked for once, when every item is decided, kept and shown,
+        and where an output has room for them or a journal may be shown in one that has. It bounds its own time, and says so.
+
+        What it raises costs these sections alone, never a record.
+        """
         return ()
 
     def replayed(self, record: R, run: Run[O]) -> WitnessReplay:

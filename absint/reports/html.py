@@ -32,6 +32,7 @@ class Html(Format):
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (".html", ".htm")
+    thorough: ClassVar[bool] = True
 
     @classmethod
     def check(cls) -> None:

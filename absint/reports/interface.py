@@ -18,6 +18,7 @@ from absint.errors import PluginError, UsageError
 from absint.registry import Registry
 from absint.reports.options import NoOptions, read_options
 
+GZIP = ".gz"        # behind the suffix of a text format
 F = TypeVar("F", bound="type[Format]")
 
 
@@ -27,6 +28,7 @@ class Format(ABC):
     stream: text, or bytes where `binary`.  suffixes: names of files that choose this format.  fits: of files of another format that
     hold this one where --format states it: SARIF is JSON, too.  streams: whether rows appear while the run goes on; a format that
     cannot keeps them until `end`, so that a run that fails leaves its output empty.  draws: it shows a document's figures and nothing else.
+    thorough: it shows all that can be said, so that an analysis may spend some seconds more for it (`Analysis.further`).
 
     Options: a frozen dataclass, each field an option with its default (`read_options` says which types): `--format NAME:option=value`.
     options: one of these, what the user said.
@@ -37,6 +39,7 @@ class Format(ABC):
     streams: ClassVar[bool] = False
     binary: ClassVar[bool] = False
     draws: ClassVar[bool] = False
+    thorough: ClassVar[bool] = False
     Options: ClassVar[type[Any]] = NoOptions
     options: ClassVar[Any] = NoOptions()
 
@@ -108,9 +111,19 @@ def format_of(choice: str) -> type[Format]:
     return type(kind.__name__, (kind,), said)
 
 
+def is_compressed(path: PurePath) -> bool:
+    """Whether a file is to be compressed, by its name: 'run.json.gz'."""
+    return path.suffix.lower() == GZIP
+
+
+def suffix_of(path: PurePath) -> str:
+    """What its name says of its format: '.json', of 'run.json.gz', too; '' where it says nothing."""
+    return PurePath(path.stem).suffix.lower() if is_compressed(path) else path.suffix.lower()
+
+
 def format_for(path: PurePath) -> type[Format] | None:
     """The format whose suffix a file has; None where no format asks for it."""
-    suffix = path.suffix.lower()
+    suffix = suffix_of(path)
     return next((kind for name in FORMATS if suffix and suffix in (kind := format_of(name)).suffixes), None)
 
 

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from absint.contract.document import Document, Heading, Row
 from absint.errors import AbsintError, PluginError, ResourceError, UsageError
-from absint.reports.interface import Format
+from absint.reports.interface import Format, is_compressed, suffix_of
 from absint.runs.output import check_out, check_writable, opened, opened_file
 
 _DISK = (errno.ENOSPC, errno.EIO, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
@@ -30,10 +30,11 @@ class _Output:
 
     def open(self) -> None:
         if self.path is not None:
-            stream: Any = self.stack.enter_context(opened_file(self.path) if self.kind.binary else opened(self.path))
+            zipped = is_compressed(self.path)
+            stream: Any = self.stack.enter_context(opened_file(self.path) if self.kind.binary else opened(self.path, zipped=zipped))
         else:
             stream = sys.stdout.buffer if self.kind.binary else sys.stdout
-        self.format = self.step("made", self.kind, stream, "" if self.path is None else self.path.suffix.lower())
+        self.format = self.step("made", self.kind, stream, "" if self.path is None else suffix_of(self.path))
 
     def give(self, what: str, name: str, value: Any) -> None:
         """One call of the format, unless it is broken."""
@@ -132,6 +133,11 @@ class Outputs:
         """Whether rows appear on a terminal while the run goes on."""
         return any(one.path is None and one.kind.streams and sys.stdout.isatty() for one in self._outputs)
 
+    @property
+    def thorough(self) -> bool:
+        """Whether one of them shows all that can be said."""
+        return any(one.kind.thorough for one in self._outputs)
+
     def begin(self, heading: Heading) -> None:
         """The run starts."""
         self._each("begun", "begin", heading)
@@ -158,6 +164,9 @@ def _check_kind(path: Path | None, kind: type[Format]) -> None:
     """What can be known of one output before anything is opened."""
     if path is None and kind.binary and sys.stdout.isatty():
         raise UsageError("E-OUT", "this format is no text, and stdout is a terminal", where="--out", hint="give --out FILE")
+    if path is not None and kind.binary and not kind.draws and is_compressed(path):
+        raise UsageError("E-OUT-GZIP", "this format is no text, and compressed in its own way", where=str(path),
+                         hint=f"leave .gz away: {path.stem}")
     if path is not None and kind.draws and kind.suffixes and path.suffix.lower() not in kind.suffixes:
         raise UsageError("E-PLOT-FORMAT", f"no picture is written as '{path.suffix}'", where=str(path),
                          hint=f"use {', '.join(kind.suffixes)}")

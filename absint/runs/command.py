@@ -20,7 +20,7 @@ from absint.contract.record import cells_of, columns_of, row_of, shown_of
 from absint.contract.run import Run
 from absint.errors import ResourceError, UsageError, printable
 from absint.registry import load_plugin
-from absint.reports.interface import Format, drawing, format_for, format_of
+from absint.reports.interface import Format, drawing, format_for, format_of, suffix_of
 from absint.reports.outputs import Outputs
 from absint.runs.earlier_results import set_aside_on_failure
 from absint.runs.interrupts import INTERRUPTED, interruptible
@@ -111,7 +111,7 @@ def chosen_outputs(out: Sequence[Path], format_: str | None, default: str, read:
 def _kind_of(file: Path, stated: type[Format] | None, default: str) -> type[Format]:
     """A file follows its ending; --format speaks of one whose ending says nothing, or that may be of the format that it states."""
     own = format_for(file)
-    if stated is not None and (own is None or issubclass(stated, own) or file.suffix.lower() in stated.fits):
+    if stated is not None and (own is None or issubclass(stated, own) or suffix_of(file) in stated.fits):
         return stated
     return own or format_of(default)
 
@@ -155,6 +155,7 @@ class _Command:
                 with closing(session.decided()) as records:
                     for record in records:
                         self._show(record, progress, shared=shared)
+                session.look_further(shown=self.outputs.thorough)
             except KeyboardInterrupt:
                 interrupted = True
             except BrokenPipeError:

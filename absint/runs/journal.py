@@ -180,4 +180,11 @@ def _check_binding(line: bytes, binding: Mapping[str, Any], path: Path) -> Openi
 
 def not_a_journal(path: Path) -> InputError:
     """A file that nothing of ours wrote, or that was changed."""
-    return InputError("E-JOURNAL-FORMAT", "this file is not a journal of absint", where=str(path), hint="give another name")
+    return InputError("E-JOURNAL-FORMAT", "this file is not a journal of absint", where=str(path), hint=_journal_hint(path))
+
+
+def _journal_hint(path: Path) -> str:
+    """What to do about a file that is no journal: a pack holds one, and has a command of its own."""
+    if path.suffix.lower() == ".zip":
+        return f"a pack is looked through by absint report --check {path}"
+    return "name the file that --journal wrote, or one that is not there yet"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import signal
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import BinaryIO, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from absint.errors import InputError, ResourceError, UsageError
 
@@ -36,13 +37,51 @@ def _same(one: Path, two: Path) -> bool:
 
 
 @contextmanager
-def opened(out: Path | None) -> Iterator[TextIO]:
-    """stdout, or the file. Raises what `opened_file` does."""
+def opened(out: Path | None, *, zipped: bool = False) -> Iterator[TextIO]:
+    """stdout, or the file, compressed by gzip where it is to be. Raises what `opened_file` does.
+
+    What is compressed has no time stamp: the same text gives the same bytes. Without any text the file stays empty.
+    """
     if out is None:
         yield sys.stdout
         return
-    with opened_file(out) as raw, io.TextIOWrapper(raw, "utf-8", "backslashreplace", "\n") as stream:
-        yield stream
+    with opened_file(out) as raw:
+        binary: Any = _Gzipped(raw) if zipped else raw
+        with io.TextIOWrapper(binary, "utf-8", "backslashreplace", "\n") as stream:
+            yield stream
+
+
+class _Gzipped(io.BufferedIOBase):
+    """Bytes on their way to a file, compressed; what was flushed can be read back, whatever becomes of the rest."""
+
+    def __init__(self, raw: BinaryIO) -> None:
+        self._raw = raw
+        self._file: gzip.GzipFile | None = None
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    def write(self, data: Any) -> int:
+        """The first bytes begin the file."""
+        if self._file is None:
+            self._file = gzip.GzipFile("", "wb", fileobj=self._raw, mtime=0)
+        return self._file.write(data)
+
+    def flush(self) -> None:
+        """All that was written is in the file."""
+        if self._file is not None:
+            self._file.flush()
+            self._raw.flush()
+
+    def close(self) -> None:
+        """With the end of the compressed data; the file itself is its owner's."""
+        file, self._file = self._file, None
+        try:
+            if file is not None:
+                file.close()
+        finally:
+            super().close()
 
 
 @contextmanager

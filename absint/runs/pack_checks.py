@@ -35,6 +35,7 @@ from absint.runs.packs import (
     write_report,
     write_witnesses,
 )
+from absint.runs.questions import shown_unbound
 from absint.runs.replays import Replayed, ReplayFiles, again_of, replays
 from absint.runs.reported import Reported
 
@@ -44,30 +45,47 @@ _LARGEST_TEXT = 1 << 28     # bytes of a report that is looked into: where it di
 _SHOWN = 10
 _NOT_PROVED = (f"not checked: 'verified' verdicts (a pack holds no proof of them), {ROWS} against the file of the data, and who made the "
                "pack (the manifest is not signed)")
+_PARTIAL = "nothing is wrong, but not all could be checked (exit code 1; --allow-unreplayed: 0)"
+_PARTIAL_ALLOWED = "nothing is wrong, but not all could be checked, which --allow-unreplayed allows"
 
 
 @dataclass
 class Checked:
-    """What was checked, line by line; nothing of it failed. replayed: of the counterexamples."""
+    """What was checked, line by line; nothing of it failed. replayed: of the counterexamples.
+
+    allowed: whether it is enough that nothing failed, though not all could be replayed.
+    """
 
     manifest_sha256: str
     lines: list[str] = field(default_factory=list)
     replayed: Replayed = field(default_factory=Replayed)
+    allowed: bool = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether the question was asked anew, where a run has one to ask, and every counterexample replayed."""
+        return not (self.replayed.unasked or self.replayed.left_count)
+
+    @property
+    def exit_code(self) -> int:
+        """1 where something could not be checked that can be in other packs, unless that is allowed."""
+        return int(not (self.complete or self.allowed))
 
     def as_text(self) -> str:
-        """A line each."""
-        return "".join(f"{line}\n" for line in (*self.lines, f"manifest sha256: {self.manifest_sha256}"))
+        """A line each; the last but one says whether all of it was checked."""
+        whole = "complete" if self.complete else _PARTIAL_ALLOWED if self.allowed else _PARTIAL
+        return "".join(f"{line}\n" for line in (*self.lines, f"check: {whole}", f"manifest sha256: {self.manifest_sha256}"))
 
     def as_json(self) -> str:
         """One document."""
         left = [{"count": count, "reason": why} for why, count in self.replayed.left.items()]
         witnesses = {"replayed": self.replayed.held, "not_replayed": self.replayed.left_count, "reasons": left}
-        return json.dumps({"ok": True, "manifest_sha256": self.manifest_sha256, "counterexamples": witnesses, "checked": self.lines},
-                          indent=2) + "\n"
+        said = {"ok": self.exit_code == 0, "complete": self.complete, "manifest_sha256": self.manifest_sha256, "counterexamples": witnesses}
+        return json.dumps({**said, "checked": self.lines}, indent=2) + "\n"
 
 
-def checked(pack: Path, model: Path | None = None) -> Checked:
-    """Check everything. model: in place of the one in the pack, if it is the same.
+def checked(pack: Path, model: Path | None = None, *, allowed: bool = False) -> Checked:
+    """Check everything. model: in place of the one in the pack, if it is the same.  allowed: see `Checked`.
 
     Raises InputError E-BUNDLE-PATH, -FORMAT, -MEMBERS, -SIZE (before anything is unpacked), -CHANGED (every member that is), -DISAGREE
     (what report and journal say differently), -MODEL, -WITNESS (counterexamples that are none), and what `Gathered` raises of the journal.
@@ -75,7 +93,7 @@ def checked(pack: Path, model: Path | None = None) -> Checked:
     try:
         with ZipFile(pack) as archive, tempfile.TemporaryDirectory(prefix="absint-") as folder:
             manifest, raw = _manifest(archive, pack)
-            found = Checked(hashlib.sha256(raw).hexdigest())
+            found = Checked(hashlib.sha256(raw).hexdigest(), allowed=allowed)
             place = Path(folder) / "pack"       # what is made anew lies beside it, where no member can be
             check_sizes(archive, manifest, str(pack))
             _unpack(archive, manifest, pack, place)
@@ -270,13 +288,14 @@ def _model(pack: Path, folder: Path, members: Mapping[str, Mapping[str, Any]], m
         named = {str(one["option"]): folder / name for name, one in members.items() if one.get("role") == "file" and "option" in one}
         names = [one["path"] for one in networks]
         found.replayed = _replayed(pack, gathered, ReplayFiles(files, folder, named, names))
-        found.lines.append(_told(found.replayed))
+        found.lines += [*_question(found.replayed), _told(found.replayed)]
     found.lines.append(_NOT_PROVED)
 
 
 def _replayed(pack: Path, gathered: Gathered, asked: ReplayFiles) -> Replayed:
     """Every counterexample on the model. Raises InputError E-BUNDLE-WITNESS naming the items."""
-    done = replays(gathered, asked)
+    odd = shown_unbound(Reported(gathered).opening.heading.header, gathered.binding)
+    done = Replayed(different=odd) if odd else replays(gathered, asked)
     if done.different:
         raise InputError("E-BUNDLE-DISAGREE", "the journal's records are bound to another question than it names", where=str(pack),
                          details=done.different[:_SHOWN], hint="trust neither; ask for the pack anew")
@@ -285,6 +304,14 @@ def _replayed(pack: Path, gathered: Gathered, asked: ReplayFiles) -> Replayed:
         raise InputError("E-BUNDLE-WITNESS", f"{len(done.refuted)} counterexamples are none: items {items}",
                          where=str(pack), hint="trust none of its verdicts; ask for the pack anew")
     return done
+
+
+def _question(done: Replayed) -> Iterator[str]:
+    """Whether what readers are told was asked is what was."""
+    if done.asked:
+        yield "question: asked anew with the pack's options, rows and networks; header and records are of that question"
+    elif done.unasked:
+        yield f"question: not asked anew: {done.unasked}"
 
 
 def _told(done: Replayed) -> str:

@@ -26,14 +26,10 @@ from absint.errors import AbsintError, InputError, ResourceError
 from absint.runs.gathered import Gathered
 from absint.runs.member_sizes import check_arrays
 from absint.runs.packs import ROWS, packable
+from absint.runs.questions import differently_bound, shown_otherwise
 from absint.runs.reported import Reported
 from absint.runs.resolve import resolve
 
-# What a run on the pack's rows is bound to otherwise than one on the data they are of, or by another absint.
-_OF_DATA = ("absint", "plugins", "data_sha256", "labels_sha256", "inputs_sha256", "constants_sha256", "scale", "layout", "labels", "key",
-            "label_column", "predicted_labels")
-# Parts of a header that say what was asked; the others say of what data, where and when.
-_QUESTION = ("search", "property")
 _NO_MODEL = "the pack has no model: add --model FILE"
 _NO_NETWORK = "the journal names no network: those of a list of queries are not in a pack"
 _LONGEST = 200      # letters of a file's name
@@ -56,13 +52,16 @@ class ReplayFiles:
 class Replayed:
     """held: how many are counterexamples.  refuted: items that have one which is none.  left: why others were not replayed, and how many.
 
-    different: what the journal is bound to, and what its options come to.
+    different: what the journal is bound to, and what its options come to.  asked: whether the run's question was made anew of options,
+    rows and networks, and compared.  unasked: why it was not, where the analysis has counterexamples to replay.
     """
 
     held: int = 0
     refuted: tuple[int, ...] = ()
     left: Mapping[str, int] = field(default_factory=dict)
     different: tuple[str, ...] = ()
+    asked: bool = False
+    unasked: str = ""
 
     @property
     def left_count(self) -> int:
@@ -76,15 +75,23 @@ def again_of(folder: Path) -> Path:
 
 
 def replays(gathered: Gathered, asked: ReplayFiles) -> Replayed:
-    """Of every counterexample in every record. Raises InputError E-BUNDLE-FORMAT, E-BUNDLE-SIZE for rows that are none."""
+    """Of every counterexample in every record, and of the question itself where there may be some.
+
+    Raises InputError E-BUNDLE-FORMAT, E-BUNDLE-SIZE for rows that are none.
+    """
     places = _places(asked.folder / ROWS)
     count = sum(found for _, found in _witnessed(gathered))
-    if not count:
-        return Replayed()
+    if not count and type(gathered.analysis).replayed is Analysis.replayed:
+        return Replayed()       # it has none, in no run
     try:
         return _replayed(gathered, asked, places, count)
     except AbsintError as error:
-        return Replayed(left={error.what: count})
+        return _unasked(error.what, count)
+
+
+def _unasked(why: str, count: int) -> Replayed:
+    """Nothing is replayed. count: of counterexamples."""
+    return Replayed(left={why: count} if count else {}, unasked=why)
 
 
 def witnesses_in(value: Any) -> int:
@@ -107,17 +114,19 @@ def _witnessed(gathered: Gathered) -> Iterator[tuple[dict[str, Any], int]]:
 def _replayed(gathered: Gathered, asked: ReplayFiles, places: Mapping[int, int] | None, count: int) -> Replayed:
     """Of each record. Raises AbsintError where model or data cannot be read as the run did."""
     if not asked.models:
-        return Replayed(left={_NO_MODEL if asked.names else _NO_NETWORK: count})
+        return _unasked(_NO_MODEL if asked.names else _NO_NETWORK, count)
     reported = Reported(gathered)
     if not reported.whole:
-        return Replayed(left={"the journal does not say all options of the run": count})
+        return _unasked("the journal does not say all options of the run", count)
     if places is None and reported.opening.heading.header.get("data"):
-        return Replayed(left={f"the pack has no {ROWS}": count})
+        return _unasked(f"the pack has no {ROWS}", count)
     options = _options(gathered.analysis, reported.run.options, asked)
     if options is None:
-        return Replayed(left={"the networks of the pack are not those that the options name": count})
+        return _unasked("the networks of the pack are not those that the options name", count)
     analysis, run = resolve(str(gathered.binding["analysis"]), options)
-    different = (*_different(gathered.binding, run.binding), *_shown_otherwise(reported.opening.heading.header, run.header))
+    bound, stated = gathered.binding, reported.run.options
+    moved = {str(file): str(getattr(stated, name)) for name, file in asked.files.items() if hasattr(stated, name)}
+    different = (*differently_bound(bound, run.binding), *shown_otherwise(reported.opening.heading.header, run.header, bound, moved))
     if different:
         return Replayed(different=different)
     total, refuted = WitnessReplay(), []
@@ -126,7 +135,7 @@ def _replayed(gathered: Gathered, asked: ReplayFiles, places: Mapping[int, int] 
         replay = _of_record(analysis, run, (record, found), places)
         refuted += [int(record.index)] if replay.refuted else []
         total = total.with_(replay)
-    return Replayed(total.held, tuple(refuted), total.left)
+    return Replayed(total.held, tuple(refuted), total.left, asked=True)
 
 
 def _of_record(analysis: Analysis[Any, Any], run: Run[Any], counted: tuple[Any, int], places: Mapping[int, int] | None) -> WitnessReplay:
@@ -188,28 +197,6 @@ def _of_network(layout: str) -> str:
     """The rows lie as the network takes them."""
     network = layout.partition(":")[2]
     return f"{network}:{network}" if network else layout
-
-
-def _different(kept: Mapping[str, Any], made: Mapping[str, Any]) -> tuple[str, ...]:
-    """What records are bound to, where options and networks do not come to the same. Rows of the data do not have the hash of its file."""
-    now = json.loads(json.dumps(made))
-    return tuple(f"{name}: bound to {json.dumps(value)[:200]}, asked {json.dumps(now[name])[:200]}" for name, value in kept.items()
-                 if name in now and name not in _OF_DATA and not name.startswith("axes_") and _nameless(now[name]) != _nameless(value))
-
-
-def _shown_otherwise(shown: Mapping[str, Any], made: Mapping[str, Any]) -> tuple[str, ...]:
-    """Where readers are told another question than options and networks come to: reports show the header, not the binding."""
-    told, now = (json.loads(json.dumps({part: one.get(part) for part in _QUESTION}, default=str)) for one in (shown, made))
-    parts = [(part, told[part], now[part]) for part in _QUESTION if isinstance(told[part], dict) and isinstance(now[part], dict)]
-    return tuple(f"{part}, {name}: shown {json.dumps(value)[:200]}, asked {json.dumps(asked[name])[:200]}"
-                 for part, said, asked in parts for name, value in said.items() if name in asked and asked[name] != value)
-
-
-def _nameless(value: Any) -> Any:
-    """Networks of a list go by their hashes: a pack has them under other names."""
-    if isinstance(value, list) and all(isinstance(one, dict) and len(one) > 1 for one in value):
-        return [{name: inner for name, inner in one.items() if name != "name"} for one in value]
-    return value
 
 
 def _places(rows: Path) -> dict[int, int] | None:

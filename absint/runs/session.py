@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from absint.contract.analysis import TIMED_OUT, Analysis, Failure, Item
-from absint.contract.document import Document, Heading, Row
+from absint.contract.document import Document, Heading, Row, Section
 from absint.contract.record import columns_of, lines_of, row_of, running_of, shown_of
 from absint.contract.run import Run
 from absint.errors import AbsintError, InternalError, PluginError
@@ -21,9 +21,15 @@ from absint.runs.journal import Journal
 from absint.runs.opening import Opening
 from absint.runs.output import interrupts_deferred
 
+_LESS = "no verdict is touched, but details of the report are left out"
+_CUT = f"W-DETAILS: {_LESS}: interrupted after the last verdict"
+
 
 class RunSession:
-    """Mutable: the records so far. journal: None where none is kept.  failures: items that have no record."""
+    """Mutable: the records so far. journal: None where none is kept.  failures: items that have no record.
+
+    more: further sections of the document.  trouble: why some are missing, for its warnings.
+    """
 
     def __init__(self, analysis: Analysis[Any, Any], run: Run[Any], journal: Journal | None = None) -> None:
         self.analysis, self.journal = analysis, journal
@@ -33,6 +39,8 @@ class RunSession:
         done = {} if journal is None else {index: journal.done[index] for index in asked if index in journal.done}
         self.run = replace(run, done=done, asked=asked)
         self.found: dict[int, Any] = {}
+        self.more: tuple[Section, ...] = ()
+        self.trouble: tuple[str, ...] = ()
         self.failures: list[Failure] = []
         if journal is not None:
             journal.begin(Opening.of(self.heading(), asked, self.run.options))
@@ -98,6 +106,22 @@ class RunSession:
             self.found[failure.index] = record
         return record
 
+    def look_further(self, *, shown: bool) -> None:
+        """Sections that take work of their own, once everything is decided. shown: whether an output has room for them.
+
+        A journal may be shown in one that has. Nothing that goes wrong here costs the run anything else. A Ctrl-C passes through.
+        """
+        if self.remaining or not self.found or not (shown or self.journal is not None):
+            return
+        try:
+            self.more = tuple(guarded(self.analysis, self.analysis.further, self.records, self.run))
+        except KeyboardInterrupt:
+            self.trouble = (_CUT,)
+            raise
+        except (AbsintError, OSError, MemoryError) as error:
+            code, what = (error.code, error.what) if isinstance(error, AbsintError) else ("W-DETAILS", f"{type(error).__name__}: {error}")
+            self.trouble = (f"{code}: {_LESS}: {what}",)
+
     # ---- what formats are given --------------------------------------------------------------------------------
 
     def heading(self) -> Heading:
@@ -125,9 +149,9 @@ class RunSession:
         if self.failures:
             values["failures"] = [{"index": f.index, "name": f.name, "code": f.code, "what": f.what} for f in self.failures]
         code = max(document.exit_code, 1) if lost or self.remaining else document.exit_code
-        sections = (*document.sections, *origin(self.run.header))
-        return replace(document, sections=sections, summary=summary, values=values, exit_code=code)
-
+        sections = (*document.sections, *self.more, *origin(self.run.header))
+        warnings = (*document.warnings, *self.trouble)
+        return replace(document, sections=sections, summary=summary, values=values, warnings=warnings, exit_code=code)
 
     def ended(self, document: Document) -> None:
         """What the run says at its end, into the journal, so that it can be shown again. Raises ResourceError E-JOURNAL-WRITE."""

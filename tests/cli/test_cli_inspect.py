@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from hashlib import sha256
 
 import numpy as np
 import onnx
@@ -175,3 +176,12 @@ def test_work_is_linear_in_the_number_of_nodes(cli, tmp_path):
     inspected(2)            # whatever is imported at the first use
     once, twice = (work(lambda count=count: inspected(count)) for count in (500, 1000))
     assert twice < 2.2 * once
+
+
+def test_its_header_names_the_network(cli, tmp_path):
+    net = samples.network_path("mnist_relu_3x50")
+    model = json.loads(cli("inspect", net, "--format", "json").out)["header"]["model"]
+    assert (model["path"], model["sha256"]) == (str(net), sha256(net.read_bytes()).hexdigest())
+    assert cli("inspect", net, "--out", tmp_path / "i.html").code == 0
+    head = (tmp_path / "i.html").read_text().partition("</header>")[0]
+    assert head.count(net.name) >= 2      # the title of the window, and the line below that of the page

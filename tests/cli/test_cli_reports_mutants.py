@@ -8,15 +8,18 @@ import pytest
 import test_cli_earlier_results
 import test_cli_merge
 import test_cli_pack_members
+import test_cli_pack_questions
 import test_cli_pack_replays
 import test_cli_packs
 import test_cli_report
-from mutants import journals, pack_replays
+import test_cli_widths
+from mutants import journals, pack_replays, widths
 from mutants.planting import assert_killed
 from reported_runs import made
 
-FILES = (test_cli_earlier_results, test_cli_merge, test_cli_pack_members, test_cli_pack_replays, test_cli_packs, test_cli_report)
-MUTANTS = {**journals.MUTANTS, **pack_replays.MUTANTS}
+FILES = (test_cli_earlier_results, test_cli_merge, test_cli_pack_members, test_cli_pack_questions, test_cli_pack_replays, test_cli_packs,
+         test_cli_report, test_cli_widths)
+MUTANTS = {**journals.MUTANTS, **pack_replays.MUTANTS, **widths.MUTANTS}
 
 
 @pytest.mark.parametrize("name", MUTANTS)

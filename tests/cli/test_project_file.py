@@ -308,5 +308,5 @@ def test_the_repeated_command_has_options_before_what_is_none(tmp_path, monkeypa
     stand(tmp_path, "[radius]\nupper = 1", monkeypatch)
     assert settle("verify", {"eps": "1"}, Choice()).line(["verify", "--eps", "1"]) == "absint verify --eps 1 --no-config"
     monkeypatch.chdir(tmp_path.anchor)      # a file may lie wherever the command is given again
-    assert settle("verify", {"eps": "1"}, Choice()).line(["verify", "--eps", "1"]) == "absint verify --eps 1 --no-config"
+    assert settle("verify", {"eps": "1"}, Choice()).line(["verify", "--eps", "1"]) == "absint verify --eps 1"
     assert settle("query", {}, Choice()).line(["query", "q.vnnlib"]) == "absint query q.vnnlib"

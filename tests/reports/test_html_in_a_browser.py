@@ -7,6 +7,9 @@ from shutil import which
 
 import pytest
 from pages import TAG, page
+from reported_runs import written
+
+from absint.cli.main import main
 
 CHROMIUM = which("chromium") or which("chromium-browser") or which("google-chrome")
 DRIVER = which("chromedriver")
@@ -41,6 +44,14 @@ def ask(browser):
     """A fresh page, and what a script returns there."""
     browser.refresh()
     return browser.execute_script
+
+
+@pytest.fixture(scope="module")
+def journal_page(tmp_path_factory):
+    """The page of the journal of a run of `verify`."""
+    folder = tmp_path_factory.mktemp("run")
+    assert main(["report", str(written(folder / "j.jsonl")), "--out", str(folder / "r.html")]) == 1
+    return folder / "r.html"
 
 
 def head(ask, word: str) -> None:
@@ -112,3 +123,19 @@ def test_paper_cuts_no_table(browser, ask) -> None:
         assert ask("return [...document.querySelectorAll('details.dump')].map(one => one.open)") == [False, False]
     finally:
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
+@pytest.mark.parametrize("width", [390, 900, 1600])
+def test_a_page_of_a_run_fits_and_shows_widths_by_layer(browser, journal_page, width) -> None:
+    before = browser.current_url
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False})
+    try:
+        browser.get(journal_page.as_uri())
+        assert browser.get_log("browser") == []
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+        drawn = browser.execute_script("""return [...document.querySelectorAll('h2')].filter(one => one.textContent.startsWith('Widths by'))
+            .map(one => one.parentElement.querySelector('svg').getBoundingClientRect().width)""")
+        assert len(drawn) == 1
+        assert drawn[0] > 100
+    finally:
+        browser.get(before)

@@ -19,7 +19,8 @@ from mutants.planting import assert_killed, calls
 def test_mutant_is_killed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     test_verify_details.answered()      # the run itself is no mutant
     given = {"hostile": lambda: pages.page(replace(pages.SHOWN, figures=())), "COLOUR": lambda: pages.COLOUR,
-             "canvases": lambda: test_pictures.saved(monkeypatch), "share": lambda: 1 - Fraction(1, 30_000)}
+             "canvases": lambda: test_pictures.saved(monkeypatch), "share": lambda: 1 - Fraction(1, 30_000),
+             "little": lambda: Fraction(1, 30_000), "0.003": lambda: "0.003"}
 
     def run(killer) -> None:
         test, *words = killer

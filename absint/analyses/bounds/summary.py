@@ -23,12 +23,13 @@ def widths_by_layer(graph: Graph, names: Mapping[str, str], records: Sequence[Bo
     for domain in dict.fromkeys(record.domain for record in records):
         mine = [record for record in records if record.domain == domain and record.reason is None]
         if mine:
-            found[domain] = [layer_widths(graph, node, _stacked([record.tensors[label] for record in mine]), label)
+            found[domain] = [layer_widths(graph, node, stacked([record.tensors[label] for record in mine]), label)
                              for label, node in names.items()]
     return found
 
 
-def _stacked(parts: Sequence[TensorBounds]) -> TensorBounds:
+def stacked(parts: Sequence[TensorBounds]) -> TensorBounds:
+    """Bounds of one node, each of one instance, as those of all of them."""
     marked = [part.undecided for part in parts if part.undecided is not None]
     return TensorBounds(np.stack([part.lower for part in parts]), np.stack([part.upper for part in parts]),
                         np.stack(marked) if marked else None)
@@ -39,14 +40,17 @@ def rows_of(widths: Widths) -> list[dict[str, Any]]:
     return [{"domain": domain, **layer.as_dict()} for domain, layers in widths.items() for layer in layers]
 
 
-def table(widths: Widths) -> Table:
-    """For people: one row per tensor and domain, the domains of a tensor together."""
+def table(widths: Widths, kind: str = "domain", name: str = "") -> Table:
+    """For people: one row per tensor and domain, the domains of a tensor together. kind: of what there are several, if not of domains.
+
+    name: the key in machine formats, empty for none.
+    """
     rows = [
         (layer.tensor, layer.op, "x".join(map(str, layer.shape)) or "scalar", domain, layer.mean, layer.median, layer.greatest,
          _share(layer.unbounded or None), _share(layer.undecided))
         for layers in zip(*widths.values(), strict=True) for domain, layer in zip(widths, layers, strict=True)
     ]
-    return Table(("tensor", "operator", "shape", "domain", "mean", "median", "max", "unbounded", "undecided"), tuple(rows))
+    return Table(("tensor", "operator", "shape", kind, "mean", "median", "max", "unbounded", "undecided"), tuple(rows), name)
 
 
 def _share(value: float | None) -> str:

@@ -52,9 +52,10 @@ class BoundingSettings:
 
     def __post_init__(self) -> None:
         if self.dtype not in _FORMATS:
-            raise UsageError("E-DTYPE", f"not a number format: '{self.dtype}'", hint="float32 or float64")
+            raise UsageError("E-DTYPE", f"not a number format: '{self.dtype}'", where="--dtype", hint="float32 or float64")
         if self.batch is not None and self.batch < 1:
-            raise UsageError("E-BATCH", f"the batch size must be at least 1, not {self.batch}", hint="for example 1000")
+            raise UsageError("E-BATCH", f"the batch size must be at least 1, not {self.batch}", where="--batch",
+                             hint="for example 1000")
         if not (self.seconds > 0 and self.timeout > 0):
             raise UsageError("E-TIMEOUT", f"the time limit must be positive, not {min(self.seconds, self.timeout)}",
                              hint="for example 60, or none")

@@ -41,7 +41,7 @@ def reach_lines(task: GlobalTask, options: GlobalOptions) -> Iterator[tuple[str,
     """What holds at once, and what each interval may miss for that."""
     yield "level", f"{level_text(task)}, {reach_of(task, options)}"
     yield "each class", ", ".join(dict.fromkeys(
-        f"its interval misses with probability {outward_text(float_above(task.rest(group)), 1)} at most, one of "
+        f"its interval misses with probability {outward_text(task.rest(group), 1)} at most, one of "
         f"{len(group.pairs) * task.shares}" for group in task.groups))
 
 

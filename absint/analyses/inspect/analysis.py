@@ -36,20 +36,18 @@ class Inspect(Analysis[InspectOptions, Inspection]):
         net = run.options.net
         return [Item(0, str(net) if isinstance(net, (str, Path)) else "the network")]
 
+    def about(self, run: Run[InspectOptions]) -> Mapping[str, Json]:
+        """Which file, or files, from input to output: it is looked at though it may be none that can be read."""
+        options = run.options
+        parts = [{"path": _path(net), "sha256": _hash(net) or ""} for net in (*options.compose, options.net)]
+        several = {"networks": parts, "sha256": ""} if len(parts) > 1 else {}      # what they are together has a hash once it is read
+        return {"model": {**parts[-1], "notes": [], "caveats": [], **several}}
+
     def binding(self, run: Run[InspectOptions]) -> Mapping[str, Json]:
         """The bytes that are looked at."""
-        from absint.model.content_digest import model_digest
-        from absint.model.frontend import model_hash
-        from absint.model.graph import Graph
-
-        def known(net: object) -> str | None:
-            if isinstance(net, (str, Path)):
-                return model_hash(net) if Path(net).is_file() else str(net)
-            return model_digest(net) if isinstance(net, Graph) else None
-
         options = run.options
-        before = {"composed_sha256": [known(net) for net in options.compose]} if options.compose else {}
-        return {"model_sha256": known(options.net), **before}
+        before = {"composed_sha256": [_digest(net) for net in options.compose]} if options.compose else {}
+        return {"model_sha256": _digest(options.net), **before}
 
     def opening(self, run: Run[InspectOptions], count: int) -> str:
         """Nothing: it takes a moment."""
@@ -94,3 +92,28 @@ class Inspect(Analysis[InspectOptions, Inspection]):
     def value(self, records: Sequence[Inspection], document: Document, run: Run[InspectOptions]) -> Inspection:
         """The one record; its `problem` is None where absint can analyse the network."""
         return records[0]
+
+
+def _path(net: object) -> str:
+    source = getattr(net, "source", None)
+    return str(net) if isinstance(net, (str, Path)) else str(getattr(source, "path", ""))
+
+
+def _hash(net: object) -> str | None:
+    """Of a file; None where there is none."""
+    from absint.model.frontend import model_hash
+    from absint.model.graph import Graph
+
+    if isinstance(net, Graph):
+        return net.source.sha256
+    return model_hash(net) if isinstance(net, (str, Path)) and Path(net).is_file() else None
+
+
+def _digest(net: object) -> str | None:
+    """Of what is looked at: a graph by its constants, what is no file by its name."""
+    from absint.model.content_digest import model_digest
+    from absint.model.graph import Graph
+
+    if isinstance(net, Graph):
+        return model_digest(net)
+    return _hash(net) or (str(net) if isinstance(net, (str, Path)) else None)

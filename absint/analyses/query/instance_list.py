@@ -12,6 +12,8 @@ from pathlib import Path
 from absint.errors import AbsintError, InputError
 from absint.model.digest import digest
 
+_HEADER = ["onnx", "vnnlib", "timeout"]     # which the format does not have, and people write
+
 
 @dataclass(frozen=True)
 class Line:
@@ -39,6 +41,8 @@ def read_list(path: Path, cap: float = inf) -> list[Line]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError("E-INSTANCES", f"cannot be read: {error}", where=str(path), hint="a CSV file: onnx,vnnlib,timeout") from error
     rows = [(number, [cell.strip() for cell in row]) for number, row in enumerate(lines, start=1) if any(cell.strip() for cell in row)]
+    if len(rows) > 1 and [cell.lower() for cell in rows[0][1]] == _HEADER:
+        rows = rows[1:]
     bad, found = [], list[Line]()
     for number, row in rows:
         limit = _seconds(row)
@@ -48,7 +52,8 @@ def read_list(path: Path, cap: float = inf) -> list[Line]:
             network, query = (Path(_file(path.parent, name)).absolute() for name in row[:2])
             found.append(Line(len(found), row[0], row[1], network, query, min(limit, cap)))
     if bad or not found:
-        raise InputError("E-INSTANCES", f"{len(bad)} lines are not onnx,vnnlib,timeout" if bad else "the list is empty", where=str(path),
+        what = f"{len(bad)} lines are no network, query and number of seconds" if bad else "the list is empty"
+        raise InputError("E-INSTANCES", what, where=str(path),
                          details=bad[:10], hint="three columns, the last a number of seconds; no header")
     return found
 

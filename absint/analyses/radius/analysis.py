@@ -108,14 +108,15 @@ class Radius(Analysis[RadiusOptions, RadiusResult]):
         """Mean and median of the certified radii, rounded down."""
         certified = [record.certified for record in records]
         cut, zero = sum(record.short for record in records), sum(not value for value in certified)
-        average, middle = (float_below(mean(certified)), float_below(median(certified))) if certified else (None, None)
+        average, middle = (mean(certified), median(certified)) if certified else (None, None)
         finished = len(records) == len(run.asked) and not cut
         search, clip = run.header["search"], run.options.clip
         found = "none" if average is None or middle is None else (
             f"mean {outward_text(average, -1)}, median {outward_text(middle, -1)}, {zero} of {len(records)} are 0")
         missed = "" if finished else f"; {len(run.asked) - len(records)} not reached, {cut} cut short"
         return Document(
-            {"inputs": len(run.asked), "finished": finished, "mean": average, "median": middle, "zero": zero,
+            {"inputs": len(run.asked), "finished": finished, "mean": None if average is None else float_below(average),
+             "median": None if middle is None else float_below(middle), "zero": zero,
              "tied": sum(record.tied for record in records), "cut_short": cut},
             (facts(("radii", found),
                    ("search", f"{search['norm']}, up to {search['upper']}, {search['halvings']} halvings to {search['step']} "

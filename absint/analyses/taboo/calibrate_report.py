@@ -27,7 +27,7 @@ from absint.contract.document import Document, Json, Section, Table
 from absint.contract.run import Run
 from absint.engine.domain import Domain
 from absint.errors import InputError, InternalError
-from absint.numeric.decimal import exact_text, float_above, outward_text
+from absint.numeric.decimal import exact_text, outward_text
 from absint.numeric.percent import percent_number, percent_text, percents
 from absint.registry import own_version
 from absint.search.names import called, source_of
@@ -210,7 +210,7 @@ def _promise(outcome: CalibrationOutcome, task: TabooTask) -> str:
     """P(alarm) of a new input, or why nothing is promised."""
     found = held_out(outcome.traps)
     if found is not None:
-        return (f"P(alarm) <= {found.masked} ({found.above} + 1) / ({found.inputs} + 1) = {outward_text(float_above(found.bound), 1)} "
+        return (f"P(alarm) <= {found.masked} ({found.above} + 1) / ({found.inputs} + 1) = {outward_text(found.bound, 1)} "
                 f"on a new input, where it and the {found.inputs} inputs are exchangeable and neither the network nor the keys depend "
                 "on them")
     if outcome.making.rule.above(1) is None:

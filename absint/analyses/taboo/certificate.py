@@ -96,4 +96,4 @@ def _exact(text: str | None) -> Fraction | None:
 
 def _shown(value: Fraction, side: int) -> str:
     text = exact_text(value)
-    return text if len(text) <= _SHORT else outward_text(float_above(value) if side > 0 else float_below(value), side)
+    return text if len(text) <= _SHORT else outward_text(value, side)

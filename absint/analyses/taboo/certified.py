@@ -88,7 +88,7 @@ def _lines(records: Sequence[TabooCertificate], run: Run[TabooCertifyOptions], m
         found = [record.certified for record in records if record.certified is not None]
         if found:
             zero = sum(not one for one in found)
-            average, middle = (outward_text(float_below(value), -1) for value in (mean(found), median(found)))
+            average, middle = (outward_text(value, -1) for value in (mean(found), median(found)))
             yield "radii", f"mean {average}, median {middle}, {zero} of {len(found)} are 0"
     yield "themselves", f"{sum(bool(record.alarm) for record in records)} of {len(records)} inputs alarm themselves"
     if missed or late:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from absint.analyses.verify.counts import Counts, assumptions
 from absint.analyses.verify.options import DEFAULT_EPS, VerifyOptions
 from absint.contract.analysis import TIMED_OUT, Analysis, Failure, Item, facts
-from absint.contract.document import Document, Figure, Json
+from absint.contract.document import Document, Figure, Json, Section
 from absint.contract.replay import WitnessReplay
 from absint.contract.run import Run
 from absint.errors import UsageError
@@ -174,6 +174,12 @@ class Verify(Analysis[VerifyOptions, InstanceResult]):
             warnings=tuple(filter(None, (_doubt(run), _vast(run), counts.warning))), remarks=tuple(filter(None, (counts.remark,))),
             exit_code=0 if counts.all_verified else 1)
 
+    def further(self, records: Sequence[InstanceResult], run: Run[VerifyOptions]) -> Sequence[Section]:
+        """Widths by layer: of some bounds of some instances, which are no verdict's."""
+        from absint.analyses.verify.by_layer import widths_section
+
+        return (widths_section(records, run),)
+
     def finish(self, records: Sequence[InstanceResult], document: Document, run: Run[VerifyOptions]) -> Sequence[str]:
         """The counterexamples as files, where --witness asks for them; also those found before an interrupt."""
         if run.options.witness is None:
@@ -219,6 +225,10 @@ def _doubt(run: Run[VerifyOptions]) -> str:
     from absint.analyses.verify.doubts import remedy
 
     tried = remedy(run, found["correct"])
-    advice = tried or ("is the normalisation or the layout wrong, or the order of the classes? try --mean and --std as in training, "
-                       "--scale where values have another range, --layout chw or hwc, --labels, or other --data")
+    flat = len(run.network.input.shape) == 1
+    advice = tried or (
+        "is the normalisation wrong, or the order of the columns or of the classes? try --mean and --std as in training, "
+        "--scale where values have another range, --label-column, --labels, or other --data" if flat else
+        "is the normalisation or the layout wrong, or the order of the classes? try --mean and --std as in training, "
+        "--scale where values have another range, --layout chw or hwc, --labels, or other --data")
     return f"the network classifies only {found['correct']} of {found['of']} inputs of {run.inputs.name} correctly\n  hint: {advice}"

@@ -14,6 +14,7 @@ from absint.contract.run import Run
 
 _SAMPLE = 100       # inputs tried
 _SURE = 0.6         # the share that must then be right
+_ENOUGH = 3         # inputs, below which any explanation fits by chance
 _USUAL = {1: (("0.1307", "0.3081"), ("0.5", "0.5")),
           3: (("0.485,0.456,0.406", "0.229,0.224,0.225"), ("0.4914,0.4822,0.4465", "0.2470,0.2435,0.2616"), ("0.5", "0.5"))}
 
@@ -24,7 +25,7 @@ def remedy(run: Run[VerifyOptions], before: int) -> str:
     before: how many it is right about.
     """
     data = run.whole
-    if data is None or data.labels is None or not len(data):
+    if data is None or data.labels is None or len(data) < _ENOUGH:
         return ""
     inputs, labels = torch.from_numpy(data.inputs[:_SAMPLE]), data.labels[:_SAMPLE]
     predicted = _classes(run, inputs)

@@ -39,11 +39,12 @@ class ProofSettings:
 
     def __post_init__(self) -> None:
         if self.dtype not in ("auto", "float32", "float64"):
-            raise UsageError("E-DTYPE", f"not a number format: '{self.dtype}'", hint="auto, float32 or float64")
+            raise UsageError("E-DTYPE", f"not a number format: '{self.dtype}'", where="--dtype", hint="auto, float32 or float64")
         if self.semantics not in ("real", "float32"):
-            raise UsageError("E-SEMANTICS", f"not a semantics: '{self.semantics}'", hint="real or float32")
+            raise UsageError("E-SEMANTICS", f"not a semantics: '{self.semantics}'", where="--semantics", hint="real or float32")
         if self.batch is not None and self.batch < 1:
-            raise UsageError("E-BATCH", f"the batch size must be at least 1, not {self.batch}", hint="for example 1000")
+            raise UsageError("E-BATCH", f"the batch size must be at least 1, not {self.batch}", where="--batch",
+                             hint="for example 1000")
         for name in ("timeout", "total_timeout"):
             if not getattr(self, name) > 0:
                 raise UsageError("E-TIMEOUT", f"{name} must be positive, not {getattr(self, name)}", hint="for example 60, or none")
