@@ -193,7 +193,7 @@ def test_a_query_about_more_than_the_index_is_refused(tmp_path, outputs):
 
 @pytest.mark.parametrize("kind", ["ArgMax", "ArgMin"])
 def test_an_index_that_is_used_is_refused_by_name(tmp_path, kind):
-    more = [helper.make_node("Cast", ["y"], ["z"], to=TensorProto.FLOAT)]
+    more = [helper.make_node("Cast", ["y"], ["c"], to=TensorProto.FLOAT), helper.make_node("Add", ["c", "c"], ["z"])]
     with pytest.raises(AbsintError) as caught:
         absint.load(ending(tmp_path / "n.onnx", [1, 2], [0, 0], kind, more=more, axis=1))
     assert caught.value.code == "E-OP-UNSUPPORTED"

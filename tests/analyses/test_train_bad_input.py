@@ -214,7 +214,7 @@ def test_files_that_may_not_grow_end_in_a_message(tmp_path):
 
     start = "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); from absint.cli.main import run; run()"
     done = subprocess.run([sys.executable, "-c", start, *words], capture_output=True, text=True, check=False, preexec_fn=limited,
-                          env={**os.environ, "OMP_NUM_THREADS": "1"})
+                          env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"})   # half a .pyc would break later ones
     assert done.returncode == 5, done.stderr
     assert "Traceback" not in done.stderr
     assert "error[E-" in done.stderr

@@ -31,6 +31,7 @@ pytest.importorskip("foolbox", reason="the extra `attacks` is not installed")
 SMALL = {"fgsm": "fgsm:eps=0.2", "pgd": "pgd:eps=0.2,steps=5", "cw": "cw:binary_search_steps=3,steps=20", "deepfool": "deepfool:steps=20",
          "hopskipjump": "hopskipjump:steps=2,initial_gradient_eval_steps=20,max_gradient_eval_steps=50", "boundary": "boundary:steps=50",
          "bim": "bim:eps=0.2", "ddn": "ddn:steps=20", "ead": "ead:steps=20", "fmn": "fmn:steps=20"}
+CW = "cw:binary_search_steps=3,steps=40"
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def data(graph):
 @pytest.fixture(scope="module")
 def evaluation(graph, data):
     validator = RadiusValidator(graph, "zonotope", rate="0.05")
-    plan = EvaluationPlan(tuple(map(parse_attack, ("fgsm:eps=0.1", "cw"))), count=25, calibration=60,
+    plan = EvaluationPlan(tuple(map(parse_attack, ("fgsm:eps=0.1", CW))), count=25, calibration=60,
                           thresholds=tuple(Fraction(k, 200) for k in range(1, 9)))
     return evaluate(validator, data, plan)
 
@@ -173,7 +174,7 @@ def test_categories_are_the_first_of_the_data(evaluation, graph, data):
     predicted = graph(torch.from_numpy(data.inputs)).argmax(1).numpy()
     right, wrong = (np.flatnonzero(same).tolist() for same in (predicted == data.labels, predicted != data.labels))
     valid, mis, *attacked = evaluation.categories
-    assert [c.name for c in evaluation.categories] == ["valid", "misclassified", "fgsm:eps=0.1", "cw"]
+    assert [c.name for c in evaluation.categories] == ["valid", "misclassified", "fgsm:eps=0.1", CW]
     assert list(valid.originals) == right[:25]
     assert list(mis.originals) == wrong[:25]
     for category in attacked:
@@ -221,7 +222,7 @@ def test_invalid_inputs_have_smaller_radii(evaluation):
     valid, mis, fgsm, cw = (category.mean() for category in evaluation.categories)
     assert valid >= 2 * mis
     assert valid > fgsm > cw
-    assert evaluation.rocs["cw"].auc >= 0.97
+    assert evaluation.rocs[CW].auc >= 0.97
     assert evaluation.categories[3].rejected(evaluation.rule.threshold) >= 0.95 * 25
 
 

@@ -67,7 +67,7 @@ def arguments(name, net):
     return {key: value for key, value in good.items() if key in known}
 
 
-@pytest.mark.parametrize("share", [5, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("share", [12, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", NAMES)
 def test_one_wrong_value_at_a_time(name, share, net, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)     # a text may be taken for the name of a file

@@ -66,13 +66,14 @@ def told(results: Any) -> list[dict[str, Any]]:
 
 
 def _strategy(name: str) -> None:
-    @scenario("runs", f"strategy-{name}")
+    @scenario("runs", f"strategy-{name}", slow=name in PARTS)
     def decide(device: object) -> None:
         region = boxes(0.15, 0.4)    # one is proved, the other one takes divisions
         both(lambda there: told(absint.verify(small(), region, domain=SHORT.get(name, name), device=there, attack="none")), name, SLACK)
 
 
 SLACK = NARROW
+PARTS = {"alpha", "bab"}    # of `auto`, which runs both
 for _name in sorted({*DOMAINS.names(), *STRATEGIES.names()}):
     _strategy(_name)
 

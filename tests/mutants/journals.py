@@ -32,7 +32,7 @@ def counterexamples_may_lie_anywhere(patch):
 
 @mutant(("test_counterexamples_are_of_the_question_that_the_records_are_bound_to",))
 def the_replay_is_bound_to_nothing(patch):
-    patch(replays, "_different", lambda kept, made: ())
+    patch(replays, "differently_bound", lambda kept, made: ())
 
 
 @mutant(("test_a_manifest_chooses_no_option_of_the_replay",))
@@ -105,3 +105,8 @@ def results_are_set_aside_whatever_became_of_the_run(patch):
         list(self.set_aside())
 
     patch(earlier_results.EarlierResults, "look_at", after)
+
+
+@mutant(("test_no_file_is_ever_replaced",))
+def an_earlier_one_gives_way_to_the_next(patch):
+    patch(earlier_results, "_renamed", rewritten(earlier_results._renamed, (" | os.O_EXCL", "")))

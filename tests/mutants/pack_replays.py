@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 from absint.analyses.global_robustness import replaying as of_draws
 from absint.analyses.query import answering, asking
 from absint.analyses.radius import replaying as of_radii
@@ -9,9 +12,9 @@ from absint.analyses.sweep import replaying as of_sweeps
 from absint.analyses.taboo import replaying as of_traps
 from absint.analyses.verify import replaying as of_patches
 from absint.contract.replay import WitnessReplay
-from absint.runs import member_sizes, pack_checks, replays
+from absint.runs import member_sizes, pack_checks, questions, replays
 from mutants.planting import into
-from mutants.refinement import edit
+from mutants.refinement import edit, rewritten
 
 MUTANTS = {}
 mutant = into(MUTANTS)
@@ -95,4 +98,40 @@ def names_differ_by_case(patch):
 
 @mutant(("test_a_header_that_shows_another_question_is_noticed", "radius", "search", "norm", "l2"))
 def headers_are_believed(patch):
-    patch(replays, "_shown_otherwise", lambda shown, made: ())
+    patch(replays, "shown_otherwise", lambda *given: ())
+
+
+WHATEVER = "test_whatever_a_header_says_of_the_question_is_compared"
+
+
+@mutant((WHATEVER, "assumptions"), (WHATEVER, "numerics, semantics"), (WHATEVER, "domain, name"), (WHATEVER, "warranty"))
+def of_a_header_the_property_alone_is_compared(patch):
+    patch(replays, "shown_otherwise", rewritten(questions.shown_otherwise, ("if same else", "if False else")))
+    patch(pack_checks, "shown_unbound", lambda *given: ())
+
+
+@mutant(("test_domains_and_data_are_those_that_records_are_bound_to_though_nothing_can_be_asked",))
+def what_cannot_be_asked_anew_is_believed(patch):
+    patch(pack_checks, "shown_unbound", lambda *given: ())
+
+
+@mutant(("test_a_run_without_counterexamples_has_a_question_too",))
+def a_run_without_counterexamples_is_believed(patch):
+    patch(pack_checks, "replays", rewritten(replays.replays, ("type(gathered.analysis).replayed is Analysis.replayed", "True")))
+
+
+@mutant(("test_a_check_that_could_not_check_all_has_an_exit_code_of_its_own",))
+def a_check_of_a_part_is_one_of_all(patch):
+    patch(pack_checks.Checked, "complete", property(lambda self: True))
+
+
+@mutant(("test_what_is_said_to_be_vast_is_not_unpacked",))
+def sizes_are_looked_at_once_all_is_unpacked(patch):
+    real = pack_checks.check_sizes
+
+    def late(archive, members, where):
+        with TemporaryDirectory() as folder:
+            pack_checks._unpack(archive, members, Path(where), Path(folder))
+        real(archive, members, where)
+
+    patch(pack_checks, "check_sizes", late)

@@ -122,6 +122,11 @@ def nearly_all_is_all(patch):
     patch(percent, "_scaled", lambda value, digits, side: (round(value * 10**digits), digits))
 
 
+@mutant(("test_a_share_is_all_or_none_only_where_it_is", "little", "0.003"))
+def hardly_any_is_none(patch):
+    patch(percent, "_scaled", lambda value, digits, side: (round(value * 10**digits), digits))
+
+
 @mutant(("test_what_is_decided_first_is_no_sample",))
 def what_is_decided_first_is_a_sample(patch):
     real = details._interval

@@ -29,6 +29,7 @@ from hint_commands import COMMANDS
 from hint_files import made
 from hint_files_read import DATA_FILES, NETWORKS
 from hint_more_commands import MORE
+from hint_newcomers import FIRST_COMMANDS, PATHS, TABLES
 from hint_python import PYTHON
 from hint_runs import RUNS
 from hint_scores import SCORES
@@ -41,10 +42,10 @@ from absint.contract.analysis import ANALYSES
 from absint.errors import AbsintError
 
 _LEFT = Path(__file__).with_name("hints_not_followed.txt")
-_CASES = (*CASES, *COMMANDS, *MORE, *RUNS, *SCORES, *SLIPS, *B_COMMANDS, *PLUGGED)
+_CASES = (*CASES, *COMMANDS, *MORE, *RUNS, *SCORES, *SLIPS, *B_COMMANDS, *PLUGGED, *FIRST_COMMANDS)
 _LIVE = (*LIVE, *TRAINING, *PYTHON, *DATA_FILES, *NETWORKS, *FOLDERS, *FILES, *OPERATORS, *INPUTS, *ATTACKS, *DOMAINS_ASKED, *PACKS,
          *TRAINED, *RULES, *STRANGERS, *DATA, *EXECUTED, *GRAPHS, *INITIATED, *KEPT, *MODELS, *PARAMETERS, *PLUGINS, *QUERIED, *SOLVED,
-         *TORCH, *TRAINED_B, *WATCHED)
+         *TORCH, *TRAINED_B, *WATCHED, *TABLES, *PATHS)
 _QUIET = ("verify", "query", "radius", "bounds", "clever", "errors", "global", "taboo", "train", "validate", "inspect")
 
 
@@ -115,6 +116,7 @@ def test_the_advice_works(run, case: Case):
 
 
 @pytest.mark.parametrize("case", _LIVE, ids=lambda case: f"{case.code} {case.hints[0][:50]}")
+@pytest.mark.usefixtures("exporter")
 def test_the_advice_works_in_python(words, case: LiveCase):
     with pytest.raises(AbsintError) as caught:
         case.bad(words)

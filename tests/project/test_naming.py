@@ -14,7 +14,7 @@ from source_tree import modules, room, tree
 NAMED_DOMAINS = {
     ("absint.engine.forward", "box"): "the key under which the engine's own box step keeps a constant",
     ("absint.engine.backward.charges", "linear"): "the key under which a walk keeps what linear nodes cost",
-    ("absint.model.ops.resize", "linear"): "the ONNX mode of that name",
+    **{(f"absint.model.ops.{module}", "linear"): "the ONNX mode of that name" for module in ("resize", "sampled")},
     **{(f"absint.analyses.train.{module}", "linear"): "the shape of a schedule" for module in ("options", "schedule")},
     ("absint.analyses.verify.settings", "auto"): "the number format of that name",
     ("absint.analyses.verify.portfolio", "auto"): "the number format of that name",
@@ -24,7 +24,7 @@ NAMED_DOMAINS = {
     ("absint.analyses.inspect.record", "exact"): "a kind of node",
     **{(f"absint.analyses.{name}.options", "zonotope"): "the default that users read" for name in ("bounds", "validate")},
     **{(f"absint.model.ops.{module}", "alpha"): "the ONNX attribute of that name"
-       for module in ("exponential", "gemm", "piecewise", "relu", "smooth")},
+       for module in ("exponential", "gemm", "more_norms", "piecewise", "relu", "smooth")},
     **{("absint.analyses.radius.options", name): "a default that the user sees" for name in ("zonotope", "exact")},
     **{(f"absint.analyses.train.{module}", "auto"): "the augmentation that the data decide, or the order of their axes"
        for module in ("augment", "options", "task")},

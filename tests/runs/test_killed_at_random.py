@@ -75,7 +75,9 @@ def same(text, *, slack=False):
             return kept | {key: pytest.approx(kept[key], rel=1e-4, abs=1e-5) for key in near}
         return [cleaned(item) for item in value] if isinstance(value, list) else value
 
-    return cleaned(json.loads(text))
+    document = json.loads(text)
+    document.get("tables", {}).pop("widths", None)      # of a run with a journal, as many as there was time for
+    return cleaned(document)
 
 
 def indices(text):

@@ -124,7 +124,7 @@ CROSS = [[1.0, -1], [-1, 1]]
 ONE, TWO = ([1.0], [1.0], None), ([1.0, 0, 0, 1], [1.0, 1.0], [0, 0])
 TALL = [[1000.0, 0], [1, 1], [1, 0], [-1, 0]]
 OVERFLOWS = {
-    "products of weights": ((dense(HUGE), dense(HUGE), Relu(), dense([[1.0, 1.0]])), *ONE),
+    "products of weights": ((dense(HUGE), dense(HUGE), Relu(), dense([[1.0, -1.0]])), *ONE),
     "columns": ((dense(HUGE), Relu(), dense(HUGE), Relu(), dense(CROSS)), *TWO),
     "conjunctions": ((dense([[1000.0, 0], [1, 1]]), Exp(), dense(CROSS), Relu(), dense([[1.0, 1], [1, -1]])), *TWO),
     "gaps of maxima": ((dense(TALL), Exp(), Reshape((2, 2)), Maximum(), dense([[1.0, -1]])), [1.0], [-1.0], None),

@@ -5,7 +5,7 @@ What is exact is in Fractions: the operators' own rational evaluation, and opera
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
 
@@ -211,6 +211,7 @@ class Root:
     region: BoxRegion
     numerics: Numerics
     outputs: int = 0
+    seen: dict = field(default_factory=dict, repr=False, compare=False)   # what `at` said before: points ask for the same few cuts
 
     @cached_property
     def ctx(self):
@@ -238,6 +239,11 @@ class Root:
 
     def at(self, code, instance=0):
         """The operand that a code of an instance is about, and what the function takes or tends to there, from below and from above."""
+        if (code // 2, instance) not in self.seen:
+            self.seen[code // 2, instance] = self._at(code, instance)
+        return self.seen[code // 2, instance]
+
+    def _at(self, code, instance):
         _, entry, cuts = self.places[code // (2 * MOST_CUTS)]
         stated = (v.flatten(2)[instance, code // 2 % MOST_CUTS, entry] for v in (cuts.at, cuts.left, cuts.here, cuts.right))
         x, left, here, right = map(float, stated)

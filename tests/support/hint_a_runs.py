@@ -36,6 +36,7 @@ from absint.cli.project_keys import variables
 from absint.engine.domain import DOMAINS, register_domain
 from absint.problem.dataset import Dataset
 from absint.runs import member_sizes
+from absint.runs.gathered import Gathered
 from absint.runs.pack_checks import checked
 from absint.runs.packs import ENVIRONMENT, MANIFEST, REPORT
 from absint.runs.replays import _places
@@ -61,6 +62,12 @@ def _anew(words: dict[str, str]) -> None:
     path = Path(words["NET"]).with_name("anew.zip")
     path.write_bytes(made().pack)
     assert checked(path).lines
+
+
+def _as_journal(words: dict[str, str]) -> Any:
+    path = Path(words["NET"]).with_name("anew.zip")
+    path.write_bytes(made().pack)
+    return Gathered([path])
 
 
 def _with_model(model: str | None) -> Call:
@@ -127,6 +134,7 @@ def _forged(words: dict[str, str]) -> Any:
 PACKS = [
     *rows("E-BUNDLE-CHANGED", ("ask for the pack anew: this one was changed", _pack(lambda found: found.update({ENVIRONMENT: b"x"}),
                                                                                     sign=False), _anew)),
+    *rows("E-JOURNAL-FORMAT", ("a pack is looked through by absint report --check {}", _as_journal, _anew)),
     *rows("E-BUNDLE-MEMBERS", ("ask for the pack anew: this one was changed", _pack(lambda found: found.pop(REPORT), sign=False), _anew)),
     *rows("E-BUNDLE-SIZE", ("check it on a machine with more memory and disk, if you expect so large a pack; else trust none of it",
                             _in_little_memory, _anew)),

@@ -114,6 +114,28 @@ def _taken(place: int) -> Call:
     return _net(node("SplitToSequence", "x", "s", axis=1), node("SequenceAt", "s p"), stored=[("p", np.array(place))], outputs=("n", 1))
 
 
+def _chosen_inside(**options: Any) -> Call:
+    """A network that computes with the index of an ArgMax."""
+    nodes = [node("Relu", "x", "s"), node("ArgMax", "s", "i", axis=1), node("Cast", "i", "c", to=1), node("Relu", "c")]
+    return lambda words: _loaded(model_of(nodes, [], ("n", 4), ("n", 1)), **options)
+
+
+def _of_scikit_learn(op_type: str, kind: int, **attributes: Any) -> Call:
+    """One operator of its converters on numbers of that format."""
+    made = helper.make_node(op_type, ["x"], ["l", "y"] if op_type == "LinearClassifier" else ["y"], domain="ai.onnx.ml", **attributes)
+
+    def change(model: onnx.ModelProto) -> None:
+        model.opset_import.append(helper.make_opsetid("ai.onnx.ml", 1))
+        model.graph.output[0].type.tensor_type.elem_type = kind if op_type == "Imputer" else TensorProto.FLOAT
+
+    return _net(made, kind=kind, change=change, outputs=None)
+
+
+_LINEAR = {"coefficients": [1.0, 2.0, 3.0, 4.0] * 2, "intercepts": [0.0, 1.0], "classlabels_ints": [0, 1]}
+_FILLED = {"imputed_value_floats": [1.0], "replaced_value_float": float("nan")}
+_LARGE = node("Mul", "x f", "s")
+
+
 def _newer(model: onnx.ModelProto) -> None:
     model.ir_version = 1000
 
@@ -125,9 +147,18 @@ MODELS = [
     *rows("E-MODEL-EXTERNAL", ("give the path of its file, or put them into it, as onnx.load(path) does", _in_memory, _by_its_path)),
     *rows("E-MODEL-FUNCTION", ("repair the model, or export it without functions", _net(_CALLED, change=_ITSELF), RELU)),
     *rows("E-IMPORT-RUNTIME",
+          ("onnxruntime has no such operator for these types of numbers: export it for float32 inputs",
+           _of_scikit_learn("Imputer", TensorProto.DOUBLE, **_FILLED), _of_scikit_learn("Imputer", TensorProto.FLOAT, **_FILLED)),
           ("convert the model to float32", _of_kind(TensorProto.BFLOAT16), _of_kind(TensorProto.FLOAT)),
           ("repair or re-export the model", _net(node("Relu", "x"), change=_newer), RELU)),
+    *rows("E-REGION-OVERFLOW", ("export the network in float32, without casts to fewer digits",
+                                _net(_LARGE, node("Cast", "s", "c", to=10), node("Cast", "c", to=1), stored=[("f", np.float32([1e6]))]),
+                                _net(_LARGE, node("Relu", "s"), stored=[("f", np.float32([1e6]))]))),
     *rows("E-OP-UNSUPPORTED",
+          ("--output NAME analyses the tensor that it reads (output=NAME in Python)", _chosen_inside(), _chosen_inside(output="s")),
+          ("export it for float32 inputs, as by skl2onnx.to_onnx(model, rows.astype('float32')), or cast to float32 in front of it",
+           _of_scikit_learn("LinearClassifier", TensorProto.DOUBLE, **_LINEAR),
+           _of_scikit_learn("LinearClassifier", TensorProto.FLOAT, **_LINEAR)),
           ("give it the axes that ONNX asks for", _net(node("InstanceNormalization", "x s b"), stored=[("s", FOUR[0]), ("b", FOUR[0])]),
            RELU),
           ("only one along the classes of a single vector of scores is supported; --output NAME takes the tensor in front of it "

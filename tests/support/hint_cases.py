@@ -190,7 +190,7 @@ CASES = [
          "verify TMP/net.keras",
          V),
     Case("E-MODEL-FORMAT", ("models end in {}; convert it, or rename it where it is one of these",),
-         "inspect TMP/net.unknown",
+         "inspect KEYS",
          "inspect NET"),
     Case("E-MODEL-FORMAT", ("python -m tf2onnx.convert --tflite {} --output net.onnx, then give net.onnx",),
          "inspect TMP/net.tflite",

@@ -96,6 +96,7 @@ def _networks(folder: Path) -> dict[str, Path]:
         "CONSTANTS": model_of([node("Gemm", ["x", "c"], ["y"])], [value_of("c", np.ones((4, 3), "f4"))]),
         "UNBOUNDEDNET": model_of([node("Exp", ["x"], ["e"]), node("Exp", ["e"], ["y"])], [], outputs=("n", 4)),
         "ONELAYER": model_of(_NODES, weights),
+        "NORMED": model_of([node("ReduceL2", ["x"], ["n"], axes=[1]), node("Div", ["x", "n"], ["y"])], [], outputs=("n", 4)),
         "DUPLICATE": model_of([node("Relu", ["x"], ["y"]), node("Abs", ["x"], ["y"])], [], outputs=("n", 4)),
     }
     paths = {}

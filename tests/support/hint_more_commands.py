@@ -132,7 +132,6 @@ MORE = [
                                  VC.replace("0.0005", "0.2").replace("0.008", "0.2"), VC)),
     *rows("E-JOURNAL-EXISTS", ("add --resume to continue it, or give another name", f"{V} --journal KEPT",
                                f"{V} --journal TMP/another")),
-    *rows("E-JOURNAL-FORMAT", ("give another name", f"{V} --journal QUERY --resume", f"{V} --journal TMP/another --resume")),
     *rows("E-JOURNAL-MISMATCH", ("repeat the command that began it, or give another --journal", f"{V} --eps 0.5 --journal KEPT --resume",
                                  f"{V} --journal KEPT --resume")),
     *rows("E-JOURNAL-CORRUPT", ("remove that line, then --resume again", f"{V} --journal TORN --resume",

@@ -55,7 +55,7 @@ def _limits(folder: Path) -> dict[str, Path]:
     return _texts(folder, ".csv", {
         "BOX": _BOX, "SWAPPED": _BOX.replace("0.25,0.5", "0.5,0.25", 1), "ENDLESS": _BOX.replace("0.25", "-inf", 1),
         "VAST": _BOX.replace("0.5", "1e301", 1), "WORDSBOX": _BOX.replace("0.25", "low", 1), "THINBOX": _BOX.replace("0.25", "0.5", 1),
-        "OUTBOX": "lower,upper\n" + "-99,99\n" * 3,
+        "OUTBOX": "lower,upper\n" + "-99,99\n" * 3, "ZEROBOX": "lower,upper\n" + "0,0.5\n" * 4,
     })
 
 

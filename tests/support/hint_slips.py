@@ -30,4 +30,8 @@ SLIPS = [*rows(
 ), *rows(
     "E-REGION-OVERFLOW",
     ("take a smaller radius or range of inputs: --upper, --eps, --clip LOW,HIGH or --box",
-     f"radius NET --data DATA --clip none --upper 1e38 --tolerance 1e37 {_BOX}", f"radius NET --data DATA --clip none --upper 1 {_BOX}"))]
+     f"radius NET --data DATA --clip none --upper 1e38 --tolerance 1e37 {_BOX}", f"radius NET --data DATA --clip none --upper 1 {_BOX}")
+), *rows(
+    "E-REGION-UNDEFINED",
+    ("take a region without it: --eps, --clip LOW,HIGH or --box; or keep what is divided by away from 0",
+     "verify NORMED --box ZEROBOX --label 0 --domain box --attack none", "verify NORMED --box BOX --label 0 --domain box --attack none"))]

@@ -1,4 +1,4 @@
-"""Shrink: an operator that absint does not have. Its mathematics, once; every domain follows."""
+"""Shrink, which absint takes apart as ONNX defines it, into comparisons. Its mathematics, once; every domain follows."""
 
 from __future__ import annotations
 
